@@ -1,0 +1,12 @@
+"""PSCR: quality scores for AI-generated images.
+
+>>> import pscr
+>>> with pscr.open() as scorer:              # the default model, on the best device there is
+...     result = scorer.score("image.jpg")   # a path, encoded bytes or a uint8 array
+"""
+
+from .runtime.errors import PscrError, Status
+from .runtime.scorer import Result, Scorer, open
+
+__version__ = "0.1.0"
+__all__ = ["PscrError", "Result", "Scorer", "Status", "__version__", "open"]
