@@ -44,7 +44,7 @@ class Sampling:
         if self.patch < 1 or room < 0 or not self.starts or any(not 0 <= s <= room for s in self.starts):
             raise PscrError(
                 Status.MODEL_INVALID,
-                f"sampling does not fit: patch {self.patch}, starts {self.starts}, reference side {self.reference_side}",
+                f"sampling does not fit: patch {self.patch}, starts {self.starts}, side {self.reference_side}",
             )
 
     @property

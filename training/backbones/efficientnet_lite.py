@@ -63,20 +63,26 @@ class SameConv2d(nn.Conv2d):
         return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.apply_weight(x, self.weight, None)
+        return self.apply_weight(x, self.weight, self.bias)
 
 
-def conv_bn(x: Tensor, conv: SameConv2d, bn: nn.BatchNorm2d) -> Tensor:
-    """Convolution and batch normalisation.
+def conv_bn(x: Tensor, conv: SameConv2d, bn: nn.Module) -> Tensor:
+    """Convolution and batch normalisation (`bn` is an Identity after `EfficientNetLite.fuse`).
 
     With frozen statistics (`bn.eval()`) the normalisation is folded into the convolution's weight: the same
     function and the same gradients, without a second pass over the activations.
     """
-    if bn.training:
+    if not isinstance(bn, nn.BatchNorm2d) or bn.training:
         return bn(conv(x))
-    assert bn.running_mean is not None and bn.running_var is not None
+    return conv.apply_weight(x, *_folded(conv, bn))
+
+
+def _folded(conv: SameConv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the one convolution that equals `conv` followed by `bn` with frozen statistics."""
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
     scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-    return conv.apply_weight(x, conv.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale)
+    return conv.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
 
 
 class MBConv(nn.Module):
@@ -87,6 +93,7 @@ class MBConv(nn.Module):
         inner = inputs * expand
         self.expands = expand != 1
         self.skips = stride == 1 and inputs == outputs
+        self.drop_path = 0.0
         if self.expands:
             self._expand_conv = SameConv2d(inputs, inner, 1)
             self._bn0 = nn.BatchNorm2d(inner, BN_EPS, BN_MOMENTUM)
@@ -99,7 +106,12 @@ class MBConv(nn.Module):
         y = F.relu6(conv_bn(x, self._expand_conv, self._bn0)) if self.expands else x
         y = F.relu6(conv_bn(y, self._depthwise_conv, self._bn1))
         y = conv_bn(y, self._project_conv, self._bn2)
-        return y + x if self.skips else y
+        if not self.skips:
+            return y
+        if self.training and self.drop_path:
+            kept = torch.rand(len(y), 1, 1, 1, device=y.device) >= self.drop_path
+            y = y * (kept / (1 - self.drop_path))
+        return y + x
 
 
 class EfficientNetLite(nn.Module):
@@ -137,6 +149,28 @@ class EfficientNetLite(nn.Module):
         for block in self._blocks[blocks:]:
             x = block(x)
         return F.relu6(conv_bn(x, self._conv_head, self._bn1)).mean((2, 3))
+
+    def after(self, blocks: int) -> list[nn.Parameter]:
+        """The parameters that `trunk(x, blocks)` uses."""
+        modules = [*self._blocks[blocks:], self._conv_head, self._bn1]
+        return [parameter for module in modules for parameter in module.parameters()]
+
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth in training: blocks are skipped by a chance that rises from 0 to `rate` at the end."""
+        for index, block in enumerate(self._blocks):
+            block.drop_path = rate * index / len(self._blocks)
+
+    def fuse(self) -> None:
+        """Fold every batch normalisation into its convolution, for good: the network can be run, not trained."""
+        pairs = [(self, "_conv_stem", "_bn0"), (self, "_conv_head", "_bn1")]
+        for block in self._blocks:
+            names = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
+            pairs += [(block, conv, bn) for conv, bn in names if hasattr(block, conv)]
+        for module, conv_name, bn_name in pairs:
+            conv = getattr(module, conv_name)
+            weight, bias = _folded(conv, getattr(module, bn_name))
+            conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+            setattr(module, bn_name, nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk(self.stem(x, 0), 0)

@@ -1,0 +1,121 @@
+"""The score graph: normalisation, backbone, pooling and the folded regressor as one module (DESIGN 3)."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import cast
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from ..training.model import PSCR
+
+OPSET = 18
+INPUTS = ("patches", "bank_terms", "bank_scores")
+OUTPUTS = ("score", "votes", "terms")
+LARGE = 4096
+
+
+class ScoreGraph(nn.Module):
+    """Patches and a bank to scores; what `model.onnx` computes. Built from a copy: the model stays as it was.
+
+    patches [N,P,S,S,3] uint8 RGB, bank_terms [K,H] float32, bank_scores [K] float32 in opinion-score units.
+    Returns score [N], votes [N,K], terms [N,H], all float32. A score depends on its own image only.
+    """
+
+    def __init__(self, model: PSCR) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).to(memory_format=torch.contiguous_format).eval()
+        self.model.backbone.fuse()
+        regressor = self.model.regressor
+        query, exemplar = regressor.fc1.weight.detach().split(regressor.channels, 1)
+        self.query_weight = nn.Parameter(query.T.contiguous())
+        self.exemplar_weight = nn.Parameter(exemplar.T.contiguous())
+
+    def forward(self, patches: Tensor, bank_terms: Tensor, bank_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.model.features(patches)
+        regressor = self.model.regressor
+        votes = regressor.differences(features @ self.query_weight, bank_terms) + bank_scores
+        return votes.mean(1), votes, features @ self.exemplar_weight + regressor.fc1.bias
+
+
+def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
+    """Export the fused graph with dynamic N, P and K, in one file, without training-mode nodes.
+
+    half_weights: keep large weights in half precision and cast them back inside the graph: half the file, and the
+        arithmetic stays fp32 (every inference library folds the casts when it loads).
+    """
+    graph = ScoreGraph(model).eval()
+    side, width = model.sampling.patch, model.spec.channels
+    example = (
+        torch.zeros(2, 3, side, side, 3, dtype=torch.uint8),
+        torch.zeros(5, width),
+        torch.zeros(5),
+    )
+    n, p, k = (torch.export.Dim(name, min=1) for name in "NPK")
+    program = torch.onnx.export(
+        graph,
+        example,
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        dynamic_shapes=({0: n, 1: p}, {0: k}, {0: k}),
+        opset_version=OPSET,
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    proto = cast(onnx.ModelProto, program.model_proto)
+    _drop_traces(proto)
+    if half_weights:
+        _halve(proto)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def bake_bank(proto: onnx.ModelProto, terms: Tensor, scores: Tensor) -> onnx.ModelProto:
+    """The variant with the bank as constants: `patches` is the only input left. terms [K,H], scores [K] float32."""
+    baked = onnx.ModelProto()
+    baked.CopyFrom(proto)
+    for name, value in (("bank_terms", terms), ("bank_scores", scores)):
+        baked.graph.initializer.append(numpy_helper.from_array(value.numpy(), name))
+        baked.graph.input.remove(next(entry for entry in baked.graph.input if entry.name == name))
+    for output in baked.graph.output:
+        for dimension in output.type.tensor_type.shape.dim:
+            if dimension.dim_param == "K":
+                dimension.dim_value = len(scores)
+    onnx.checker.check_model(baked, full_check=True)
+    return baked
+
+
+def save(proto: onnx.ModelProto, file: Path) -> None:
+    """Write one self-contained file."""
+    file.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _drop_traces(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about its own source lines; it names paths of the exporting machine."""
+    graph = proto.graph
+    for entry in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del entry.metadata_props[:]
+        entry.ClearField("doc_string")
+
+
+def _halve(proto: onnx.ModelProto) -> None:
+    """Store float32 initializers of more than LARGE elements as float16 behind a Cast."""
+    graph = proto.graph
+    casts = []
+    for initializer in graph.initializer:
+        if initializer.data_type != TensorProto.FLOAT:
+            continue
+        value = numpy_helper.to_array(initializer)
+        if value.size <= LARGE:
+            continue
+        name = initializer.name
+        initializer.CopyFrom(numpy_helper.from_array(value.astype("float16"), name + ".half"))
+        casts.append(helper.make_node("Cast", [name + ".half"], [name], name=name + ".cast", to=TensorProto.FLOAT))
+    for index, cast_node in enumerate(casts):
+        graph.node.insert(index, cast_node)

@@ -1,0 +1,5 @@
+"""`python -m pscr`."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,252 @@
+"""The command line: `pscr VERB ...`. Each verb's work, and what it imports, lives in its own module."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from . import __version__
+from .console import UsageError, err, error
+from .runtime.errors import PscrError, Status
+
+USAGE, UNUSABLE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
+
+EPILOG = """\
+exit codes:
+  0    everything was done: all images scored, all checks passed
+  1    some inputs failed; the rest are scored and written
+  2    the command line was wrong
+  3    the model, engine, device or a library could not be used
+  130  interrupted (Ctrl-C); what was written so far is kept
+
+Results go to standard output or to -o; errors, one line each, and the progress bar go to standard error.
+'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds Python tracebacks to errors.
+"""
+
+SCORE_EPILOG = """\
+examples:
+  pscr score image.jpg
+  pscr score outputs/ -o scores.csv                 every image below a folder
+  pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
+
+csv columns and jsonl keys: path, score, spread, width, height, status, message. The spread is the standard deviation of
+the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
+"""
+
+# Verbs with a parser of their own, which need libraries that scoring does not: module, extra, one-line summary.
+DELEGATED = {
+    "train": ("pscr.training.train", "train", "train a model on labelled images"),
+    "export": ("pscr.export.to_onnx", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as every other error of this program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
+    try:
+        return _dispatch(words)
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else USAGE
+    except KeyboardInterrupt:
+        err("pscr: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough: pscr score folder | head
+        _drop_stdout()
+        return BROKEN_PIPE
+    except Exception as problem:
+        if debug:
+            traceback.print_exc()
+        return _report(problem)
+
+
+def _report(problem: Exception) -> int:
+    """Write the one line for an error; returns its exit code."""
+    if isinstance(problem, UsageError):
+        error(str(problem))
+        return USAGE
+    if isinstance(problem, PscrError):
+        error(problem.message)
+        return USAGE if problem.status == Status.INVALID_ARGUMENT else UNUSABLE
+    if isinstance(problem, OSError):
+        _drop_unwritable_stdout()
+        where = f" ({problem.filename})" if problem.filename else ""
+        error(f"the system refused to read or write{where}: {problem.strerror}; what was written before is kept")
+        return UNUSABLE
+    hint = "this is a fault in pscr or in a library it uses; run again with --debug for the traceback, and report it"
+    error(f"INTERNAL: {type(problem).__name__}: {problem}; {hint}")
+    return UNUSABLE
+
+
+def _dispatch(words: list[str]) -> int:
+    rest = words[1:] if words[:1] == ["--debug"] else words
+    if rest and rest[0] in DELEGATED:
+        return _delegate(rest[0], rest[1:])
+    parser = build_parser()
+    if not rest:
+        parser.print_help()
+        return USAGE
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        _refuse(unknown, options.verb)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _delegate(verb: str, words: list[str]) -> int:
+    """Hand the rest of the command line to a verb's own parser.
+
+    Raises:
+        PscrError: a library that the verb needs is not installed.
+    """
+    module, extra, _ = DELEGATED[verb]
+    try:
+        code: int | None = importlib.import_module(module).main(words)
+    except ModuleNotFoundError as problem:
+        if problem.name is None or problem.name.partition(".")[0] == "pscr":
+            raise
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"'pscr {verb}' needs the Python module {problem.name}, which is not installed here; "
+            f"install it with: pip install 'pscr[{extra}]'",
+        ) from problem
+    return code or 0
+
+
+def _lazily(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
+    """A verb whose module is imported when it runs, so that help and errors stay quick."""
+
+    def run(options: argparse.Namespace) -> int:
+        code: int = getattr(importlib.import_module(f"pscr.{module}"), function)(options)
+        return code
+
+    return run
+
+
+def _refuse(unknown: list[str], verb: str | None) -> NoReturn:
+    """Name the arguments that no option takes, and the nearest option there is."""
+    parsers: dict[str, Parser] = {}
+    parser = build_parser(parsers)
+    chosen = parsers.get(verb or "", parser)
+    options = [name for action in chosen._actions for name in action.option_strings]
+    near = difflib.get_close_matches(unknown[0].partition("=")[0], options, 1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    kind = "unknown option" if unknown[0].startswith("-") else "unexpected argument"
+    raise UsageError(f"{kind} {unknown[0]}{guess}; '{chosen.prog} --help' lists what there is")
+
+
+def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
+    """The whole command line's parser; `verbs` is filled with each verb's own."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        "pscr",
+        description="Quality scores for AI-generated images.",
+        epilog=EPILOG,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pscr {__version__}")
+    _debug(parser)
+    choices = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+
+    def verb(name: str, summary: str, run: Callable[[argparse.Namespace], int] | None, **more: Any) -> Parser:
+        added: Parser = choices.add_parser(
+            name, help=summary, formatter_class=raw, allow_abbrev=False, **{"description": _sentence(summary), **more}
+        )
+        if run is not None:
+            _debug(added)
+            added.set_defaults(run=run)
+        if verbs is not None:
+            verbs[name] = added
+        return added
+
+    _score_options(verb("score", "score images", _lazily("verb_score"), epilog=SCORE_EPILOG))
+    verb("models", "list the models that come with this installation", _lazily("verbs_model", "models"))
+    info = verb("info", "say what a model is, how it was trained and how its scores read", _lazily("verbs_model", "info"))
+    verify = verb(
+        "verify",
+        "check a model's files against their hashes, then its scores against recorded ones",
+        _lazily("verbs_model", "verify"),
+    )
+    for command in (info, verify):
+        command.add_argument("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
+        _device(command)
+    doctor = verb("doctor", "say which libraries and devices can be used here, and what would help", _lazily("doctor"))
+    for command in (info, doctor):
+        command.add_argument("--json", action="store_true", help="write one JSON object")
+    for name, (_, extra, summary) in DELEGATED.items():
+        verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)
+    return parser
+
+
+def _score_options(score: Parser) -> None:
+    score.description = "Score images and write one row for each: path, score, spread, size, status."
+    score.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
+    )
+    score.add_argument("--model", default="agiqa3k-lite0", help="a model's name or its folder (default: %(default)s)")
+    _device(score)
+    score.add_argument("--batch", type=_positive, metavar="N", help="images per run of the network (default: by device)")
+    score.add_argument("--threads", type=_positive, metavar="N", help="CPU threads for everything (default: all cores)")
+    score.add_argument(
+        "--format",
+        choices=("table", "csv", "jsonl"),
+        help="default: by the ending of -o FILE (.csv, .jsonl, .txt), else table",
+    )
+    score.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE ('-': standard output)")
+    score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
+    score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
+    score.add_argument(
+        "--max-pixels", type=_positive, metavar="N", help="refuse larger images undecoded (default: 178000000)"
+    )
+    score.add_argument("-q", "--quiet", action="store_true", help="rows and errors only: no title, summary or progress")
+
+
+def _device(parser: Parser) -> None:
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda[:N], tensorrt[:N] or openvino (default: %(default)s)"
+    )
+
+
+def _debug(parser: Parser) -> None:
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 1")
+    return number
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _drop_unwritable_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain about the closed pipe."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,59 @@
+"""The command line's two streams and its own error: results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+
+class UsageError(Exception):
+    """The command line was wrong (exit code 2); the message says what was found, what was expected, what to do."""
+
+
+def one_line(text: str) -> str:
+    """The text on one line, its control characters made visible, so that a hostile path cannot steer a terminal."""
+    return "".join(
+        char if char.isprintable() or _is_escaped_byte(char) else _visible(char) for char in " ".join(text.splitlines())
+    )
+
+
+def out(text: str = "") -> None:
+    """Write one line to stdout; characters that its encoding lacks are written as escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def err(text: str) -> None:
+    """Write one line to stderr, after what stdout still holds; a closed stderr is no reason to fail."""
+    try:
+        sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+def error(message: str) -> None:
+    """Write `pscr: error: ...` on one line of stderr."""
+    err(f"pscr: error: {one_line(message)}")
+
+
+def columns(rows: Iterable[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Lines with the cells of each column aligned: to the right for the column numbers in `right`, else to the left."""
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _is_escaped_byte(char: str) -> bool:
+    """Whether this stands for a byte of a path that is not UTF-8 (PEP 383)."""
+    return "\udc80" <= char <= "\udcff"
+
+
+def _visible(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

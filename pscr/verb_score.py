@@ -1,0 +1,171 @@
+"""`pscr score`: score images and write one row for each."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import BinaryIO
+
+from .console import UsageError, err
+from .inputs import EXTENSIONS, STDIN, Item, expand, read_list
+from .progress import Progress
+from .runtime.errors import Status
+from .runtime.scorer import Result, Scorer
+from .runtime.scorer import open as open_scorer
+from .writers import MACHINE_WRITERS, TableWriter, Writer
+
+BY_ENDING = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
+INTERRUPTED = 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score what the command line names; returns the exit code.
+
+    Raises:
+        UsageError: nothing to score, or the output cannot be written.
+        PscrError: the model or the device cannot be used.
+    """
+    form = output_format(options.format, options.output)
+    items, paths = _items(options.paths, options.null)
+    check_output(options.output)
+    total = None if paths is None else len(paths)
+    with ExitStack() as stack:
+        limits = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
+        scorer = stack.enter_context(open_scorer(options.model, options.device, options.threads, **limits))
+        stream = open_output(options.output, stack)
+        writer: Writer
+        if form == "table":
+            writer = TableWriter(stream, paths or [], "" if options.quiet else title(scorer.info))
+        else:
+            writer = MACHINE_WRITERS[form](stream)
+        return _write_all(scorer, items, writer, Progress(total, options.quiet), options)
+
+
+def _write_all(
+    scorer: Scorer, items: Iterator[Item], writer: Writer, progress: Progress, options: argparse.Namespace
+) -> int:
+    shares_terminal = options.output in (None, "-") and sys.stdout.isatty()
+    failed = 0
+    results = in_order(scorer, items, options.batch)
+    try:
+        with closing(results):
+            writer.header()
+            for result in results:
+                if shares_terminal:
+                    progress.hide()
+                writer.row(result)
+                progress.step()
+                failed += result.status != Status.OK
+                if failed and options.fail_fast:
+                    break
+    except KeyboardInterrupt:
+        progress.hide()
+        err(f"pscr: interrupted: {progress.count} results written{_where(options.output)}")
+        return INTERRUPTED
+    finally:
+        progress.hide()
+    summary = f"{progress.count - failed} scored, {failed} failed, {progress.rate:.1f} images/s"
+    writer.footer(summary)
+    if not options.quiet and not isinstance(writer, TableWriter):
+        err(f"pscr: {summary}{_where(options.output)}")
+    return 1 if failed else 0
+
+
+def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Iterator[Result]:
+    """One result per item, in order; an item that names no image gets its result without going to the scorer."""
+    without_image: deque[tuple[int, Item]] = deque()
+
+    def paths() -> Iterator[str]:
+        for place, item in enumerate(items):
+            if item.problem:
+                without_image.append((place, item))
+            else:
+                yield item.path
+
+    place = 0
+    for result in scorer.score_many(paths(), batch=batch):
+        while without_image and without_image[0][0] == place:
+            yield _no_image(without_image.popleft()[1])
+            place += 1
+        yield result
+        place += 1
+    for _, item in without_image:
+        yield _no_image(item)
+
+
+def output_format(asked: str | None, output: str | None) -> str:
+    """The format asked for, else the one that the output file's name ends in, else a table."""
+    ending = "" if output in (None, "-") else Path(str(output)).suffix.lower()
+    if ending in EXTENSIONS:
+        raise UsageError(f"-o {output} would write results over an image; expected a name ending in .csv or .jsonl")
+    if asked:
+        return asked
+    if ending and ending not in BY_ENDING:
+        raise UsageError(
+            f"-o {output}: no format is known by {ending!r}; expected {', '.join(BY_ENDING)}, or --format with any name"
+        )
+    return BY_ENDING.get(ending, "table")
+
+
+def check_output(output: str | None) -> None:
+    """Find out before the model is loaded that the output cannot be written; the file itself is left alone."""
+    if output in (None, "-"):
+        return
+    path = Path(str(output))
+    if path.is_dir():
+        raise UsageError(f"-o {output} is a folder; expected the name of a file, such as {path / 'scores.csv'}")
+    if not path.parent.is_dir():
+        raise UsageError(f"-o {output}: there is no folder {path.parent}; make it first, or name another file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"-o {output} cannot be written: no permission; name another file")
+
+
+def open_output(output: str | None, stack: ExitStack) -> BinaryIO:
+    """The stream that results go to. A file is written row by row, so that an interrupted run keeps what it has."""
+    if output in (None, "-"):
+        sys.stdout.flush()
+        return sys.stdout.buffer
+    try:
+        return stack.enter_context(Path(str(output)).open("wb"))
+    except OSError as problem:
+        raise UsageError(f"-o {output} cannot be written: {problem.strerror}; name another file") from problem
+
+
+def _items(paths: list[str], null: bool) -> tuple[Iterator[Item], list[str] | None]:
+    """What to score, and the paths where they are all known.
+
+    Raises:
+        UsageError: there is nothing to score at all.
+    """
+    if null and STDIN not in paths:
+        raise UsageError("-0/--null describes the list on standard input; expected '-' among the paths")
+    if STDIN not in paths:
+        items = expand(paths)
+        if all(item.problem for item in items):
+            first = items[0]
+            raise UsageError(f"nothing to score in {first.path}: {first.problem}")
+        return iter(items), [item.path for item in items]
+    if paths.count(STDIN) > 1:
+        raise UsageError("'-' is given twice; standard input can be read once")
+    place = paths.index(STDIN)
+    listed = read_list(sys.stdin.buffer, null)
+    items_to_come = itertools.chain(expand(paths[:place]), listed, expand(paths[place + 1 :]))
+    first_item = next(items_to_come, None)
+    if first_item is None:
+        raise UsageError("no paths on standard input; expected one a line (or --null, each ended by a NUL byte)")
+    return itertools.chain([first_item], items_to_come), None
+
+
+def _no_image(item: Item) -> Result:
+    return Result(math.nan, math.nan, 0, 0, Status.FILE_NOT_FOUND, item.problem, item.path)
+
+
+def _where(output: str | None) -> str:
+    return "" if output in (None, "-") else f" to {output}"

@@ -1,0 +1,145 @@
+"""How results are written: one class per format, one row per result, each row flushed as soon as it is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Callable
+from typing import Any, BinaryIO, Protocol
+
+from .console import one_line
+from .runtime.errors import Status
+from .runtime.scorer import Result
+
+COLUMNS = ("path", "score", "spread", "width", "height", "status", "message")
+_NARROWEST, _WIDEST = 24, 72
+
+
+class Writer(Protocol):
+    """Writes a header, then rows, then a footer, as UTF-8 bytes."""
+
+    def header(self) -> None: ...
+
+    def row(self, result: Result) -> None: ...
+
+    def footer(self, summary: str) -> None: ...
+
+
+class CsvWriter:
+    """Comma-separated values, RFC 4180 quoting, lines ended by a line feed; what a failed row lacks is left empty."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def header(self) -> None:
+        self._write(COLUMNS)
+
+    def row(self, result: Result) -> None:
+        self._write(tuple(record(result).values()))
+
+    def footer(self, summary: str) -> None:
+        """A csv file has rows only."""
+
+    def _write(self, cells: tuple[object, ...]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        _send(self._stream, line.getvalue())
+
+
+class JsonlWriter:
+    """One JSON object a line; what a failed row lacks is null. A path that is not UTF-8 keeps its bytes as \\udcXX."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def header(self) -> None:
+        """The lines describe themselves."""
+
+    def row(self, result: Result) -> None:
+        values = record(result)
+        line = json.dumps(values, ensure_ascii=False, allow_nan=False)
+        if not _is_text(line):
+            line = json.dumps(values, allow_nan=False)
+        _send(self._stream, line + "\n")
+
+    def footer(self, summary: str) -> None:
+        """The lines describe themselves."""
+
+
+class TableWriter:
+    """Aligned columns for people.
+
+    paths: the paths to come, whose longest sets the first column's width; empty where they are not known yet.
+    title: what scores, and how to read the scores; left out, like the footer, where it is empty.
+    """
+
+    def __init__(self, stream: BinaryIO, paths: list[str], title: str) -> None:
+        self._stream = stream
+        self._title = title
+        longest = max((_cells(one_line(path)) for path in paths), default=40)
+        self._width = min(max(longest, _NARROWEST), _WIDEST)
+
+    def header(self) -> None:
+        if self._title:
+            _send(self._stream, f"{one_line(self._title)}\n\n")
+        self._line("path", "score", "spread", "size", "status")
+
+    def row(self, result: Result) -> None:
+        values = record(result)
+        size = f"{result.width}x{result.height}" if values["width"] else "-"
+        status = f"{values['status']:<4}  {one_line(result.message)}".rstrip()
+        score, spread = ("-" if values[key] is None else f"{values[key]:.3f}" for key in ("score", "spread"))
+        self._line(one_line(str(values["path"])), score, spread, size, status)
+
+    def footer(self, summary: str) -> None:
+        if self._title:
+            _send(self._stream, f"\n{summary}\n")
+
+    def _line(self, path: str, score: str, spread: str, size: str, status: str) -> None:
+        gap = " " * max(self._width - _cells(path), 0)
+        _send(self._stream, f"{path}{gap}  {score:>7}  {spread:>7}  {size:>11}  {status}".rstrip() + "\n")
+
+
+def record(result: Result) -> dict[str, Any]:
+    """A result under the names of `COLUMNS`; None where a failed image has no such number."""
+    return {
+        "path": "" if result.path is None else str(result.path),
+        "score": _number(result.score),
+        "spread": _number(result.spread),
+        "width": result.width or None,
+        "height": result.height or None,
+        "status": Status(result.status).name,
+        "message": result.message or "",
+    }
+
+
+def _number(value: float) -> float | None:
+    """Six decimals: below float32's own steps for any opinion scale, so nothing is lost and files compare."""
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
+def _cells(text: str) -> int:
+    """Terminal columns that a text takes."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _send(stream: BinaryIO, text: str) -> None:
+    """Paths keep their bytes, UTF-8 or not."""
+    stream.write(text.encode("utf-8", "surrogateescape"))
+    stream.flush()
+
+
+MACHINE_WRITERS: dict[str, Callable[[BinaryIO], Writer]] = {"csv": CsvWriter, "jsonl": JsonlWriter}

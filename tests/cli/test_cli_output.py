@@ -1,0 +1,203 @@
+"""The three formats, where they go, and what happens when the reader or the writer leaves early."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from cli_testing import Cli, Process, command, write_image
+
+COLUMNS = ["path", "score", "spread", "width", "height", "status", "message"]
+
+
+def test_csv_columns_are_exactly_these(cli: Cli, tiny_model: Path, image: Path) -> None:
+    done = cli("score", image, "--model", tiny_model, "--format", "csv")
+    assert done.out.splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_jsonl_keys_are_exactly_these(cli: Cli, tiny_model: Path, image: Path) -> None:
+    done = cli("score", image, "--model", tiny_model, "--format", "jsonl")
+    assert [list(json.loads(line)) for line in done.out.splitlines()] == [COLUMNS]
+
+
+def test_failed_row_has_empty_numbers_in_csv_and_null_in_jsonl(cli: Cli, tiny_model: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.png"
+    as_csv = cli("score", missing, "--model", tiny_model, "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(as_csv.out))
+    assert [row[key] for key in COLUMNS[:6]] == [str(missing), "", "", "", "", "FILE_NOT_FOUND"]
+    as_json = json.loads(cli("score", missing, "--model", tiny_model, "--format", "jsonl").out)
+    assert [as_json[key] for key in COLUMNS[:6]] == [str(missing), None, None, None, None, "FILE_NOT_FOUND"]
+    assert row["message"] == as_json["message"] != ""
+
+
+def test_table_says_what_scores_and_how_to_read_it(cli: Cli, tiny_model: Path, images: Path) -> None:
+    done = cli("score", images, "--model", tiny_model, "--device", "cpu")
+    title, _, header, *table, _, footer = done.out.splitlines()
+    assert "higher is better" in title
+    assert "onnxruntime" in title
+    assert "cpu" in title.lower()
+    assert header.split() == ["path", "score", "spread", "size", "status"]
+    assert len(table) == 4
+    assert footer.startswith("4 scored, 0 failed, ")
+    assert footer.endswith(" images/s")
+    assert done.err == ""
+
+
+def test_table_columns_stand_under_each_other(cli: Cli, tiny_model: Path, images: Path) -> None:
+    write_image(images / "画像.png")
+    lines = cli("score", images, "--model", tiny_model, "--quiet").out.splitlines()
+    ends = {line.index("OK") + sum(2 if ord(char) > 0x2E80 else 1 for char in line) - len(line) for line in lines[1:]}
+    assert len(lines) == 6
+    assert len(ends) == 1
+
+
+def test_quiet_leaves_rows_only(cli: Cli, tiny_model: Path, image: Path) -> None:
+    table = cli("score", image, "--model", tiny_model, "--quiet")
+    assert len(table.out.splitlines()) == 2
+    assert cli("score", image, "--model", tiny_model, "--format", "csv", "--quiet").err == ""
+
+
+def test_summary_of_csv_and_jsonl_goes_to_stderr(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    done = cli("score", image, "--model", tiny_model, "-o", out)
+    assert done.out == ""
+    assert done.error.startswith("pscr: 1 scored, 0 failed, ")
+    assert done.error.endswith(f" to {out}")
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".csv", "path,"), (".jsonl", "{"), (".ndjson", "{"), (".txt", "model ")])
+def test_ending_of_the_output_file_picks_the_format(
+    cli: Cli, tiny_model: Path, image: Path, tmp_path: Path, ending: str, start: str
+) -> None:
+    out = tmp_path / f"scores{ending}"
+    assert cli("score", image, "--model", tiny_model, "-o", out).code == 0
+    assert out.read_text().startswith(start)
+
+
+def test_format_option_wins_over_the_ending(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.dat"
+    assert cli("score", image, "--model", tiny_model, "-o", out, "--format", "jsonl").code == 0
+    assert json.loads(out.read_text())["status"] == "OK"
+
+
+def test_output_file_is_left_alone_where_nothing_can_be_scored(cli: Cli, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    out.write_text("earlier results")
+    assert cli("score", image, "--model", tmp_path / "no-model", "-o", out).code == 3
+    assert out.read_text() == "earlier results"
+
+
+def test_results_are_not_written_over_an_image(cli: Cli, tiny_model: Path, image: Path) -> None:
+    before = image.read_bytes()
+    done = cli("score", image, "--model", tiny_model, "--format", "csv", "-o", image)
+    assert done.code == 2
+    assert "over an image" in done.error
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "table"])
+def test_path_of_any_bytes_survives(process: Process, tiny_model: Path, tmp_path: Path, form: str) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9 \xff.png"
+    Path(os.fsdecode(path)).write_bytes(write_image(tmp_path / "plain.png").read_bytes())
+    done = process("score", path, "--model", tiny_model, "--format", form)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"" if form == "table" else b"pscr: 1 scored")
+    if form == "jsonl":
+        assert os.fsencode(json.loads(done.stdout)["path"]) == path
+    else:
+        assert path in done.stdout
+
+
+def test_path_cannot_steer_the_terminal(process: Process, tiny_model: Path, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "red\x1b[31m\nline.png")
+    done = process("score", path, "--model", tiny_model, "--quiet")
+    assert b"\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_broken_pipe_ends_quietly(tiny_model: Path, images: Path) -> None:
+    words = command("score", *[images] * 50, "--model", tiny_model, "--format", "csv", "--batch", 1)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        assert run.stdout.readline() == b"path,score,spread,width,height,status,message\n"
+        run.stdout.close()
+        assert run.stderr.read() == b""
+        assert run.wait(120) == 141
+
+
+def test_ctrl_c_keeps_what_is_written_and_says_how_much(tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    words = command("score", "-", "--model", tiny_model, "-o", out, "--batch", 1)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, bufsize=0, **pipes) as run:  # type: ignore[call-overload]
+        run.stdin.write(os.fsencode(image) + b"\n" + os.fsencode(image) + b"\n" + os.fsencode(image) + b"\n")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (out.exists() and out.read_bytes().count(b"\n") >= 2):
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+        (line,) = run.stderr.read().decode().splitlines()
+    written = len(out.read_text().splitlines()) - 1
+    assert line == f"pscr: interrupted: {written} results written to {out}"
+    assert written >= 1
+
+
+def on_terminal(*words: object, output: int | None = None) -> tuple[int, str]:
+    """Run with stderr, and stdout unless `output` is a file, on a terminal; returns the exit code and what it shows."""
+    control, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    out = terminal if output is None else output
+    with subprocess.Popen(command(*words), stdin=terminal, stdout=out, stderr=terminal, env=environment) as run:
+        os.close(terminal)
+        shown = b""
+        while select.select([control], [], [], 60)[0]:
+            try:
+                chunk = os.read(control, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            shown += chunk
+        code = run.wait(60)
+    os.close(control)
+    return code, shown.decode()
+
+
+def test_progress_shows_on_a_terminal_and_is_cleared(tiny_model: Path, images: Path, tmp_path: Path) -> None:
+    with (tmp_path / "out.csv").open("wb") as out:
+        code, shown = on_terminal("score", images, "--model", tiny_model, "--format", "csv", output=out.fileno())
+    assert code == 0
+    assert "4/4" in shown
+    assert "images/s" in shown
+    assert shown.rpartition("\x1b[K")[2].startswith("pscr: 4 scored, 0 failed")
+    assert "\x1b" not in (tmp_path / "out.csv").read_text()
+
+
+def test_progress_and_rows_share_a_terminal(tiny_model: Path, images: Path) -> None:
+    code, shown = on_terminal("score", images, "--model", tiny_model)
+    assert code == 0
+    for line in shown.splitlines():
+        visible = line.rpartition("\x1b[K")[2]
+        assert not ("images/s" in visible and "OK" in visible), "a row stands on the progress line"
+
+
+def test_quiet_shows_no_progress_on_a_terminal(tiny_model: Path, images: Path) -> None:
+    _, shown = on_terminal("score", images, "--model", tiny_model, "--quiet")
+    assert "\x1b" not in shown
+    assert "images/s" not in shown
+
+
+def test_no_progress_without_a_terminal(process: Process, tiny_model: Path, images: Path) -> None:
+    done = process("score", images, "--model", tiny_model, "--format", "csv")
+    assert len(done.stderr.splitlines()) == 1
+    assert b"\r" not in done.stderr

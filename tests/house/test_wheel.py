@@ -1,0 +1,66 @@
+"""What the wheel contains, and that it works where nothing but the runtime's libraries is installed."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The project's wheel, built from a copy of the files git tracks or would track."""
+    folder = tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    source = folder / "source"
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"pscr"}
+    sources = {name for name in names if name.endswith(".py")}
+    for house, package in (("runtime", "runtime"), ("export", "export"), ("training", "training")):
+        for file in (ROOT / house).rglob("*.py"):
+            assert f"pscr/{package}/{file.relative_to(ROOT / house).as_posix()}" in sources
+    assert not [name for name in names if "test" in Path(name).name or "benchmark" in name]
+    assert "pscr/py.typed" in names
+
+
+def test_the_wheel_carries_the_default_model_whole(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        folder = "pscr/runtime/models/agiqa3k-lite0/"
+        manifest = json.loads(archive.read(folder + "manifest.json"))
+        for name, entry in manifest["files"].items():
+            assert hashlib.sha256(archive.read(folder + name)).hexdigest() == entry["sha256"]
+
+
+def test_the_wheel_scores_from_its_own_folder(wheel, tmp_path):
+    """Unpacked beside nothing of the source tree, with -I so that no other copy of pscr can be found first."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import numpy, pscr\n"
+        f"assert pscr.__file__.startswith({str(tmp_path)!r}), pscr.__file__\n"
+        "with pscr.open(device='cpu') as scorer:\n"
+        "    print(scorer.score(numpy.zeros((300, 300, 3), numpy.uint8), pixel_format='rgb').score)\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= float(done.stdout) <= 5

@@ -1,0 +1,160 @@
+"""Training runs end to end, resumes exactly, and refuses what it cannot use."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from pscr import PscrError
+from pscr.training import checkpoint
+from pscr.training.train import main
+
+OPTIONS = [
+    "--epochs=3", "--batch=4", "--patches=1", "--val=0.25", "--exemplars=4", "--head-epochs=1",
+    "--frozen-blocks=14", "--threads=1", "--dropout=0.1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Twelve noisy images whose score is their brightness, and their CSV."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    rows = ["path,score"]
+    for index in range(12):
+        noise = rng.integers(0, 20 * index + 20, (224, 224, 3))
+        cv2.imwrite(str(folder / f"{index}.png"), noise.astype(np.uint8))
+        rows.append(f"{index}.png,{index / 3:.3f}")
+    file = folder / "labels.csv"
+    file.write_text("\n".join(rows))
+    return file
+
+
+def rows_of(run):
+    with (run / "metrics.csv").open() as stream:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(labelled, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    assert main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS]) == 0
+    return run
+
+
+def test_a_run_leaves_its_configuration_split_metrics_and_weights(undisturbed):
+    rows = rows_of(undisturbed)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert all(np.isfinite(float(row["train_loss"])) and float(row["val_rmse"]) >= 0 for row in rows)
+    split = json.loads((undisturbed / "split.json").read_text())
+    assert len(split["val"]) == 3
+    assert len(split["train"]) == 9
+    config = json.loads((undisturbed / "config.json").read_text())
+    assert config["database"] == "labels"
+    _, meta = checkpoint.read(undisturbed / "best.safetensors")
+    best = max(rows, key=lambda row: float(row["val_srcc"]) + float(row["val_plcc"]))
+    assert meta["metrics"]["epoch"] == int(best["epoch"])
+
+
+def test_frozen_blocks_stay_as_they_were_and_the_others_move(undisturbed):
+    tensors, _ = checkpoint.read(undisturbed / "last.safetensors")
+    model, average = checkpoint.part("model", tensors), checkpoint.part("average", tensors)
+    assert (
+        model["backbone._blocks.13._project_conv.weight"] == average["backbone._blocks.13._project_conv.weight"]
+    ).all()
+    assert (
+        model["backbone._blocks.14._project_conv.weight"] != average["backbone._blocks.14._project_conv.weight"]
+    ).any()
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_resumes_to_the_same_figures(labelled, undisturbed, tmp_path):
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "pscr.training.train", "--data", f"csv:{labelled}", "-o", str(run), *OPTIONS]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "metrics.csv").is_file():  # written when the first epoch has ended; the second runs now
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(rows_of(run)) < 3, "the run was over before it could be killed"
+    assert main(command[3:]) == 0
+    assert rows_of(run) == rows_of(undisturbed)
+    ours, theirs = (checkpoint.read(folder / "best.safetensors")[0] for folder in (run, undisturbed))
+    assert all((ours[key] == theirs[key]).all() for key in theirs)
+
+
+def test_a_finished_run_is_left_as_it_is(labelled, undisturbed, capsys):
+    before = (undisturbed / "metrics.csv").read_bytes()
+    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS]) == 0
+    assert (undisturbed / "metrics.csv").read_bytes() == before
+
+
+def test_another_configuration_does_not_resume_a_run(labelled, undisturbed, capsys):
+    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--lr=0.5"]) == 1
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_pixels_and_cached_layers_train_alike(labelled, tmp_path):
+    """Cutting patches anew and reading the cache differ by half precision only."""
+    losses = []
+    for blocks in ("0", "1"):
+        run = tmp_path / blocks
+        options = [*OPTIONS, f"--frozen-blocks={blocks}", "--epochs=1", "--lr=0", "--dropout=0"]
+        assert main(["--data", f"csv:{labelled}", "-o", str(run), *options]) == 0
+        losses.append(float(rows_of(run)[0]["train_loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_ctrl_c_says_how_to_go_on(labelled, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "pscr.training.train",
+        "--data",
+        f"csv:{labelled}",
+        "-o",
+        str(tmp_path / "run"),
+        *OPTIONS,
+    ]
+    process = subprocess.Popen([*command, "--epochs=1000"], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "metrics.csv").is_file():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from the last finished epoch" in errors
+    assert "Traceback" not in errors
+
+
+def test_too_few_images_for_a_batch_is_an_error(labelled, tmp_path, capsys):
+    assert main(["--data", f"csv:{labelled}", "-o", str(tmp_path / "run"), *OPTIONS, "--batch=64"]) == 1
+    assert "do not fill one batch" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused(undisturbed, tmp_path):
+    data = (undisturbed / "best.safetensors").read_bytes()
+    file = tmp_path / "cut.safetensors"
+    file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(PscrError, match="not a checkpoint of pscr train"):
+        checkpoint.read(file)
+    with pytest.raises(PscrError, match="no such checkpoint"):
+        checkpoint.read(tmp_path / "none.safetensors")
+
+
+def test_a_checkpoint_is_never_half_written(tmp_path):
+    file = tmp_path / "file"
+    checkpoint.write_atomically(file, b"old")
+    checkpoint.write_atomically(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [file]

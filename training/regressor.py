@@ -1,0 +1,36 @@
+"""The contrastive regressor of PSCR and its folded form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Regressor(nn.Module):
+    """Linear(2C, C), ReLU, Linear(C, 1) on [query, exemplar]: the difference of the two images' scores.
+
+    Parameter names (`fc1`, `fc2`) are those of the published checkpoints. Source: PSCR section III-C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.fc1 = nn.Linear(2 * channels, channels)
+        self.fc2 = nn.Linear(channels, 1)
+
+    def forward(self, query: Tensor, exemplar: Tensor) -> Tensor:
+        """[N,C] and [N,C] to the differences [N], computed as published, on the concatenation."""
+        return self.fc2(torch.relu(self.fc1(torch.cat([query, exemplar], 1)))).squeeze(1)
+
+    def query_part(self, features: Tensor) -> Tensor:
+        """Wq q: [N,C] to [N,H]. W[q;e] + b = Wq q + (We e + b), so the first layer splits exactly."""
+        return features @ self.fc1.weight[:, : self.channels].T
+
+    def terms(self, features: Tensor) -> Tensor:
+        """We e + b: [K,C] to the exemplar terms [K,H], which do not depend on the query."""
+        return features @ self.fc1.weight[:, self.channels :].T + self.fc1.bias
+
+    def differences(self, query_part: Tensor, terms: Tensor) -> Tensor:
+        """Every query against every exemplar: [N,H] and [K,H] to [N,K]."""
+        hidden = torch.relu(query_part[:, None] + terms[None])
+        return (hidden @ self.fc2.weight[0]) + self.fc2.bias
