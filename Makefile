@@ -16,7 +16,9 @@ test: $(VENV)/.dev lint
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@rm -rf build/types && mkdir -p build/types/pscr
+	@ln -s $(CURDIR)/pscr/* $(addprefix $(CURDIR)/,runtime export training) build/types/pscr/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

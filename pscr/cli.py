@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from . import __version__
 from .console import UsageError, err, error
 from .runtime.errors import PscrError, Status
+from .runtime.image import DEFAULT_MAX_PIXELS
+from .runtime.scorer import DEFAULT_MODEL
 
 USAGE, UNUSABLE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
 
@@ -175,17 +177,20 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         return added
 
     _score_options(verb("score", "score images", _lazily("verb_score"), epilog=SCORE_EPILOG))
-    verb("models", "list the models that come with this installation", _lazily("verbs_model", "models"))
-    info = verb("info", "say what a model is, how it was trained and how its scores read", _lazily("verbs_model", "info"))
+    verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
+    info = verb(
+        "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
+    )
     verify = verb(
         "verify",
         "check a model's files against their hashes, then its scores against recorded ones",
-        _lazily("verbs_model", "verify"),
+        _lazily("verb_model", "verify"),
     )
     for command in (info, verify):
         command.add_argument("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
         _device(command)
     doctor = verb("doctor", "say which libraries and devices can be used here, and what would help", _lazily("doctor"))
+    doctor.add_argument("--model", default=DEFAULT_MODEL, help="the model that is tried (default: %(default)s)")
     for command in (info, doctor):
         command.add_argument("--json", action="store_true", help="write one JSON object")
     for name, (_, extra, summary) in DELEGATED.items():
@@ -198,9 +203,11 @@ def _score_options(score: Parser) -> None:
     score.add_argument(
         "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
     )
-    score.add_argument("--model", default="agiqa3k-lite0", help="a model's name or its folder (default: %(default)s)")
+    score.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
     _device(score)
-    score.add_argument("--batch", type=_positive, metavar="N", help="images per run of the network (default: by device)")
+    score.add_argument(
+        "--batch", type=_positive, metavar="N", help="images per run of the network (default: by device)"
+    )
     score.add_argument("--threads", type=_positive, metavar="N", help="CPU threads for everything (default: all cores)")
     score.add_argument(
         "--format",

@@ -25,6 +25,7 @@ from .console import columns, one_line, out
 from .gpus import Gpus, find_gpus
 from .runtime.errors import PscrError, Status
 from .runtime.scorer import open as open_scorer
+from .verb_model import runs_on
 
 DEVICES = ("cpu", "cuda", "tensorrt", "openvino")
 
@@ -124,7 +125,7 @@ def device(name: str, model: str, gpus: Gpus) -> Finding:
             opened = time.perf_counter()
             result = scorer.score(np.full((512, 512, 3), 128, np.uint8))
             scored = time.perf_counter()
-            runs = _runs_on(scorer.info)
+            runs = runs_on(scorer.info)
     except PscrError as problem:
         return Finding(name, False, "", f"{Status(problem.status).name}: {problem.message}")
     except Exception as problem:  # a library that is broken may raise anything, and saying so is this verb's purpose

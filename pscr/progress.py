@@ -55,7 +55,9 @@ class Progress:
             return f"{self.count} done  {self.rate:.1f} images/s"
         done = 20 * self.count // max(self.total, 1)
         left = int((self.total - self.count) / max(self.rate, 1e-9))
-        clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left >= 3600 else f"{left // 60}:{left % 60:02}"
+        clock = (
+            f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left >= 3600 else f"{left // 60}:{left % 60:02}"
+        )
         return f"[{'#' * done:-<20}] {self.count}/{self.total}  {self.rate:.1f} images/s  {clock} left"
 
     def _room(self) -> int:

@@ -19,6 +19,7 @@ from .progress import Progress
 from .runtime.errors import Status
 from .runtime.scorer import Result, Scorer
 from .runtime.scorer import open as open_scorer
+from .verb_model import reading, runs_on
 from .writers import MACHINE_WRITERS, TableWriter, Writer
 
 BY_ENDING = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
@@ -37,15 +38,21 @@ def run(options: argparse.Namespace) -> int:
     check_output(options.output)
     total = None if paths is None else len(paths)
     with ExitStack() as stack:
-        limits = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
-        scorer = stack.enter_context(open_scorer(options.model, options.device, options.threads, **limits))
+        scorer = open_scorer(options.model, options.device, options.threads, max_pixels=options.max_pixels)
+        stack.enter_context(scorer)
         stream = open_output(options.output, stack)
         writer: Writer
         if form == "table":
-            writer = TableWriter(stream, paths or [], "" if options.quiet else title(scorer.info))
+            writer = TableWriter(stream, paths or [], "" if options.quiet else title(scorer))
         else:
             writer = MACHINE_WRITERS[form](stream)
         return _write_all(scorer, items, writer, Progress(total, options.quiet), options)
+
+
+def title(scorer: Scorer) -> str:
+    """The table's first line: the model, how to read its scores, and what runs it."""
+    manifest = scorer.manifest
+    return f"model {manifest.name} {manifest.version} ({reading(manifest.score)}); {runs_on(scorer.info)}"
 
 
 def _write_all(

@@ -6,9 +6,9 @@ The policy (one test file for each line, tests/runtime/test_image_*.py):
 - alpha is dropped, not composited: the colour under it is what is scored. GIF and animated WebP store no colour for a
   fully transparent pixel, which takes the canvas colour;
 - grey is repeated to three channels, CMYK is converted (profiles are ignored), 16 bits become 8, to within one level;
-- of an animation or a multi-page file the first frame is read;
+- of an animation or a multi-page file the first frame is read, of PNG and TIFF even where a later one is cut off;
 - a file cut short, an empty file and a file that is no image are DECODE_FAILED, as are signed and floating-point
-  samples, which have no fixed white;
+  samples, which have no fixed white; damage in the middle of a file goes unseen where its format has no checksum;
 - an image above the pixel limit is IMAGE_TOO_LARGE, told from its header before any pixel is decoded.
 
 OpenCV decodes what it knows, equal to Pillow's `convert("RGB")` (CMYK: to within one level). Pillow, where it is
@@ -26,6 +26,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from . import image_header as header
 from .errors import PscrError, Status
@@ -93,6 +94,8 @@ def read_file(path: str | os.PathLike[str] | bytes) -> bytes:
             DECODE_FAILED for a file that cannot be read, with the system's reason; OUT_OF_MEMORY.
     """
     name = _shown(path)
+    if not os.fspath(path):
+        raise _error(Status.INVALID_ARGUMENT, "path", "empty; expected the name of an image file")
     try:
         file = Path(os.fsdecode(path))
         mode = file.stat().st_mode
@@ -228,7 +231,8 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         with pillow.open(io.BytesIO(data)) as image:
             if image.format in _SCRIPTED:
                 raise _error(Status.DECODE_FAILED, name, f"{image.format}; expected {_EXPECTED}; convert it first")
-            _check_size(name, *image.size, max_pixels)
+            width, height = image.size
+            _check_size(name, width, height, max_pixels)
             upright: Any = operations.exif_transpose(image)
             if upright.mode.startswith("I;16"):  # Pillow's own conversion clips where it should scale
                 return _convert(np.asarray(upright, np.uint16) // 256, cv2.COLOR_GRAY2RGB)
@@ -245,9 +249,8 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         raise _error(Status.IMAGE_TOO_LARGE, name, found) from error
     except Exception as error:  # Pillow's readers raise whatever a damaged file drives them to
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise _error(
-            Status.DECODE_FAILED, name, f"Pillow cannot decode it ({reason}); make or copy it again"
-        ) from error
+        found = f"cut short or damaged: Pillow says {reason!r}; make or copy it again"
+        raise _error(Status.DECODE_FAILED, name, found) from error
 
 
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
@@ -256,7 +259,7 @@ def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
         raise _error(Status.IMAGE_TOO_LARGE, name, f"{found}; scale it down, or raise max_pixels")
 
 
-def _convert(pixels: Pixels, code: int) -> Pixels:
+def _convert(pixels: NDArray[Any], code: int) -> Pixels:
     return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
 
 

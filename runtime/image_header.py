@@ -51,9 +51,12 @@ def other_format(data: bytes) -> str:
 def size(data: bytes, kind: str) -> tuple[int, int] | None:
     """Width and height, before any rotation, or None where the header does not give them.
 
-    kind: what `opencv_format` said. For AVIF the largest `ispe` property, which is never below the image's own size:
-    imagesize 2.0.1 reads none from a rotated one.
+    kind: what `opencv_format` said. imagesize 2.0.1 gives no size for a rotated AVIF, so there the largest `ispe`
+    property counts, which is never below the image's own; and it takes the sides of a GIF for signed numbers.
     """
+    if kind == "GIF" and len(data) >= 10:
+        width, height = struct.unpack_from("<HH", data, 6)
+        return (width, height) if width and height else None
     if kind == "AVIF":
         found = re.findall(rb"ispe\0{4}(.{8})", data, re.DOTALL)
         sizes: list[tuple[int, int]] = [struct.unpack(">II", pair) for pair in found]
@@ -61,7 +64,7 @@ def size(data: bytes, kind: str) -> tuple[int, int] | None:
     from imagesize import get
 
     width, height = get(io.BytesIO(data), exif_rotation=False)
-    return (int(width), int(height)) if width > 0 and height > 0 else None
+    return (width, height) if width > 0 and height > 0 else None
 
 
 def avif_orientation(data: bytes) -> tuple[int, int | None]:

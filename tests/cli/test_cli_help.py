@@ -19,9 +19,7 @@ def test_help_names_every_verb_with_a_summary_and_every_exit_code(cli: Cli) -> N
         assert any(line.split()[:1] == [code] for line in done.out.splitlines()), code
 
 
-def test_help_fits_a_terminal_and_names_no_verb_that_does_not_exist(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_fits_a_terminal_and_names_no_verb_that_does_not_exist(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     for words in (["--help"], *([verb, "--help"] for verb in VERBS[:5])):
         done = cli(*words)

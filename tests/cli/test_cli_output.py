@@ -74,7 +74,9 @@ def test_summary_of_csv_and_jsonl_goes_to_stderr(cli: Cli, tiny_model: Path, ima
     assert done.error.endswith(f" to {out}")
 
 
-@pytest.mark.parametrize(("ending", "start"), [(".csv", "path,"), (".jsonl", "{"), (".ndjson", "{"), (".txt", "model ")])
+@pytest.mark.parametrize(
+    ("ending", "start"), [(".csv", "path,"), (".jsonl", "{"), (".ndjson", "{"), (".txt", "model ")]
+)
 def test_ending_of_the_output_file_picks_the_format(
     cli: Cli, tiny_model: Path, image: Path, tmp_path: Path, ending: str, start: str
 ) -> None:

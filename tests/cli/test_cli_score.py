@@ -14,7 +14,6 @@ from cli_testing import Cli, Process, write_image
 import pscr
 
 
-
 def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -31,7 +30,13 @@ def test_score_is_what_the_library_gives(cli: Cli, tiny_model: Path, image: Path
 
 
 def test_rows_come_in_the_order_of_the_inputs(cli: Cli, tiny_model: Path, images: Path) -> None:
-    given = [images / "img2.png", images / "missing.png", images / "img1.png", images / "notes.txt", images / "img10.png"]
+    given = [
+        images / "img2.png",
+        images / "missing.png",
+        images / "img1.png",
+        images / "notes.txt",
+        images / "img10.png",
+    ]
     done = cli("score", *given, "--model", tiny_model, "--format", "csv")
     assert [row["path"] for row in rows(done.out)] == [str(path) for path in given]
 

@@ -1,0 +1,159 @@
+"""`pscr models`, `pscr info` and `pscr verify`: what a model is, and whether it is still what it was."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .console import columns, error, one_line, out
+from .runtime import golden
+from .runtime.errors import PscrError
+from .runtime.manifest import Manifest, ScoreMeaning
+from .runtime.models import PACKAGED, locate, packaged
+from .runtime.scorer import open as open_scorer
+
+FAILED = 3
+LISTED = ("name", "version", "backbone", "precision", "database", "bank", "SRCC", "PLCC", "path")
+
+
+def models(options: argparse.Namespace) -> int:
+    """List the installed models; returns 3 where there are none or one of them cannot be read."""
+    rows: list[tuple[str, ...]] = []
+    broken: list[str] = []
+    for name in packaged():
+        try:
+            rows.append(_listed(Manifest.read(PACKAGED / name), PACKAGED / name))
+        except PscrError as problem:
+            broken.append(problem.message)
+    if rows:
+        for line in columns([LISTED, *rows], right=frozenset({5})):
+            out(line)
+    for message in broken:
+        error(message)
+    if not rows and not broken:
+        error(f"no models in {PACKAGED}; expected the package's own; install pscr again, or name a model's folder")
+    return 0 if rows and not broken else FAILED
+
+
+def info(options: argparse.Namespace) -> int:
+    """Describe a model and what would run it here.
+
+    Raises:
+        PscrError: the model or the device cannot be used.
+    """
+    with open_scorer(options.model, options.device) as scorer:
+        facts, manifest = scorer.info, scorer.manifest
+    if options.json:
+        facts = {**facts, "bank_selection": manifest.bank.get("selection"), "parity": manifest.parity}
+        facts["files"] = {name: asdict(entry) for name, entry in manifest.files.items()}
+        out(json.dumps(facts, indent=2, ensure_ascii=True))
+        return 0
+    sampling = manifest.sampling
+    lines = {
+        "model": f"{manifest.name} {manifest.version}",
+        "folder": facts["folder"],
+        "backbone": f"{manifest.backbone}, {manifest.precision}",
+        "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
+        "patches": f"{sampling.count} of {sampling.patch}x{sampling.patch} pixels ({sampling.method})",
+        "bank": f"{facts['bank']} exemplars{_aside(manifest.bank.get('selection'))}",
+        "runs on": runs_on(facts),
+        "licence": manifest.licence,
+    }
+    lines |= {f"training {key}": _worded(value) for key, value in manifest.training.items()}
+    lines |= {f"parity {key}": _worded(value) for key, value in manifest.parity.items()}
+    for name, entry in manifest.files.items():
+        lines[f"file {name}"] = f"{entry.size / 1e6:.1f} MB, sha256 {entry.sha256}"
+    for line in columns(lines.items()):
+        out(one_line(line))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Check every file's size and hash, then the scores that the manifest promises; returns 0 or 3.
+
+    Raises:
+        PscrError: the manifest cannot be read, the device cannot be used, or no scores are promised.
+    """
+    folder = locate(options.model)
+    manifest = Manifest.read(folder)
+    failures = [message for name in manifest.files if (message := _check_file(manifest, folder, name))]
+    if not failures:
+        failures = _check_scores(options)
+    for message in failures:
+        error(message)
+    return FAILED if failures else 0
+
+
+def reading(score: ScoreMeaning) -> str:
+    """How to read a score, such as `agiqa3k, 0 to 4.5, higher is better`."""
+    low, high = score.range
+    return f"{score.database}, {low:g} to {high:g}, {'higher' if score.higher_is_better else 'lower'} is better"
+
+
+def runs_on(facts: dict[str, Any]) -> str:
+    """What a Scorer's `info` says of library, device and provider, such as `onnxruntime 1.31.0 on cpu`."""
+    return f"{facts['library']} on {facts['device']} ({facts['provider']}, {facts['threads']} CPU threads)"
+
+
+def _listed(manifest: Manifest, folder: Path) -> tuple[str, ...]:
+    srcc, plcc = (_metric(manifest.training.get("metrics"), key) for key in ("srcc", "plcc"))
+    size = str(manifest.bank.get("size", "-"))
+    named = (manifest.name, manifest.version, manifest.backbone, manifest.precision, manifest.score.database)
+    return (*named, size, srcc, plcc, str(folder))
+
+
+def _metric(metrics: Any, key: str) -> str:
+    """A figure of the training record, whether it is one protocol's or the first of several; `-` where there is none."""
+    if isinstance(metrics, dict):
+        for name, value in metrics.items():
+            if str(name).lower() == key and isinstance(value, (int, float)):
+                return f"{value:.3f}"
+        metrics = list(metrics.values())
+    inner = (_metric(entry, key) for entry in metrics or () if isinstance(entry, (dict, list)))
+    return next((figure for figure in inner if figure != "-"), "-")
+
+
+def _check_file(manifest: Manifest, folder: Path, name: str) -> str:
+    """Report on one file; returns the failure in words, or nothing."""
+    try:
+        data = manifest.read_verified(folder, name)
+    except PscrError as problem:
+        out(f"file   FAILED  {one_line(name)}")
+        return problem.message
+    out(f"file   ok      {one_line(name)}, {len(data)} bytes, sha256 {manifest.files[name].sha256}")
+    return ""
+
+
+def _check_scores(options: argparse.Namespace) -> list[str]:
+    """Report on each promised score; returns the failures in words."""
+    failures = []
+    with open_scorer(options.model, options.device) as scorer:
+        tolerance = float((scorer.manifest.golden or {}).get("tolerance", golden.TOLERANCE))
+        where = runs_on(scorer.info)
+        for name, promised, found in golden.check(scorer):
+            difference = abs(found - promised)
+            good = math.isfinite(difference) and difference <= tolerance
+            numbers = f"expected {promised:.6f}, found {found:.6f}, difference {difference:.1e}"
+            out(f"score  {'ok    ' if good else 'FAILED'}  {name}: {numbers} (tolerance {tolerance:g})")
+            if not good:
+                advice = f"{where} does not compute this model as its export did; try another --device or library version"
+                failures.append(f"{name}: {numbers}, tolerance {tolerance:g}; {advice}")
+    out(f"ran    {where}")
+    return failures
+
+
+def _aside(value: Any) -> str:
+    return f" ({_worded(value)})" if value else ""
+
+
+def _worded(value: Any) -> str:
+    """A manifest's value on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_worded(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_worded, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""What every inference backend is: patches in, scores and votes out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bank import Bank
+from ..errors import PscrError, Status
+from ..sampling import Pixels
+
+Floats = NDArray[np.float32]
+B = TypeVar("B", bound="Backend")
+
+
+class Outputs(NamedTuple):
+    """What the score graph gives for N images: scores [N], votes [N,K], all float32 in opinion-score units."""
+
+    scores: Floats
+    votes: Floats
+
+
+class Backend(ABC):
+    """One loaded graph with one bank. The constructor does all slow work; `infer` checks, the subclass runs.
+
+    A backend may be used by one thread at a time.
+    """
+
+    device: str
+    provider: str
+    library: str
+
+    def __init__(self, bank: Bank, patch: int) -> None:
+        self.bank = bank
+        self.patch = patch
+        self._closed = False
+
+    def infer(self, patches: Pixels) -> Outputs:
+        """Score N images of P patches each.
+
+        patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT for another shape or type; CLOSED; OUT_OF_MEMORY; INTERNAL.
+        """
+        self._check(patches)
+        return self.infer_impl(patches)
+
+    def terms(self, patches: Pixels) -> Floats:
+        """The images' own exemplar terms [N,H] float32, of which banks are made. Arguments and errors as `infer`."""
+        self._check(patches)
+        return self.terms_impl(patches)
+
+    @abstractmethod
+    def infer_impl(self, patches: Pixels) -> Outputs:
+        """Run the graph on checked patches."""
+
+    @abstractmethod
+    def terms_impl(self, patches: Pixels) -> Floats:
+        """Run the graph on checked patches for its `terms` output."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Free what the constructor took; called once."""
+
+    def close(self) -> None:
+        """Release the backend; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self.release()
+
+    def __enter__(self: B) -> B:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, patches: Pixels) -> None:
+        if self._closed:
+            raise PscrError(Status.CLOSED, "the backend is closed; open the model again")
+        expected = f"[N,P,{self.patch},{self.patch},3] uint8, C-contiguous"
+        if not isinstance(patches, np.ndarray) or patches.dtype != np.uint8:
+            found = patches.dtype if isinstance(patches, np.ndarray) else type(patches).__name__
+            raise PscrError(Status.INVALID_ARGUMENT, f"patches are {found}; expected {expected}")
+        fits = patches.ndim == 5 and patches.shape[2:] == (self.patch, self.patch, 3) and min(patches.shape[:2]) > 0
+        if not fits or not patches.flags.c_contiguous:
+            shape = list(patches.shape)
+            order = "" if patches.flags.c_contiguous else ", not contiguous"
+            raise PscrError(Status.INVALID_ARGUMENT, f"patches are {shape}{order}; expected {expected}")

@@ -1,0 +1,136 @@
+"""Inference with onnxruntime; the only module that imports it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ..bank import Bank
+from ..errors import PscrError, Status
+from ..sampling import Pixels
+from .base import Backend, Floats, Outputs
+
+INPUTS = {"patches": "tensor(uint8)", "bank_terms": "tensor(float)", "bank_scores": "tensor(float)"}
+OUTPUTS = ("score", "votes", "terms")
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ERRORS_ONLY = 4  # onnxruntime's severity "fatal": everything below reaches us as an exception anyway
+
+
+class OnnxRuntimeBackend(Backend):
+    """The score graph in onnxruntime, on the CPU or a CUDA device."""
+
+    def __init__(
+        self, graph: bytes, bank: Bank, patch: int, *, kind: str = "cpu", index: int = 0, threads: int = 1
+    ) -> None:
+        """Load the graph.
+
+        graph: the bytes of model.onnx. patch: side S of its patches in pixels. kind: "cpu" or "cuda".
+        index: which CUDA device. threads: of one inference, on the CPU.
+
+        Raises:
+            PscrError: DEVICE_UNAVAILABLE: onnxruntime is not installed, or does not run on that device here.
+                MODEL_INVALID: not a score graph, or the bank does not fit it.
+        """
+        super().__init__(bank, patch)
+        ort = _library()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # Idle workers that spin would take the cores from the threads that decode the next images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        wanted = PROVIDERS[kind]
+        if wanted not in ort.get_available_providers():
+            raise PscrError(
+                Status.DEVICE_UNAVAILABLE,
+                f"this onnxruntime {ort.__version__} has no {wanted}; expected onnxruntime-gpu: "
+                "pip uninstall onnxruntime, then pip install 'pscr[gpu]'",
+            )
+        settings = {"device_id": index} if kind == "cuda" else {}
+        try:
+            session = ort.InferenceSession(graph, options, providers=[(wanted, settings)])
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise PscrError(Status.MODEL_INVALID, f"model.onnx cannot be loaded ({_line(error)})") from error
+        active = session.get_providers()[0]
+        if active != wanted:  # onnxruntime falls back to the CPU without a word
+            raise PscrError(
+                Status.DEVICE_UNAVAILABLE,
+                f"{wanted} did not start, onnxruntime would run {active} instead; "
+                "is there a driver, and CUDA and cuDNN of the versions it wants? (pscr doctor)",
+            )
+        self._check_signature(session)
+        self.device = kind if kind == "cpu" else f"{kind}:{index}"
+        self.provider = active
+        self.library = f"onnxruntime {ort.__version__}"
+        self._session: Any = session
+        self._bank = {"bank_terms": bank.terms, "bank_scores": bank.scores}
+
+    def infer_impl(self, patches: Pixels) -> Outputs:
+        """See Backend."""
+        return Outputs(*self._run(["score", "votes"], patches))
+
+    def terms_impl(self, patches: Pixels) -> Floats:
+        """See Backend."""
+        return self._run(["terms"], patches)[0]
+
+    def release(self) -> None:
+        """See Backend."""
+        self._session = None
+
+    def _run(self, names: list[str], patches: Pixels) -> list[Floats]:
+        try:
+            results: list[Floats] = self._session.run(names, {"patches": patches, **self._bank})
+        except Exception as error:
+            line = _line(error)
+            memory = "alloc" in line.lower() or "out of memory" in line.lower()
+            status = Status.OUT_OF_MEMORY if memory else Status.INTERNAL
+            raise PscrError(status, f"onnxruntime failed on {len(patches)} images ({line})") from error
+        return results
+
+    def _check_signature(self, session: Any) -> None:
+        inputs = {value.name: value.type for value in session.get_inputs()}
+        outputs = {value.name: value.shape for value in session.get_outputs()}
+        if inputs != INPUTS or not set(OUTPUTS) <= set(outputs):
+            found = f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
+            raise PscrError(
+                Status.MODEL_INVALID,
+                f"model.onnx has {found}; expected those of a score graph: {', '.join((*INPUTS, *OUTPUTS))}",
+            )
+        shape = next(value.shape for value in session.get_inputs() if value.name == "patches")
+        if list(shape[2:]) != [self.patch, self.patch, 3]:
+            raise PscrError(
+                Status.MODEL_INVALID,
+                f"model.onnx takes patches {shape}; the manifest's sampling cuts {self.patch} pixels",
+            )
+        width = next(value.shape[1] for value in session.get_inputs() if value.name == "bank_terms")
+        if self.bank.terms.shape[1] != width:
+            raise PscrError(
+                Status.MODEL_INVALID,
+                f"the bank's terms have {self.bank.terms.shape[1]} numbers; this model's have {width}; "
+                "use a bank that was built with this model",
+            )
+
+
+def describe() -> tuple[str, list[str]]:
+    """The version of onnxruntime and the providers it was built with, whether or not they work here.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE where it is not installed.
+    """
+    ort = _library()
+    return str(ort.__version__), list(ort.get_available_providers())
+
+
+def _library() -> Any:
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE,
+            f"onnxruntime cannot be imported ({_line(error)}); pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU",
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

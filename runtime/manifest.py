@@ -1,0 +1,211 @@
+"""The manifest: what a model folder is, with the hash and size of every other file (DESIGN 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from .errors import PscrError, Status
+from .sampling import Sampling
+
+FORMAT_VERSION = 1
+FILE_NAME = "manifest.json"
+FAMILY = "pscr"
+_TYPES: dict[str, type] = {
+    "name": str,
+    "version": str,
+    "backbone": str,
+    "precision": str,
+    "score": dict,
+    "bank": dict,
+    "training": dict,
+    "parity": dict,
+    "licence": str,
+}
+
+
+@dataclass(frozen=True)
+class ScoreMeaning:
+    """What the number is: opinion scores of `database` within `range` (lowest, highest)."""
+
+    meaning: str
+    database: str
+    range: tuple[float, float]
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the folder: SHA-256 in hexadecimal and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A model folder's manifest.json, one field for each of its keys.
+
+    bank: {size, selection}. training: {database, split, seed, epochs, metrics with protocol and date}.
+    parity: what was compared at export and the largest difference, in score units.
+    golden: {images, scores, tolerance}: what `pscr verify` must find (see golden.py); None where nothing is promised.
+    files: every other file of the folder by its name.
+    """
+
+    name: str
+    version: str
+    backbone: str
+    precision: str
+    sampling: Sampling
+    score: ScoreMeaning
+    bank: dict[str, Any]
+    training: dict[str, Any]
+    parity: dict[str, Any]
+    licence: str
+    files: dict[str, FileEntry]
+    golden: dict[str, Any] | None = None
+    family: str = FAMILY
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check the manifest of a model folder; the other files are only checked when they are read.
+
+        Raises:
+            PscrError: MODEL_INVALID: not there, not JSON, a key missing or of the wrong type, another family, a
+                newer format, a file name that leads out of the folder.
+        """
+        path = folder / FILE_NAME
+        try:
+            entries = json.loads(path.read_bytes())
+        except OSError as error:
+            raise _invalid(path, f"cannot be read ({error.strerror}); expected a model folder") from error
+        except (ValueError, RecursionError) as error:
+            raise _invalid(path, f"is not JSON ({error}); fetch or export the model again") from error
+        if not isinstance(entries, dict):
+            raise _invalid(path, f"holds a JSON {type(entries).__name__}; expected an object")
+        _check_version(path, entries)
+        for key, kind in _TYPES.items():
+            if key not in entries:
+                raise _invalid(path, f"has no key {key!r}; fetch or export the model again")
+            if not isinstance(entries[key], kind):
+                raise _invalid(path, f"{key!r} is a {type(entries[key]).__name__}; expected a {kind.__name__}")
+        golden = entries.get("golden")
+        if golden is not None and not isinstance(golden, dict):
+            raise _invalid(path, f"'golden' is a {type(golden).__name__}; expected an object")
+        if not isinstance(entries.get("sampling"), dict):
+            raise _invalid(path, "has no object 'sampling'")
+        return cls(
+            **{key: entries[key] for key in _TYPES if key != "score"},
+            sampling=Sampling.from_dict(entries["sampling"]),
+            score=_meaning(path, entries["score"]),
+            files=_files(path, entries.get("files")),
+            golden=golden,
+        )
+
+    def write(self, folder: Path, names: Sequence[str]) -> None:
+        """Write manifest.json into `folder`, listing the files `names` as they lie there now.
+
+        Raises:
+            OSError: a file cannot be read or the manifest not written.
+        """
+        files = {name: FileEntry(_hash((folder / name).read_bytes()), (folder / name).stat().st_size) for name in names}
+        entries = {
+            "format_version": self.format_version,
+            "family": self.family,
+            **{key: getattr(self, key) for key in ("name", "version", "backbone", "precision")},
+            "sampling": self.sampling.to_dict(),
+            "score": asdict(self.score),
+            **{key: getattr(self, key) for key in ("bank", "training", "parity", "licence")},
+            "files": {name: asdict(entry) for name, entry in files.items()},
+        }
+        if self.golden is not None:
+            entries["golden"] = self.golden
+        temporary = folder / (FILE_NAME + ".tmp")
+        temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        temporary.replace(folder / FILE_NAME)
+
+    def read_verified(self, folder: Path, name: str) -> bytes:
+        """Read a listed file once and give those very bytes, checked against size and hash.
+
+        Raises:
+            PscrError: MODEL_INVALID: not listed, missing, leading out of the folder, another size or hash.
+        """
+        if name not in self.files:
+            raise _invalid(folder / FILE_NAME, f"does not list {name!r}; fetch or export the model again")
+        path, entry = folder / name, self.files[name]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise _invalid(path, "is a link that leads out of the model folder; expected a file inside it")
+        try:
+            size = path.stat().st_size
+            if size != entry.size:
+                raise _invalid(path, f"has {size} bytes; expected {entry.size}; fetch or export the model again")
+            data = path.read_bytes()
+        except OSError as error:
+            raise _invalid(path, f"cannot be read ({error.strerror}); fetch or export the model again") from error
+        found = _hash(data)
+        if found != entry.sha256:
+            raise _invalid(
+                path, f"has sha256 {found[:12]}...; expected {entry.sha256[:12]}...; fetch or export the model again"
+            )
+        return data
+
+
+def _check_version(path: Path, entries: dict[str, Any]) -> None:
+    version, family = entries.get("format_version"), entries.get("family")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise _invalid(path, f"'format_version' is {version!r}; expected {FORMAT_VERSION}")
+    if version > FORMAT_VERSION:
+        name = entries.get("name", path.parent.name)
+        raise _invalid(
+            path, f"model {name!r} has format_version {version}; this pscr reads up to {FORMAT_VERSION}; upgrade pscr"
+        )
+    if family != FAMILY:
+        raise _invalid(path, f"'family' is {family!r}; expected {FAMILY!r}")
+
+
+def _meaning(path: Path, entry: dict[str, Any]) -> ScoreMeaning:
+    try:
+        low, high = (float(bound) for bound in entry["range"])
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(f"range {low} to {high}")
+        return ScoreMeaning(str(entry["meaning"]), str(entry["database"]), (low, high), bool(entry["higher_is_better"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _invalid(
+            path, f"'score' is not usable ({error!r}); expected meaning, database, range, higher_is_better"
+        ) from error
+
+
+def _files(path: Path, entries: Any) -> dict[str, FileEntry]:
+    if not isinstance(entries, dict):
+        raise _invalid(path, "has no object 'files'; fetch or export the model again")
+    files = {}
+    for name, entry in entries.items():
+        parts = PurePosixPath(name).parts
+        if (
+            not parts
+            or ".." in parts
+            or "\\" in name
+            or "\0" in name
+            or PureWindowsPath(name).anchor
+            or parts[0] == "/"
+        ):
+            raise _invalid(path, f"lists the file {name!r}, which leads out of the model folder")
+        try:
+            files[name] = FileEntry(str(entry["sha256"]), int(entry["size"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _invalid(path, f"lists {name!r} without a usable sha256 and size") from error
+    return files
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _invalid(path: Path, message: str) -> PscrError:
+    return PscrError(Status.MODEL_INVALID, f"{path}: {message}")

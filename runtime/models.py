@@ -1,0 +1,33 @@
+"""Finding a model folder by name or by path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import PscrError, Status
+from .manifest import FILE_NAME
+
+PACKAGED = Path(__file__).parent / "models"
+
+
+def packaged() -> list[str]:
+    """The names of the models that are installed with the package."""
+    return sorted(path.parent.name for path in PACKAGED.glob(f"*/{FILE_NAME}"))
+
+
+def locate(model: str | os.PathLike[str]) -> Path:
+    """The folder of a model: a folder with a manifest.json, or the name of a packaged model.
+
+    Raises:
+        PscrError: MODEL_INVALID; the message lists the names there are.
+    """
+    path = Path(model)
+    if (path / FILE_NAME).is_file():
+        return path
+    if str(model) in packaged():
+        return PACKAGED / model
+    known = f"expected a model folder or one of: {', '.join(packaged()) or '(none installed)'}"
+    if path.is_dir():
+        raise PscrError(Status.MODEL_INVALID, f"{path}: a folder without {FILE_NAME}; {known}")
+    raise PscrError(Status.MODEL_INVALID, f"model {str(model)!r} is not known; {known}")

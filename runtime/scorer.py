@@ -1,0 +1,267 @@
+"""Opening a model and scoring images with it."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from . import models
+from .backends.base import Outputs
+from .bank import Bank
+from .devices import connect
+from .errors import PscrError, Status
+from .image import DEFAULT_MAX_PIXELS, load
+from .manifest import Manifest
+from .pipeline import Source, in_order
+from .sampling import Pixels
+
+DEFAULT_MODEL = "agiqa3k-lite0"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The score of one image.
+
+    score: mean vote of the exemplars, in opinion-score units of the model's database; not clipped to its range.
+    spread: standard deviation of the votes (population), same units.
+    width, height: of the decoded image, in pixels, after EXIF orientation.
+    status, message: OK and empty, or why there is no score. An image that had to be padded is OK with a message.
+    path: the input, where it was a path.
+    Where status is not OK, score and spread are NaN, and width and height 0.
+    """
+
+    score: float
+    spread: float
+    width: int
+    height: int
+    status: Status = Status.OK
+    message: str = ""
+    path: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a score."""
+        return self.status is Status.OK
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    patches: Pixels
+    width: int
+    height: int
+    message: str
+
+
+def open(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    bank: str | os.PathLike[str] | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Scorer:
+    """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
+
+    model: a packaged model's name or a model folder.
+    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino. Only auto chooses; another device that cannot be had
+        is an error.
+    threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use.
+        OpenCV's number of threads belongs to the whole process.
+    bank: a bank.npz in place of the model's own.
+    max_pixels: largest height * width of an input image.
+
+    Raises:
+        PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank).
+    """
+    return Scorer(model, device, threads, bank=bank, max_pixels=max_pixels)
+
+
+class Scorer:
+    """An open model. It may be shared by threads; inferences then take turns."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        device: str = "auto",
+        threads: int | None = None,
+        *,
+        bank: str | os.PathLike[str] | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        """See `open`."""
+        if threads is None:
+            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise PscrError(Status.INVALID_ARGUMENT, f"threads is {threads!r}; expected a whole number of 1 or more")
+        if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+            raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
+        self._folder = models.locate(model)
+        self._manifest = Manifest.read(self._folder)
+        graph = self._manifest.read_verified(self._folder, "model.onnx")
+        own = self._manifest.read_verified(self._folder, "bank.npz") if bank is None else b""
+        exemplars = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else Bank.read(Path(bank))
+        self._asked, self._threads, self._max_pixels = device, threads, max_pixels
+        self._sampling = self._manifest.sampling
+        self._lock = threading.Lock()
+        self._backend = connect(device, graph, exemplars, self._sampling.patch, threads)
+        self._closed = False
+        cv2.setNumThreads(threads)
+        side = self._sampling.patch
+        self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))  # warm up
+
+    def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
+        """Score one image.
+
+        source: a path, the bytes of an encoded image, or a uint8 array [H,W,3], [H,W] or [H,W,4].
+        pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
+
+        Raises:
+            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED.
+        """
+        self._check_open()
+        prepared = self._prepare(source, pixel_format)
+        return self._results([source], [prepared], self.infer(prepared.patches[None]))[0]
+
+    def score_many(
+        self, sources: Iterable[Source], *, pixel_format: str | None = None, batch: int | None = None
+    ) -> Iterator[Result]:
+        """Score any number of images; results come in the order of `sources`, as they are ready.
+
+        Decoding runs in threads beside inference, a bounded number of images ahead, so memory does not grow with the
+        number of images and `sources` may be endless. An image that cannot be read gives a Result with its status
+        and message and does not stop the rest.
+
+        sources, pixel_format: see `score`. batch: images per inference; None for a good number on this device.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT (batch), CLOSED, and OUT_OF_MEMORY or INTERNAL where inference itself fails.
+        """
+        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+            raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
+        self._check_open()
+        return self._score_many(sources, pixel_format, batch or (1 if self._backend.device == "cpu" else 8))
+
+    def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
+        """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
+        return self._prepare(source, pixel_format).patches
+
+    def infer(self, patches: Pixels) -> Outputs:
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N] and votes [N,K] float32.
+
+        With P = 1 every patch is an image of its own, which gives patch scores.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
+        """
+        with self._lock:
+            self._check_open()
+            return self._backend.infer(patches)
+
+    def terms(self, patches: Pixels) -> Any:
+        """The exemplar terms [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
+        with self._lock:
+            self._check_open()
+            return self._backend.terms(patches)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The open model's manifest."""
+        return self._manifest
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is open and what runs it, as plain values."""
+        manifest, backend = self._manifest, self._backend
+        return {
+            "model": manifest.name,
+            "version": manifest.version,
+            "folder": str(self._folder),
+            "backbone": manifest.backbone,
+            "precision": manifest.precision,
+            "sampling": manifest.sampling.to_dict(),
+            "meaning": manifest.score.meaning,
+            "database": manifest.score.database,
+            "range": list(manifest.score.range),
+            "higher_is_better": manifest.score.higher_is_better,
+            "bank": len(backend.bank),
+            "training": manifest.training,
+            "licence": manifest.licence,
+            "device_asked": self._asked,
+            "device": backend.device,
+            "provider": backend.provider,
+            "library": backend.library,
+            "threads": self._threads,
+        }
+
+    def close(self) -> None:
+        """Release the model, after an inference that another thread is in; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            self._backend.close()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
+
+    def _prepare(self, source: Source, pixel_format: str | None) -> _Prepared:
+        image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
+        height, width = image.shape[:2]
+        message = ""
+        if self._sampling.pads(height, width):
+            side = self._sampling.patch
+            message = f"padded from {width}x{height} to {max(width, side)}x{max(height, side)} by reflection"
+        return _Prepared(self._sampling.cut(image), width, height, message)
+
+    def _score_many(self, sources: Iterable[Source], pixel_format: str | None, batch: int) -> Iterator[Result]:
+        workers = min(4, self._threads)
+        stream = in_order(lambda source: self._prepare(source, pixel_format), sources, workers, 2 * batch + workers)
+        with closing(stream):
+            group: list[tuple[Source, _Prepared | PscrError]] = []
+            for item in stream:
+                group.append(item)
+                if sum(isinstance(prepared, _Prepared) for _, prepared in group) == batch:
+                    yield from self._group_results(group)
+                    group = []
+            yield from self._group_results(group)
+
+    def _group_results(self, group: list[tuple[Source, _Prepared | PscrError]]) -> Iterator[Result]:
+        good = [(source, prepared) for source, prepared in group if isinstance(prepared, _Prepared)]
+        results: Iterator[Result] = iter(())
+        if good:
+            outputs = self.infer(np.stack([prepared.patches for _, prepared in good]))
+            results = iter(self._results([source for source, _ in good], [prepared for _, prepared in good], outputs))
+        for source, prepared in group:
+            if isinstance(prepared, PscrError):
+                yield Result(math.nan, math.nan, 0, 0, prepared.status, prepared.message, _path(source))
+            else:
+                yield next(results)
+
+    @staticmethod
+    def _results(sources: list[Source], prepared: list[_Prepared], outputs: Outputs) -> list[Result]:
+        spreads = outputs.votes.std(axis=1, dtype=np.float64)
+        return [
+            Result(float(score), float(spread), one.width, one.height, Status.OK, one.message, _path(source))
+            for source, one, score, spread in zip(sources, prepared, outputs.scores, spreads, strict=True)
+        ]
+
+
+def _path(source: Source) -> str | None:
+    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else None
