@@ -8,8 +8,6 @@ import numpy as np
 
 from ..runtime.errors import PscrError, Status
 
-CHOICES = ("all", "spread", "random")
-
 
 def choose(scores: Sequence[float], selection: str, seed: int = 1) -> list[int]:
     """Which images become exemplars.
@@ -22,10 +20,10 @@ def choose(scores: Sequence[float], selection: str, seed: int = 1) -> list[int]:
     Raises:
         PscrError: INVALID_ARGUMENT for another selection or more exemplars than candidates.
     """
-    how, _, number = selection.partition(":")
-    if how == "all" and not number:
+    if selection == "all":
         return list(range(len(scores)))
-    if how not in CHOICES or not number.isdecimal() or not 1 <= int(number) <= len(scores):
+    how, _, number = selection.partition(":")
+    if how not in ("spread", "random") or not number.isdecimal() or not 1 <= int(number) <= len(scores):
         raise PscrError(
             Status.INVALID_ARGUMENT,
             f"bank {selection!r} cannot be chosen from {len(scores)} images; expected all, spread:K or random:K",

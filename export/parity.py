@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..runtime.backends.base import Backend
 from ..runtime.sampling import Pixels
@@ -32,6 +32,17 @@ class Parity:
         """Whether the exported graph may be shipped."""
         return self.largest <= SCORE_TOLERANCE and self.batch_largest <= BATCH_TOLERANCE
 
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest's `parity` entry."""
+        return {
+            "compared": f"torch against onnxruntime, scores of {self.images} images",
+            "largest_difference": float(f"{self.largest:.3g}"),
+            "median_difference": float(f"{self.median:.3g}"),
+            "tolerance": SCORE_TOLERANCE,
+            "batch_largest_difference": float(f"{self.batch_largest:.3g}"),
+            "batch_tolerance": BATCH_TOLERANCE,
+        }
+
     def __str__(self) -> str:
         verdict = "passed" if self.ok else "FAILED"
         return (
@@ -42,26 +53,22 @@ class Parity:
         )
 
 
-def check(
-    model: PSCR, backend: Backend, images: Sequence[Pixels], terms: NDArray[np.float32], scores: NDArray[np.float32]
-) -> Parity:
-    """Compare the trained network with the exported graph on real patches.
+def check(model: PSCR, backend: Backend, images: Sequence[Pixels]) -> Parity:
+    """Compare the trained network with the exported graph on real patches, both with the bank that `backend` holds.
 
-    images: at least 8 of [P,S,S,3] uint8 RGB. terms [K,H], scores [K]: the bank that `backend` holds.
+    images: [P,S,S,3] uint8 RGB each; batches are filled up from the start where there are fewer than 8.
     """
     regressor = model.regressor
     with torch.inference_mode():
         features = torch.cat([model.features(torch.from_numpy(patches[None])) for patches in images])
-        votes = regressor.differences(regressor.query_part(features), torch.from_numpy(terms))
-        expected = (votes + torch.from_numpy(scores)).mean(1).numpy()
+        votes = regressor.differences(regressor.query_part(features), torch.from_numpy(backend.bank.terms))
+        expected = (votes + torch.from_numpy(backend.bank.scores)).mean(1).numpy()
     found = np.concatenate([backend.infer(patches[None]).scores for patches in images])
     differences = np.abs(expected - found)
-    alone = {i: found[i] for i in range(max(BATCHES))}
     worst = 0.0
     for size in BATCHES:
-        batch = np.stack(images[:size])
         for turn in range(size):
-            order = [(i + turn) % size for i in range(size)]
-            scored = backend.infer(np.ascontiguousarray(batch[order])).scores
-            worst = max(worst, *(abs(float(alone[i] - score)) for i, score in zip(order, scored, strict=True)))
+            order = [(i + turn) % size % len(images) for i in range(size)]
+            scored = backend.infer(np.stack([images[i] for i in order])).scores
+            worst = max(worst, float(np.abs(found[order] - scored).max()))
     return Parity(len(images), float(differences.max()), float(np.median(differences)), worst)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -56,17 +57,19 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
         torch.zeros(5),
     )
     n, p, k = (torch.export.Dim(name, min=1) for name in "NPK")
-    program = torch.onnx.export(
-        graph,
-        example,
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        dynamic_shapes=({0: n, 1: p}, {0: k}, {0: k}),
-        opset_version=OPSET,
-        external_data=False,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes about the exporter's own insides and about K being named twice
+        program = torch.onnx.export(
+            graph,
+            example,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: n, 1: p}, {0: k}, {0: k}),
+            opset_version=OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     proto = cast(onnx.ModelProto, program.model_proto)
     _drop_traces(proto)

@@ -5,31 +5,34 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import shutil
+import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from numpy.typing import NDArray
 
 from pscr import PscrError, Status
 from pscr.export import parity
 from pscr.export.bank import choose
 from pscr.export.score_graph import bake_bank, save, to_onnx
 from pscr.runtime import golden
+from pscr.runtime.backends.base import Backend
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
-from pscr.runtime.manifest import FORMAT_VERSION, Manifest
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.manifest import FILE_NAME, Manifest, ScoreMeaning
+from pscr.runtime.pipeline import in_order
+from pscr.runtime.sampling import Pixels, Sampling
 from pscr.training import checkpoint
 from pscr.training.databases import Database, Item
 from pscr.training.model import PSCR, build, load_state
+from pscr.training.progress import progress
 from pscr.training.trainer import Config
 
 PARITY_IMAGES = 32
@@ -73,54 +76,123 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """Build everything in a temporary folder beside the output; it takes the output's place only when all is well."""
-    config = Config.read(arguments.run)
-    model, trained = read_run(arguments.run, config)
+    run, output = arguments.run, arguments.output.resolve()
+    threads = arguments.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    config = Config.read(run)
+    model, selected = read_run(run, config)
     database = config.load_database()
-    members = exemplars(arguments.run, database, arguments.bank, config.seed)
-    output: Path = arguments.output
+    train = members(run, "train", database)
+    exemplars = [train[i] for i in choose([item.score for item in train], arguments.bank, config.seed)]
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         folder = Path(temporary)
         graph = to_onnx(model, half_weights=arguments.weights == "half")
         save(graph, folder / "model.onnx")
-        bank = build_bank(model, folder / "model.onnx", members, arguments.threads)
+        bank = build_bank(graph, model.sampling, exemplars, threads)
         bank.write(folder / "bank.npz")
         files = ["model.onnx", "bank.npz"]
         if arguments.bake_bank:
-            save(
-                bake_bank(graph, torch.from_numpy(bank.terms), torch.from_numpy(bank.scores)),
-                folder / "model-baked.onnx",
-            )
+            baked = bake_bank(graph, torch.from_numpy(bank.terms), torch.from_numpy(bank.scores))
+            save(baked, folder / "model-baked.onnx")
             files.append("model-baked.onnx")
-        with OnnxRuntimeBackend((folder / "model.onnx").read_bytes(), bank, threads=arguments.threads) as backend:
-            checked = held_out(arguments.run, database)[:PARITY_IMAGES]
-            found = parity.check(model, backend, list(cut(model, checked)), bank.terms, bank.scores)
-            reference = golden.expected(backend, model.sampling)
+        checked = (members(run, "val", database) or train)[:PARITY_IMAGES]
+        with _backend(graph, bank, model.sampling, threads) as backend:
+            found = parity.check(model, backend, [model.sampling.cut(load(item.path)) for item in checked])
+            promised = golden.promise(
+                [score_of(backend, model.sampling, image) for image in golden.golden_images().values()]
+            )
         sys.stderr.write(f"{found}\n")
         if not found.ok:
             return 3
-        manifest = describe(arguments, config, model, database, trained, found, bank)
+        manifest = Manifest(
+            name=arguments.name or output.name,
+            version=arguments.version,
+            backbone=config.backbone,
+            precision="fp32",
+            sampling=model.sampling,
+            score=ScoreMeaning(
+                f"mean opinion score of quality ({database.label})",
+                database.name,
+                database.scale,
+                higher_is_better=True,
+            ),
+            bank={"size": len(bank), "selection": f"{arguments.bank} of the {len(train)} training images"},
+            training=training_entry(config, database, selected),
+            parity=found.to_dict(),
+            licence=arguments.licence,
+            files={},
+            golden=promised,
+        )
         manifest.write(folder, files)
         output.mkdir(exist_ok=True)
-        for name in (*files, "manifest.json"):
-            shutil.move(folder / name, output / name)
+        for name in (*files, FILE_NAME):
+            (folder / name).replace(output / name)
+    sizes = ", ".join(f"{name} {(output / name).stat().st_size / 1e6:.1f} MB" for name in files)
+    sys.stderr.write(f"{output.name}: {sizes}; {len(bank)} exemplars\n")
     return 0
 
 
 def read_run(run: Path, config: Config) -> tuple[PSCR, dict[str, Any]]:
-    """The network with the run's selected weights, and what the checkpoint notes of its epoch."""
+    """The network with the run's selected weights, and that epoch's row of metrics.csv."""
     tensors, meta = checkpoint.read(run / "best.safetensors")
     model = build(config.backbone)
     load_state(model, checkpoint.part("model", tensors), str(run / "best.safetensors"))
-    return model.eval(), meta
+    return model.eval(), meta["metrics"]
 
 
 def members(run: Path, part: str, database: Database) -> list[Item]:
     """The images of a part ("train" or "val") of the run's split, in the database's order."""
-    names = set(json.loads((run / "split.json").read_text())[part])
+    try:
+        names = set(json.loads((run / "split.json").read_text())[part])
+    except (OSError, ValueError, KeyError) as error:
+        raise PscrError(Status.MODEL_INVALID, f"{run / 'split.json'}: not a split of pscr train ({error!r})") from error
     return [item for item in database.items if item.name in names]
 
 
-def cut(model: PSCR, items: Sequence[Item]) -> Iterator[Pixels]:
-    """The patches of each image, [P,S,S,3] uint8."""
-    return (model.sampling.cut(load(item.path)) for item in items)
+def build_bank(graph: onnx.ModelProto, sampling: Sampling, exemplars: Sequence[Item], threads: int) -> Bank:
+    """Exemplar terms through the graph's own `terms` output: what `pscr.runtime` computes, to the bit."""
+    width = graph.graph.output[2].type.tensor_type.shape.dim[1].dim_value
+
+    def cut(item: Item) -> Pixels:
+        return sampling.cut(load(item.path))
+
+    with _backend(graph, Bank.placeholder(width), sampling, threads) as backend:
+        patches = in_order(cut, exemplars, workers=1, ahead=4)
+        terms = [_terms(backend, found) for _, found in progress(patches, len(exemplars), "bank")]
+    scores = np.array([item.score for item in exemplars], np.float32)
+    return Bank(np.stack(terms), scores, tuple(item.name for item in exemplars))
+
+
+def score_of(backend: Backend, sampling: Sampling, image: Pixels) -> float:
+    """The score of one image [H,W,3] uint8 RGB."""
+    return float(backend.infer(sampling.cut(image)[None]).scores[0])
+
+
+def training_entry(config: Config, database: Database, selected: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's `training` entry: what was trained on what, and how well it did on images it never saw."""
+    protocol = (
+        f"held-out: {config.val:.0%} of the images by {config.split_by}, seed {config.seed}; they select the epoch"
+    )
+    metrics = {key.removeprefix("val_"): round(value, 4) for key, value in selected.items() if key.startswith("val_")}
+    return {
+        "database": database.name,
+        "split": f"{1 - config.val:.0%} of the images by {config.split_by}",
+        "seed": config.seed,
+        "epochs": selected["epoch"],
+        "metrics": {**metrics, "protocol": protocol, "date": datetime.date.today().isoformat()},
+    }
+
+
+def _terms(backend: Backend, patches: Pixels | PscrError) -> NDArray[np.float32]:
+    if isinstance(patches, PscrError):
+        raise patches
+    return backend.terms(patches[None])[0]
+
+
+def _backend(graph: onnx.ModelProto, bank: Bank, sampling: Sampling, threads: int) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(graph.SerializeToString(), bank, sampling.patch, threads=threads)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -176,7 +176,9 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
             verbs[name] = added
         return added
 
-    _score_options(verb("score", "score images", _lazily("verb_score"), epilog=SCORE_EPILOG))
+    _score_options(
+        verb("score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG)
+    )
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -218,14 +220,18 @@ def _score_options(score: Parser) -> None:
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     score.add_argument(
-        "--max-pixels", type=_positive, metavar="N", help="refuse larger images undecoded (default: 178000000)"
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        default=DEFAULT_MAX_PIXELS,
+        help="refuse larger images undecoded (default: %(default)s)",
     )
     score.add_argument("-q", "--quiet", action="store_true", help="rows and errors only: no title, summary or progress")
 
 
 def _device(parser: Parser) -> None:
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda[:N], tensorrt[:N] or openvino (default: %(default)s)"
+        "--device", default="auto", help="auto, cpu or cuda[:N]; only auto chooses for itself (default: %(default)s)"
     )
 
 

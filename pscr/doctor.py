@@ -117,7 +117,7 @@ def rivals() -> list[Finding]:
 
 def device(name: str, model: str, gpus: Gpus) -> Finding:
     """Whether a device scores an image: a real trial."""
-    if name in ("cuda", "tensorrt") and not gpus.names:
+    if name == "cuda" and not gpus.names:
         return Finding(name, False, "", gpus.problem)
     start = time.perf_counter()
     try:

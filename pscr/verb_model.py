@@ -107,7 +107,7 @@ def _listed(manifest: Manifest, folder: Path) -> tuple[str, ...]:
 
 
 def _metric(metrics: Any, key: str) -> str:
-    """A figure of the training record, whether it is one protocol's or the first of several; `-` where there is none."""
+    """A figure of the training record: one protocol's, or the first of several that has it; `-` where none has."""
     if isinstance(metrics, dict):
         for name, value in metrics.items():
             if str(name).lower() == key and isinstance(value, (int, float)):
@@ -140,7 +140,9 @@ def _check_scores(options: argparse.Namespace) -> list[str]:
             numbers = f"expected {promised:.6f}, found {found:.6f}, difference {difference:.1e}"
             out(f"score  {'ok    ' if good else 'FAILED'}  {name}: {numbers} (tolerance {tolerance:g})")
             if not good:
-                advice = f"{where} does not compute this model as its export did; try another --device or library version"
+                advice = (
+                    f"{where} does not compute this model as its export did; try another --device or library version"
+                )
                 failures.append(f"{name}: {numbers}, tolerance {tolerance:g}; {advice}")
     out(f"ran    {where}")
     return failures

@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
@@ -85,7 +85,7 @@ def _write_all(
     return 1 if failed else 0
 
 
-def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Iterator[Result]:
+def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
     """One result per item, in order; an item that names no image gets its result without going to the scorer."""
     without_image: deque[tuple[int, Item]] = deque()
 

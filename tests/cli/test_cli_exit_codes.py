@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_testing import Cli, Outcome, command
+from cli_testing import Cli, Outcome, Process, command
 
 
 def assert_one_line(done: Outcome, code: int, *parts: str) -> None:
@@ -46,6 +46,7 @@ def test_1_where_a_path_does_not_exist(cli: Cli, tiny_model: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "content"),
     [("text.jpg", b"this is no image\n"), ("empty.png", b""), ("zeros.png", bytes(64)), ("cut.png", b"\x89PNG\r\n")],
+    ids=["text", "empty", "zeros", "signature only"],
 )
 def test_1_where_a_file_is_no_image(
     cli: Cli, tiny_model: Path, image: Path, tmp_path: Path, name: str, content: bytes
@@ -101,7 +102,7 @@ def test_2_where_the_command_line_is_wrong(cli: Cli, words: list[str]) -> None:
     assert_one_line(cli(*words), 2, "--help")
 
 
-def test_2_where_a_list_on_standard_input_is_empty(process, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]
+def test_2_where_a_list_on_standard_input_is_empty(process: Process, tiny_model: Path) -> None:
     done = process("score", "-", "--model", tiny_model, stdin=b"\n\n")
     assert done.returncode == 2
     assert done.stderr.startswith(b"pscr: error: no paths on standard input; expected one a line")

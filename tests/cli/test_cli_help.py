@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from cli_testing import Cli, Process
 
@@ -46,11 +49,7 @@ def test_score_help_has_examples_and_names_the_columns(cli: Cli) -> None:
     assert "path, score, spread, width, height, status, message" in text
 
 
-def test_help_loads_no_inference_library_and_no_torch(process: Process) -> None:
-    """By hand: python -X importtime -m pscr --help."""
-    import subprocess
-    import sys
-
+def test_help_loads_no_inference_library_and_no_torch() -> None:
     code = (
         "import sys; from pscr.cli import main; main(['--help']); "
         "sys.exit(any(m in sys.modules for m in ('torch', 'onnxruntime', 'onnx', 'pscr.training', 'pscr.export')))"

@@ -136,4 +136,5 @@ def test_natural_order_handles_digits_everywhere() -> None:
     ordered = sorted(shuffled, key=natural_key)
     assert ordered.index("9/x.png") < ordered.index("10/x.png")
     assert ordered.index("a/9b.png") < ordered.index("a/10.png")
-    assert sorted(reversed(shuffled), key=natural_key) == ordered
+    shuffled.reverse()
+    assert sorted(shuffled, key=natural_key) == ordered
