@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     try:
-        return _dispatch(words)
-    except SystemExit as stop:  # --help and --version
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else USAGE
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         err("pscr: interrupted")
         return INTERRUPTED
@@ -95,6 +95,13 @@ def _report(problem: Exception) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    try:
+        return _run_verb(words)
+    except SystemExit as stop:  # --help, --version and the parsers of the delegated verbs
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else USAGE
+
+
+def _run_verb(words: list[str]) -> int:
     rest = words[1:] if words[:1] == ["--debug"] else words
     if rest and rest[0] in DELEGATED:
         return _delegate(rest[0], rest[1:])

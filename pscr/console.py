@@ -24,7 +24,7 @@ def out(text: str = "") -> None:
 
 
 def err(text: str) -> None:
-    """Write one line to stderr, after what stdout still holds; a closed stderr is no reason to fail."""
+    """Write one line to stderr; a closed stderr is no reason to fail."""
     try:
         sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
         sys.stderr.flush()

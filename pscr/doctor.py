@@ -48,16 +48,15 @@ RIVALS = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-h
 
 @dataclass(frozen=True)
 class Finding:
-    """One library or device: whether it can be used, and where not, what would help."""
+    """One library or device: whether it is there (a library) or works (a device), and where not, what would help.
+
+    version: of a library's packages; of a device, what really runs on it.
+    """
 
     name: str
     usable: bool
     version: str
     detail: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return f"  {self.name}", "yes" if self.usable else "no", self.version or "-", one_line(self.detail)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,10 +73,14 @@ def run(options: argparse.Namespace) -> int:
     out("system")
     for line in columns((f"  {name}", value) for name, value in facts.items()):
         out(line)
-    for title, findings in (("libraries", libraries), ("devices", devices)):
-        out(f"\n{title}")
-        for line in columns(finding.cells for finding in findings):
-            out(line)
+    out("\nlibraries")
+    for line in columns((*_name(found), found.version or "-", one_line(found.detail)) for found in libraries):
+        out(line)
+    out("\ndevices")
+    for line in columns(
+        (*_name(tried), one_line(f"{tried.version}; {tried.detail}".removeprefix("; "))) for tried in devices
+    ):
+        out(line)
     ready = [finding.name for finding in devices if finding.usable]
     out(f"\nimages can be scored here on: {', '.join(ready)}" if ready else "\nimages cannot be scored here")
     return 0 if usable else 3
@@ -96,13 +99,13 @@ def system(gpus: Gpus) -> dict[str, str]:
 
 def library(module: str, purpose: str, extra: str) -> Finding:
     """Whether a module is installed, its packages' versions, and where it is missing how to install it."""
+    unused = bool(extra) and extra not in (importlib.metadata.metadata("pscr").get_all("Provides-Extra") or [])
+    use = f"{purpose}; this version of pscr does not use it" if unused else purpose
     if importlib.util.find_spec(module) is None:
-        known = importlib.metadata.metadata("pscr").get_all("Provides-Extra") or []
-        how = f"; pip install 'pscr[{extra}]'" if extra in known else ""
-        return Finding(module, False, "", f"not installed; for {purpose}{how}")
+        return Finding(module, False, "", f"not installed: {use}" + ("" if unused else f"; {_install(extra)}"))
     packages = sorted(set(importlib.metadata.packages_distributions().get(module, [])))
     versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    return Finding(module, True, ", ".join(versions) or "version unknown", f"for {purpose}")
+    return Finding(module, True, ", ".join(versions) or "version unknown", use)
 
 
 def rivals() -> list[Finding]:
@@ -123,7 +126,7 @@ def device(name: str, model: str, gpus: Gpus) -> Finding:
     try:
         with open_scorer(model, name) as scorer:
             opened = time.perf_counter()
-            result = scorer.score(np.full((512, 512, 3), 128, np.uint8))
+            result = scorer.score(np.full((512, 512, 3), 128, np.uint8), pixel_format="rgb")
             scored = time.perf_counter()
             runs = runs_on(scorer.info)
     except PscrError as problem:
@@ -132,6 +135,14 @@ def device(name: str, model: str, gpus: Gpus) -> Finding:
         return Finding(name, False, "", f"{type(problem).__name__}: {problem}")
     times = f"model opened in {opened - start:.2f} s, one 512x512 image scored in {1000 * (scored - opened):.0f} ms"
     return Finding(name, bool(np.isfinite(result.score)), runs, times)
+
+
+def _name(finding: Finding) -> tuple[str, str]:
+    return f"  {finding.name}", "yes" if finding.usable else "no"
+
+
+def _install(extra: str) -> str:
+    return f"pip install 'pscr[{extra}]'" if extra else "pip install pscr"
 
 
 def _installed(package: str) -> bool:

@@ -62,6 +62,6 @@ class Progress:
 
     def _room(self) -> int:
         try:
-            return max(os.get_terminal_size(self.stream.fileno()).columns - 1, 1)
+            return (os.get_terminal_size(self.stream.fileno()).columns or 80) - 1  # some terminals say 0
         except OSError:
             return 79

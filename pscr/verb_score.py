@@ -34,16 +34,15 @@ def run(options: argparse.Namespace) -> int:
         PscrError: the model or the device cannot be used.
     """
     form = output_format(options.format, options.output)
-    items, paths = _items(options.paths, options.null)
+    items, total = _items(options.paths, options.null)
     check_output(options.output)
-    total = None if paths is None else len(paths)
     with ExitStack() as stack:
         scorer = open_scorer(options.model, options.device, options.threads, max_pixels=options.max_pixels)
         stack.enter_context(scorer)
         stream = open_output(options.output, stack)
         writer: Writer
         if form == "table":
-            writer = TableWriter(stream, paths or [], "" if options.quiet else title(scorer))
+            writer = TableWriter(stream, "" if options.quiet else title(scorer))
         else:
             writer = MACHINE_WRITERS[form](stream)
         return _write_all(scorer, items, writer, Progress(total, options.quiet), options)
@@ -145,8 +144,8 @@ def open_output(output: str | None, stack: ExitStack) -> BinaryIO:
         raise UsageError(f"-o {output} cannot be written: {problem.strerror}; name another file") from problem
 
 
-def _items(paths: list[str], null: bool) -> tuple[Iterator[Item], list[str] | None]:
-    """What to score, and the paths where they are all known.
+def _items(paths: list[str], null: bool) -> tuple[Iterator[Item], int | None]:
+    """What to score, and how many that is where they are all known.
 
     Raises:
         UsageError: there is nothing to score at all.
@@ -158,7 +157,7 @@ def _items(paths: list[str], null: bool) -> tuple[Iterator[Item], list[str] | No
         if all(item.problem for item in items):
             first = items[0]
             raise UsageError(f"nothing to score in {first.path}: {first.problem}")
-        return iter(items), [item.path for item in items]
+        return iter(items), len(items)
     if paths.count(STDIN) > 1:
         raise UsageError("'-' is given twice; standard input can be read once")
     place = paths.index(STDIN)

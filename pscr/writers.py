@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import unicodedata
 from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol
 
@@ -15,7 +14,7 @@ from .runtime.errors import Status
 from .runtime.scorer import Result
 
 COLUMNS = ("path", "score", "spread", "width", "height", "status", "message")
-_NARROWEST, _WIDEST = 24, 72
+_STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
 
 
 class Writer(Protocol):
@@ -70,37 +69,35 @@ class JsonlWriter:
 
 
 class TableWriter:
-    """Aligned columns for people.
+    """Aligned columns for people; the path stands last, so that no path is too long for its column.
 
-    paths: the paths to come, whose longest sets the first column's width; empty where they are not known yet.
     title: what scores, and how to read the scores; left out, like the footer, where it is empty.
     """
 
-    def __init__(self, stream: BinaryIO, paths: list[str], title: str) -> None:
+    def __init__(self, stream: BinaryIO, title: str) -> None:
         self._stream = stream
         self._title = title
-        longest = max((_cells(one_line(path)) for path in paths), default=40)
-        self._width = min(max(longest, _NARROWEST), _WIDEST)
 
     def header(self) -> None:
         if self._title:
             _send(self._stream, f"{one_line(self._title)}\n\n")
-        self._line("path", "score", "spread", "size", "status")
+        self._line("score", "spread", "size", "status", "path")
 
     def row(self, result: Result) -> None:
         values = record(result)
+        path, message = str(values["path"]), str(values["message"])
+        message = message.removeprefix(f"{path}: ")
         size = f"{result.width}x{result.height}" if values["width"] else "-"
-        status = f"{values['status']:<4}  {one_line(result.message)}".rstrip()
         score, spread = ("-" if values[key] is None else f"{values[key]:.3f}" for key in ("score", "spread"))
-        self._line(one_line(str(values["path"])), score, spread, size, status)
+        named = one_line(path) + (f"  ({one_line(message)})" if message else "")
+        self._line(score, spread, size, str(values["status"]), named)
 
     def footer(self, summary: str) -> None:
         if self._title:
             _send(self._stream, f"\n{summary}\n")
 
-    def _line(self, path: str, score: str, spread: str, size: str, status: str) -> None:
-        gap = " " * max(self._width - _cells(path), 0)
-        _send(self._stream, f"{path}{gap}  {score:>7}  {spread:>7}  {size:>11}  {status}".rstrip() + "\n")
+    def _line(self, score: str, spread: str, size: str, status: str, path: str) -> None:
+        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {path}\n")
 
 
 def record(result: Result) -> dict[str, Any]:
@@ -119,13 +116,6 @@ def record(result: Result) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """Six decimals: below float32's own steps for any opinion scale, so nothing is lost and files compare."""
     return round(float(value), 6) if math.isfinite(value) else None
-
-
-def _cells(text: str) -> int:
-    """Terminal columns that a text takes."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
 
 
 def _is_text(text: str) -> bool:

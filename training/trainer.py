@@ -41,6 +41,8 @@ class Config:
     lr, head_lr: highest learning rates of backbone and regressor; both follow a cosine after a short rise.
     patches: patches per image and step. frozen_blocks: leading blocks that keep their ImageNet weights.
     averaging: decay of the exponential average of the weights, which is what is validated and exported.
+    mixup: images of a batch are blended in feature space with weights from Beta(mixup, mixup); 0 for not at all.
+    shuffle: decides order and patches, so that runs of one split can differ and their weights be averaged.
     head_epochs: epochs of the regressor alone, on features of the unchanged backbone, before the first real epoch.
     """
 
@@ -55,6 +57,7 @@ class Config:
     weight_decay: float = 5e-2
     dropout: float = 0.3
     drop_path: float = 0.2
+    mixup: float = 0.0
     frozen_blocks: int = 5
     averaging: float = 0.997
     head_epochs: int = 12
@@ -62,6 +65,7 @@ class Config:
     val: float = 0.2
     split_by: str = "image"
     seed: int = 1
+    shuffle: int = 1
     threads: int = 2
     path_column: str = "path"
     score_column: str = "score"
@@ -88,7 +92,7 @@ class Config:
             raise PscrError(Status.FILE_NOT_FOUND, f"{run}: not a run of pscr train (it has no config.json)")
         try:
             entries = json.loads(file.read_text())
-            return cls(**{field.name: entries[field.name] for field in fields(cls)})
+            return cls(**{field.name: entries[field.name] for field in fields(cls) if field.name in entries})
         except (ValueError, KeyError, TypeError) as error:
             raise PscrError(Status.MODEL_INVALID, f"{file}: not a configuration of pscr train ({error!r})") from error
 
@@ -211,8 +215,8 @@ class Trainer:
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         config, started = self.config, time.monotonic()
-        rng = np.random.default_rng([config.seed, epoch])
-        torch.manual_seed(config.seed * 100_003 + epoch)
+        rng = np.random.default_rng([config.shuffle, epoch])
+        torch.manual_seed(config.shuffle * 100_003 + epoch)
         order = rng.permutation(self.train_set)[: self.steps * config.batch].reshape(self.steps, config.batch)
         losses = []
         train_mode(self.model)
@@ -223,7 +227,8 @@ class Trainer:
                 group["lr"] = rate * scale
             choices = choose(rng, len(images), self.model.sampling.count, config.patches)
             features = self.source.pooled(self.model, images, choices)
-            loss = pair_loss(self.model, nn.functional.dropout(features, config.dropout), self.opinion[images])
+            features, opinion = blend(features, self.opinion[images], config.mixup)
+            loss = pair_loss(self.model, nn.functional.dropout(features, config.dropout), opinion)
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 5.0)
@@ -299,6 +304,19 @@ def train_mode(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+
+
+def blend(features: Tensor, opinion: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """Mixup of pooled features [B,C] and opinion scores [B], each with a random partner of the batch.
+
+    Features are averages over patches, so a blend stands for an image that has patches of both.
+    Source: mixup (arXiv 1710.09412) at the last hidden layer.
+    """
+    if not strength:
+        return features, opinion
+    own = torch.distributions.Beta(strength, strength).sample((len(opinion), 1)).clamp(1e-3, 1)
+    partner = torch.randperm(len(opinion))
+    return own * features + (1 - own) * features[partner], own[:, 0] * opinion + (1 - own[:, 0]) * opinion[partner]
 
 
 def cosine(progress: float) -> float:

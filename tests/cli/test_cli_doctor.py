@@ -76,5 +76,6 @@ def test_doctor_imports_neither_torch_nor_tensorrt(tiny_model: Path) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not find_gpus().names, reason="no NVIDIA GPU here")
 def test_doctor_names_the_gpu_with_its_compute_capability(cli: Cli, tiny_model: Path) -> None:
     assert "compute capability" in cli("doctor", "--model", tiny_model).out

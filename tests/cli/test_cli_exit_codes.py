@@ -130,7 +130,7 @@ def test_2_where_the_device_is_no_device(cli: Cli, tiny_model: Path, image: Path
 
 def test_3_where_the_device_is_not_here(cli: Cli, tiny_model: Path, image: Path) -> None:
     done = cli("score", image, "--model", tiny_model, "--device", "cuda:99")
-    assert_one_line(done, 3, "cuda:99")
+    assert_one_line(done, 3, "CUDAExecutionProvider")
 
 
 def test_fault_of_the_program_is_one_line_and_says_how_to_get_the_traceback(

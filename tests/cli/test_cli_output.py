@@ -45,19 +45,21 @@ def test_table_says_what_scores_and_how_to_read_it(cli: Cli, tiny_model: Path, i
     assert "higher is better" in title
     assert "onnxruntime" in title
     assert "cpu" in title.lower()
-    assert header.split() == ["path", "score", "spread", "size", "status"]
+    assert header.split() == ["score", "spread", "size", "status", "path"]
     assert len(table) == 4
     assert footer.startswith("4 scored, 0 failed, ")
     assert footer.endswith(" images/s")
     assert done.err == ""
 
 
-def test_table_columns_stand_under_each_other(cli: Cli, tiny_model: Path, images: Path) -> None:
-    write_image(images / "画像.png")
-    lines = cli("score", images, "--model", tiny_model, "--quiet").out.splitlines()
-    ends = {line.index("OK") + sum(2 if ord(char) > 0x2E80 else 1 for char in line) - len(line) for line in lines[1:]}
-    assert len(lines) == 6
-    assert len(ends) == 1
+def test_table_columns_stand_under_each_other_however_long_the_paths(
+    cli: Cli, tiny_model: Path, images: Path, truncated: Path
+) -> None:
+    write_image(images / f"{'very ' * 30}long 画像.png")
+    lines = cli("score", images, truncated, "--model", tiny_model, "--quiet").out.splitlines()
+    assert len(lines) == 7
+    assert {line.index(str(images.parent)) for line in lines[1:]} == {lines[0].index("path")}
+    assert lines[-1].count(str(truncated)) == 1
 
 
 def test_quiet_leaves_rows_only(cli: Cli, tiny_model: Path, image: Path) -> None:
@@ -206,3 +208,12 @@ def test_no_progress_without_a_terminal(process: Process, tiny_model: Path, imag
     done = process("score", images, "--model", tiny_model, "--format", "csv")
     assert len(done.stderr.splitlines()) == 1
     assert b"\r" not in done.stderr
+
+
+def test_pipe_closed_before_the_first_line_ends_quietly() -> None:
+    with subprocess.Popen(command("--help"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == b""
+        assert run.wait(60) in (0, 141)

@@ -7,33 +7,18 @@ import subprocess
 import sys
 import time
 
-import cv2
 import numpy as np
 import pytest
+from training_run import OPTIONS, label
 
 from pscr import PscrError
 from pscr.training import checkpoint
 from pscr.training.train import main
 
-OPTIONS = [
-    "--epochs=3", "--batch=4", "--patches=1", "--val=0.25", "--exemplars=4", "--head-epochs=1",
-    "--frozen-blocks=14", "--threads=1", "--dropout=0.1",
-]  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """Twelve noisy images whose score is their brightness, and their CSV."""
-    folder = tmp_path_factory.mktemp("labelled")
-    rng = np.random.default_rng(0)
-    rows = ["path,score"]
-    for index in range(12):
-        noise = rng.integers(0, 20 * index + 20, (224, 224, 3))
-        cv2.imwrite(str(folder / f"{index}.png"), noise.astype(np.uint8))
-        rows.append(f"{index}.png,{index / 3:.3f}")
-    file = folder / "labels.csv"
-    file.write_text("\n".join(rows))
-    return file
+    return label(tmp_path_factory.mktemp("labelled"))
 
 
 def rows_of(run):
