@@ -76,7 +76,7 @@ class Sampling:
         size = self.patch
         height, width = image.shape[:2]
         if self.pads(height, width):
-            image = _reflect_to(image, max(height, size), max(width, size))
+            image = pad_to(image, size)
             height, width = image.shape[:2]
         if out is None:
             out = np.empty((self.count, size, size, 3), np.uint8)
@@ -111,9 +111,9 @@ def ops(patch: int) -> Sampling:
     return Sampling("ops", patch, {224: (0, 150, 288), 299: (0, 100, 213)}[patch])
 
 
-def _reflect_to(image: Pixels, height: int, width: int) -> Pixels:
-    """Pad to at least this size by reflection that does not repeat the edge; repeated where the image is very small."""
-    down, right = height - image.shape[0], width - image.shape[1]
+def pad_to(image: Pixels, side: int) -> Pixels:
+    """Pad [H,W,3] so that neither side is below `side`: by reflection without the edge, evenly on both ends."""
+    down, right = max(side - image.shape[0], 0), max(side - image.shape[1], 0)
     padded = cv2.copyMakeBorder(
         image, down // 2, down - down // 2, right // 2, right - right // 2, cv2.BORDER_REFLECT_101
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..runtime.image import load
-from ..runtime.sampling import Pixels
+from ..runtime.sampling import Pixels, pad_to
 from .databases import Item
 from .model import PSCR
 from .progress import progress
@@ -25,41 +25,55 @@ Choice = NDArray[np.int64]
 class PatchSource(Protocol):
     """Pooled features of chosen patches of chosen images.
 
-    The variants of an image are its P patches followed by the same P mirrored, so a choice is in 0..2P-1.
+    The variants of an image are its P grid patches followed by the same P mirrored, so a choice is in 0..2P-1.
     """
 
     def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
         """images: n indices; choices: [n, p] variants. Returns [n, C], averaged over the p patches, with gradients."""
         ...
 
-
-def choose(rng: np.random.Generator, images: int, patches: int, per_image: int) -> Choice:
-    """For each image `per_image` different patches of `patches`, all mirrored or none: [images, per_image]."""
-    drawn = np.stack([rng.permutation(patches)[:per_image] for _ in range(images)])
-    mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
-    return mirrored
+    def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
+        """Random choices for a training step: `per_image` different patches for each image, all mirrored or none."""
+        ...
 
 
 def every_patch(images: int, patches: int, mirrored: bool = False) -> Choice:
-    """All patches of each image: [images, patches]."""
+    """All grid patches of each image: [images, patches]."""
     return np.tile(np.arange(patches) + (patches if mirrored else 0), (images, 1))
 
 
-class PixelSource:
-    """Decodes and cuts when asked; nothing is kept."""
+class CropSource:
+    """Decodes and cuts when asked, anywhere in the image; nothing is kept.
 
-    def __init__(self, items: Sequence[Item], threads: int) -> None:
+    A choice is [top, left, mirrored], the corner as a fraction of the room to move in 1/65536, 0 to 65535.
+    """
+
+    def __init__(self, items: Sequence[Item], blocks: int, threads: int) -> None:
         self.items = items
+        self.blocks = blocks
         self.pool = ThreadPoolExecutor(threads)
 
     def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
-        """See PatchSource."""
+        """See PatchSource; choices are [n, p, 3] corners, or [n, p] variants of the grid."""
 
         def cut(image: int, chosen: NDArray[np.int64]) -> Pixels:
-            return variants(model, self.items[image])[chosen]
+            if chosen.ndim == 1:
+                return variants(model, self.items[image])[chosen]
+            return crops(load(self.items[image].path), model.sampling.patch, chosen)
 
-        pixels = np.stack(list(self.pool.map(cut, images, choices)))
-        return model.features(torch.from_numpy(pixels))
+        pixels = torch.from_numpy(np.stack(list(self.pool.map(cut, images, choices))))
+        with torch.no_grad():
+            x = model.normalise(pixels.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+            if self.blocks:
+                x = model.backbone.stem(x, self.blocks)
+        features = model.backbone.trunk(x, self.blocks) if self.blocks else model.backbone(x)
+        return features.reshape(*choices.shape[:2], -1).mean(1)
+
+    def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
+        """See PatchSource; corners are uniform."""
+        corners = rng.integers(0, 65536, (images, per_image, 2))
+        mirrored = np.broadcast_to(rng.integers(0, 2, (images, 1, 1)), (images, per_image, 1))
+        return np.concatenate([corners, mirrored], 2)
 
 
 class StemCache:
@@ -94,12 +108,30 @@ class StemCache:
         if out is not None:
             out.flush()
 
+    def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
+        """See PatchSource; the patches are those of the grid."""
+        patches = self.activations.shape[1] // 2
+        drawn = np.stack([rng.permutation(patches)[:per_image] for _ in range(images)])
+        mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
+        return mirrored
+
     def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
         """See PatchSource."""
         rows = np.asarray(images)[:, None]
         stem = torch.from_numpy(self.activations[rows, choices]).float().flatten(0, 1).permute(0, 3, 1, 2)
         features = model.backbone.trunk(stem, self.blocks)
         return features.reshape(*choices.shape, -1).mean(1)
+
+
+def crops(image: Pixels, side: int, chosen: NDArray[np.int64]) -> Pixels:
+    """Crops [p,S,S,3] of one image [H,W,3], padded where it is small, at `chosen` [p,3] as `CropSource` has them."""
+    image = pad_to(image, side)
+    room = np.array(image.shape[:2]) - side
+    out = np.empty((len(chosen), side, side, 3), np.uint8)
+    for patch, (top, left, mirrored) in zip(out, chosen, strict=True):
+        y, x = np.array([top, left]) * (room + 1) >> 16
+        patch[...] = image[y : y + side, x : x + side][:, :: -1 if mirrored else 1]
+    return out
 
 
 def variants(model: PSCR, item: Item) -> Pixels:

@@ -31,16 +31,25 @@ def parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, default=Config.epochs, help="passes over the training images")
     add("--batch", type=int, default=Config.batch, help="images per step; each is exemplar to all the others")
     add("--patches", type=int, default=Config.patches, help="patches per image and step, of the sampling's grid")
+    add("--crops", default=Config.crops, choices=("random", "grid"), help="where training patches are cut")
     add("--lr", type=float, default=Config.lr, help="highest learning rate of the backbone")
     add("--head-lr", type=float, default=Config.head_lr, help="highest learning rate of the regressor")
     add("--weight-decay", type=float, default=Config.weight_decay, help="AdamW's decoupled weight decay")
     add("--dropout", type=float, default=Config.dropout, help="dropout on the pooled features")
     add("--drop-path", type=float, default=Config.drop_path, help="stochastic depth at the last block")
     add("--mixup", type=float, default=Config.mixup, help="strength of mixup between images of a batch; 0 for none")
+    add(
+        "--rank-weight",
+        type=float,
+        default=Config.rank_weight,
+        help="weight of the ranking loss beside the paper's; 0: none",
+    )
+    add("--rank-scale", type=float, default=Config.rank_scale, help="difference that counts as clear, in score units")
     add("--frozen-blocks", type=int, default=Config.frozen_blocks, help="leading blocks kept as they are and cached")
     add("--averaging", type=float, default=Config.averaging, help="decay of the weight average that is validated")
     add("--head-epochs", type=int, default=Config.head_epochs, help="epochs of the regressor alone, at the start")
     add("--exemplars", type=int, default=Config.exemplars, help="training images that validation compares with")
+    add("--validate-every", type=int, default=Config.validate_every, metavar="N", help="epochs between validations")
     add("--val", type=float, default=Config.val, help="share of the images that selects and never trains; 0 for none")
     add("--split-by", default=Config.split_by, choices=splits.BY, help="what is drawn for validation")
     add("--seed", type=int, default=Config.seed, help="decides the split and the regressor's first weights")

@@ -27,7 +27,7 @@ from . import checkpoint, databases
 from .databases import Database
 from .metrics import agreement
 from .model import PSCR, build, load_pretrained
-from .patches import PatchSource, PixelSource, StemCache, choose, every_patch
+from .patches import CropSource, PatchSource, StemCache, every_patch
 from .progress import progress
 
 COLUMNS = ("epoch", "train_loss", "val_srcc", "val_krcc", "val_plcc", "val_rmse", "seconds")
@@ -39,29 +39,36 @@ class Config:
     """Everything that decides a run; it is written to config.json and a resumed run must have the same.
 
     lr, head_lr: highest learning rates of backbone and regressor; both follow a cosine after a short rise.
-    patches: patches per image and step. frozen_blocks: leading blocks that keep their ImageNet weights.
+    patches: patches per image and step. crops: "random", anywhere, or "grid", where the sampling cuts them.
+    frozen_blocks: leading blocks that keep their ImageNet weights.
     averaging: decay of the exponential average of the weights, which is what is validated and exported.
     mixup: images of a batch are blended in feature space with weights from Beta(mixup, mixup); 0 for not at all.
     shuffle: decides order and patches, so that runs of one split can differ and their weights be averaged.
+    rank_weight, rank_scale: see `pair_loss`; the scale is in opinion-score units.
+    validate_every: epochs between validations; the last one always validates.
     head_epochs: epochs of the regressor alone, on features of the unchanged backbone, before the first real epoch.
     """
 
     data: str
     backbone: str = "efficientnet_lite0"
     pretrained: str = "imagenet"
-    epochs: int = 8
-    batch: int = 16
-    patches: int = 4
-    lr: float = 1.5e-4
-    head_lr: float = 3e-4
+    epochs: int = 12
+    batch: int = 24
+    patches: int = 2
+    crops: str = "random"
+    lr: float = 2e-4
+    head_lr: float = 5e-4
     weight_decay: float = 5e-2
     dropout: float = 0.3
-    drop_path: float = 0.2
-    mixup: float = 0.0
+    drop_path: float = 0.1
+    mixup: float = 0.2
+    rank_weight: float = 1.0
+    rank_scale: float = 0.3
     frozen_blocks: int = 5
-    averaging: float = 0.997
+    averaging: float = 0.996
     head_epochs: int = 12
-    exemplars: int = 200
+    exemplars: int = 100
+    validate_every: int = 2
     val: float = 0.2
     split_by: str = "image"
     seed: int = 1
@@ -97,14 +104,24 @@ class Config:
             raise PscrError(Status.MODEL_INVALID, f"{file}: not a configuration of pscr train ({error!r})") from error
 
 
-def pair_loss(model: PSCR, features: Tensor, opinion: Tensor) -> Tensor:
-    """Mean squared error of the predicted differences over all ordered pairs of a batch.
+def pair_loss(
+    model: PSCR, features: Tensor, opinion: Tensor, rank_weight: float = 0.0, rank_scale: float = 1.0
+) -> Tensor:
+    """The contrastive loss over all ordered pairs of a batch, and optionally a ranking loss on the same differences.
 
-    features [B,C], opinion [B]. Both orders of a pair count, as in PSCR equation 6; pairs (a,a) are left out.
+    features [B,C], opinion [B]. The first part is the mean squared error of the predicted differences (both orders of
+    a pair count, PSCR equation 6). The second, times `rank_weight`, is the cross-entropy between the chances that a
+    is preferred to b, logistic in the difference over `rank_scale`: it has the same minimum, but is moved by close
+    pairs, which decide the rank correlation, and hardly by distant ones (RankNet, Burges et al. 2005).
     """
     regressor = model.regressor
     found = regressor.differences(regressor.query_part(features), regressor.terms(features))
-    errors = (found - (opinion[:, None] - opinion[None])) ** 2
+    wanted = opinion[:, None] - opinion[None]
+    errors = (found - wanted) ** 2
+    if rank_weight:
+        chance = torch.sigmoid(wanted / rank_scale)
+        ranking = nn.functional.binary_cross_entropy_with_logits(found / rank_scale, chance, reduction="none")
+        errors = errors + rank_weight * ranking
     count = len(opinion)
     return (errors.sum() - errors.diagonal().sum()) / (count * (count - 1))
 
@@ -143,7 +160,7 @@ class Trainer:
         model.backbone.set_drop_path(config.drop_path)
         self.model = model.to(memory_format=torch.channels_last).eval()
         self.average = copy.deepcopy(self.model)
-        self.source = self._source(cache or run / "cache")
+        self.steps_from, self.images_from = self._sources(cache or run / "cache")
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": self._trainable(), "lr": config.lr},
@@ -160,11 +177,15 @@ class Trainer:
                 f"{len(self.train_set)} training images do not fill one batch of {config.batch}",
             )
 
-    def _source(self, cache: Path) -> PatchSource:
+    def _sources(self, cache: Path) -> tuple[PatchSource, PatchSource]:
+        """Where training steps take their patches from, and where whole images are read from."""
         config, items = self.config, self.database.items
+        crops = CropSource(items, config.frozen_blocks, config.threads)
         if not config.frozen_blocks:
-            return PixelSource(items, config.threads)
-        return StemCache(self.model, items, config.frozen_blocks, cache, f"{config.backbone}/{config.pretrained}")
+            return crops, crops
+        key = f"{config.backbone}/{config.pretrained}"
+        stems = StemCache(self.model, items, config.frozen_blocks, cache, key)
+        return (stems if config.crops == "grid" else crops), stems
 
     def _trainable(self) -> list[nn.Parameter]:
         """The backbone's parameters behind the frozen blocks; the others lose their gradients."""
@@ -225,10 +246,11 @@ class Trainer:
             scale = min(1.0, (step + 1) / WARMUP_STEPS) * cosine(step / (self.steps * config.epochs))
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * scale
-            choices = choose(rng, len(images), self.model.sampling.count, config.patches)
-            features = self.source.pooled(self.model, images, choices)
+            choices = self.steps_from.draw(rng, len(images), config.patches)
+            features = self.steps_from.pooled(self.model, images, choices)
             features, opinion = blend(features, self.opinion[images], config.mixup)
-            loss = pair_loss(self.model, nn.functional.dropout(features, config.dropout), opinion)
+            features = nn.functional.dropout(features, config.dropout)
+            loss = pair_loss(self.model, features, opinion, config.rank_weight, config.rank_scale)
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 5.0)
@@ -237,7 +259,7 @@ class Trainer:
             losses.append(loss.item())
             bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}")
         self.model.eval()
-        row = {"epoch": epoch, "train_loss": float(np.mean(losses)), **self._validate()}
+        row = {"epoch": epoch, "train_loss": float(np.mean(losses)), **self._validate(epoch)}
         return {**row, "seconds": round(time.monotonic() - started, 1)}
 
     def _features(self, model: PSCR, images: NDArray[np.int64], mirrored: bool = False) -> Tensor:
@@ -245,14 +267,14 @@ class Trainer:
         count = model.sampling.count
         with torch.inference_mode():
             parts = [
-                self.source.pooled(model, images[i : i + 8], every_patch(len(images[i : i + 8]), count, mirrored))
+                self.images_from.pooled(model, images[i : i + 8], every_patch(len(images[i : i + 8]), count, mirrored))
                 for i in range(0, len(images), 8)
             ]
         return torch.cat(parts).clone()
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, epoch: int) -> dict[str, float]:
         """The averaged weights on the validation images; exemplars are a fixed draw of training images."""
-        if not len(self.val_set):
+        if not len(self.val_set) or (epoch % self.config.validate_every and epoch < self.config.epochs):
             return {}
         rng = np.random.default_rng(self.config.seed)
         exemplars = rng.permutation(self.train_set)[: self.config.exemplars]
@@ -265,10 +287,12 @@ class Trainer:
         return {f"val_{name}": value for name, value in agreement(scores, self.opinion[self.val_set]).items()}
 
     def _best(self) -> dict[str, float]:
-        """The row with the highest SRCC + PLCC; the last one where nothing validates."""
-        if not len(self.val_set):
-            return self.rows[-1]
-        return max(self.rows, key=lambda row: np.nan_to_num(row["val_srcc"] + row["val_plcc"], nan=-np.inf))
+        """The row with the highest SRCC + PLCC; the last one where none was validated."""
+
+        def merit(row: dict[str, float]) -> float:
+            return float(np.nan_to_num(row.get("val_srcc", np.nan) + row.get("val_plcc", np.nan), nan=-np.inf))
+
+        return max(reversed(self.rows), key=merit)
 
     def _save(self, file: Path) -> None:
         tensors = {

@@ -89,17 +89,6 @@ def test_another_configuration_does_not_resume_a_run(labelled, undisturbed, caps
     assert "another configuration" in capsys.readouterr().err
 
 
-def test_pixels_and_cached_layers_train_alike(labelled, tmp_path):
-    """Cutting patches anew and reading the cache differ by half precision only."""
-    losses = []
-    for blocks in ("0", "1"):
-        run = tmp_path / blocks
-        options = [*OPTIONS, f"--frozen-blocks={blocks}", "--epochs=1", "--lr=0", "--dropout=0"]
-        assert main(["--data", f"csv:{labelled}", "-o", str(run), *options]) == 0
-        losses.append(float(rows_of(run)[0]["train_loss"]))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-
-
 def test_ctrl_c_says_how_to_go_on(labelled, tmp_path):
     command = [
         sys.executable,
