@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from pathlib import Path
 from typing import cast
@@ -17,7 +18,7 @@ from ..training.model import PSCR
 OPSET = 18
 INPUTS = ("patches", "bank_terms", "bank_scores")
 OUTPUTS = ("score", "votes", "terms")
-LARGE = 4096
+LARGE = 100_000  # smaller weights stay in full precision: the early layers decide how far rounding carries
 
 
 class ScoreGraph(nn.Module):
@@ -57,6 +58,7 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
         torch.zeros(5),
     )
     n, p, k = (torch.export.Dim(name, min=1) for name in "NPK")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision's operators are not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes about the exporter's own insides and about K being named twice
         program = torch.onnx.export(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PscrError, Status
+from .errors import PscrError, Status, one_line
 
 Floats = NDArray[np.float32]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -39,8 +39,11 @@ class Bank:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 terms, scores, names = (np.asarray(archive[key]) for key in ("terms", "scores", "names"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
-            raise _invalid(origin, f"is not a bank ({error}); expected an .npz of terms, scores, names") from error
+                listed = tuple(names.tolist())
+        except Exception as error:  # zipfile, zlib and numpy raise whatever damaged bytes drive them to
+            raise _invalid(
+                origin, f"is not a bank ({one_line(error)}); expected an .npz of terms, scores, names"
+            ) from error
         if terms.dtype != np.float32 or scores.dtype != np.float32 or names.dtype.kind != "U":
             found = f"{terms.dtype}, {scores.dtype}, {names.dtype}"
             raise _invalid(origin, f"has types {found}; expected float32 terms, float32 scores, text names")
@@ -50,8 +53,8 @@ class Bank:
         finite = np.isfinite(terms).all(axis=1) & np.isfinite(scores)
         if not finite.all():
             bad = int(np.argmin(finite))
-            raise _invalid(origin, f"exemplar {bad} ({names[bad]}) is not finite; build the bank again")
-        return cls(np.ascontiguousarray(terms), np.ascontiguousarray(scores), tuple(names.tolist()))
+            raise _invalid(origin, f"exemplar {bad} ({listed[bad]!r}) is not finite; build the bank again")
+        return cls(np.ascontiguousarray(terms), np.ascontiguousarray(scores), listed)
 
     @classmethod
     def placeholder(cls, width: int) -> Bank:
@@ -67,10 +70,9 @@ class Bank:
         """
         try:
             return cls.from_bytes(path.read_bytes(), str(path))
-        except OSError as error:
-            raise PscrError(
-                Status.FILE_NOT_FOUND, f"{path}: cannot be read ({error.strerror}); expected a bank.npz"
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else one_line(error)
+            raise PscrError(Status.FILE_NOT_FOUND, f"{path}: cannot be read ({reason}); expected a bank.npz") from error
 
     def write(self, path: Path) -> None:
         """Write a bank.npz that is the same to the byte for the same bank."""

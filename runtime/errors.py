@@ -34,3 +34,9 @@ class PscrError(Exception):
 
     def __reduce__(self) -> tuple[type[PscrError], tuple[Status, str]]:
         return type(self), (self.status, self.message)
+
+
+def one_line(error: BaseException, longest: int = 300) -> str:
+    """What an exception says, as one line of bounded length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +33,13 @@ def check(scorer: Scorer) -> list[tuple[str, float, float]]:
     Raises:
         PscrError: MODEL_INVALID where the manifest promises nothing or in a form this version does not know.
     """
-    golden = scorer.manifest.golden
+    golden = scorer.manifest.golden or {}
     images = golden_images()
     try:
-        assert golden is not None
         promised = [float(score) for score in golden["scores"]]
-        assert golden["images"] == IMAGES
-        assert len(promised) == len(images)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        if golden["images"] != IMAGES or len(promised) != len(images) or not all(map(math.isfinite, promised)):
+            raise ValueError("other images, or not a finite score for each")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PscrError(
             Status.MODEL_INVALID,
             f"{scorer.manifest.name}: the manifest has no golden scores of {IMAGES!r}; export it again",

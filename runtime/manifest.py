@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .errors import PscrError, Status
+from .errors import PscrError, Status, one_line
 from .sampling import Sampling
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
 FAMILY = "pscr"
+_MOST_PATCHES = 1024  # per image; a manifest that asks for more is damaged
+_LONGEST_SIDE = 1 << 16
 _TYPES: dict[str, type] = {
     "name": str,
     "version": str,
@@ -86,23 +89,23 @@ class Manifest:
         except OSError as error:
             raise _invalid(path, f"cannot be read ({error.strerror}); expected a model folder") from error
         except (ValueError, RecursionError) as error:
-            raise _invalid(path, f"is not JSON ({error}); fetch or export the model again") from error
+            raise _invalid(path, f"is not JSON ({one_line(error)}); fetch or export the model again") from error
         if not isinstance(entries, dict):
-            raise _invalid(path, f"holds a JSON {type(entries).__name__}; expected an object")
+            raise _invalid(
+                path, f"holds a JSON {type(entries).__name__}; expected an object; fetch or export the model again"
+            )
         _check_version(path, entries)
         for key, kind in _TYPES.items():
             if key not in entries:
                 raise _invalid(path, f"has no key {key!r}; fetch or export the model again")
             if not isinstance(entries[key], kind):
-                raise _invalid(path, f"{key!r} is a {type(entries[key]).__name__}; expected a {kind.__name__}")
+                raise _wrong(path, key, entries[key], kind)
         golden = entries.get("golden")
         if golden is not None and not isinstance(golden, dict):
-            raise _invalid(path, f"'golden' is a {type(golden).__name__}; expected an object")
-        if not isinstance(entries.get("sampling"), dict):
-            raise _invalid(path, "has no object 'sampling'")
+            raise _wrong(path, "golden", golden, dict)
         return cls(
             **{key: entries[key] for key in _TYPES if key != "score"},
-            sampling=Sampling.from_dict(entries["sampling"]),
+            sampling=_sampling(path, entries.get("sampling")),
             score=_meaning(path, entries["score"]),
             files=_files(path, entries.get("files")),
             golden=golden,
@@ -139,15 +142,18 @@ class Manifest:
         if name not in self.files:
             raise _invalid(folder / FILE_NAME, f"does not list {name!r}; fetch or export the model again")
         path, entry = folder / name, self.files[name]
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise _invalid(path, "is a link that leads out of the model folder; expected a file inside it")
         try:
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise _invalid(path, "is a link that leads out of the model folder; expected a file inside it")
+            if path.exists() and not path.is_file():
+                raise _invalid(path, "is not a plain file; fetch or export the model again")
             size = path.stat().st_size
             if size != entry.size:
                 raise _invalid(path, f"has {size} bytes; expected {entry.size}; fetch or export the model again")
             data = path.read_bytes()
-        except OSError as error:
-            raise _invalid(path, f"cannot be read ({error.strerror}); fetch or export the model again") from error
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+            reason = error.strerror if isinstance(error, OSError) else one_line(error)
+            raise _invalid(path, f"cannot be read ({reason}); fetch or export the model again") from error
         found = _hash(data)
         if found != entry.sha256:
             raise _invalid(
@@ -159,26 +165,50 @@ class Manifest:
 def _check_version(path: Path, entries: dict[str, Any]) -> None:
     version, family = entries.get("format_version"), entries.get("family")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise _invalid(path, f"'format_version' is {version!r}; expected {FORMAT_VERSION}")
+        raise _invalid(
+            path, f"'format_version' is {reprlib.repr(version)}; expected {FORMAT_VERSION}; fetch or export it again"
+        )
     if version > FORMAT_VERSION:
         name = entries.get("name", path.parent.name)
         raise _invalid(
-            path, f"model {name!r} has format_version {version}; this pscr reads up to {FORMAT_VERSION}; upgrade pscr"
+            path,
+            f"model {reprlib.repr(name)} has format_version {reprlib.repr(version)}; "
+            f"this pscr reads up to {FORMAT_VERSION}; upgrade pscr",
         )
     if family != FAMILY:
-        raise _invalid(path, f"'family' is {family!r}; expected {FAMILY!r}")
+        raise _invalid(
+            path, f"'family' is {reprlib.repr(family)}; expected {FAMILY!r}; this is another program's model"
+        )
 
 
 def _meaning(path: Path, entry: dict[str, Any]) -> ScoreMeaning:
     try:
-        low, high = (float(bound) for bound in entry["range"])
+        low, high = (float(bound + 0) for bound in entry["range"])
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"range {low} to {high}")
-        return ScoreMeaning(str(entry["meaning"]), str(entry["database"]), (low, high), bool(entry["higher_is_better"]))
-    except (KeyError, TypeError, ValueError) as error:
+        words, higher = (entry["meaning"], entry["database"]), entry["higher_is_better"]
+        if not (isinstance(words[0], str) and isinstance(words[1], str) and isinstance(higher, bool)):
+            raise TypeError("meaning and database are text, higher_is_better is true or false")
+        return ScoreMeaning(*words, (low, high), higher)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _invalid(
             path, f"'score' is not usable ({error!r}); expected meaning, database, range, higher_is_better"
         ) from error
+
+
+def _sampling(path: Path, entry: Any) -> Sampling:
+    if not isinstance(entry, dict):
+        raise _wrong(path, "sampling", entry, dict)
+    try:
+        sampling = Sampling.from_dict(entry)
+    except (PscrError, OverflowError) as error:
+        raise _invalid(path, f"{one_line(error)}; fetch or export the model again") from error
+    if any(entry[key] != value for key, value in sampling.to_dict().items()):
+        raise _invalid(path, "'sampling' has text or fractions for whole numbers; fetch or export the model again")
+    if sampling.count > _MOST_PATCHES or sampling.reference_side > _LONGEST_SIDE:
+        found = f"'sampling' cuts {sampling.count} patches from {reprlib.repr(sampling.reference_side)} pixels"
+        raise _invalid(path, f"{found}; expected at most {_MOST_PATCHES} from {_LONGEST_SIDE}")
+    return sampling
 
 
 def _files(path: Path, entries: Any) -> dict[str, FileEntry]:
@@ -195,16 +225,24 @@ def _files(path: Path, entries: Any) -> dict[str, FileEntry]:
             or PureWindowsPath(name).anchor
             or parts[0] == "/"
         ):
-            raise _invalid(path, f"lists the file {name!r}, which leads out of the model folder")
+            raise _invalid(path, f"lists the file {name!r}, which leads out of the model folder; do not use this model")
         try:
-            files[name] = FileEntry(str(entry["sha256"]), int(entry["size"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise _invalid(path, f"lists {name!r} without a usable sha256 and size") from error
+            digest, size = entry["sha256"], entry["size"]
+        except (KeyError, TypeError) as error:
+            raise _invalid(path, f"lists {name!r} without sha256 and size; fetch or export the model again") from error
+        if not isinstance(digest, str) or isinstance(size, bool) or not isinstance(size, int):
+            raise _invalid(path, f"lists {name!r} without a usable sha256 and size; fetch or export the model again")
+        files[name] = FileEntry(digest, size)
     return files
 
 
 def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _wrong(path: Path, key: str, found: Any, kind: type) -> PscrError:
+    expected = f"expected a {kind.__name__}; fetch or export the model again"
+    return _invalid(path, f"{key!r} is a {type(found).__name__}; {expected}")
 
 
 def _invalid(path: Path, message: str) -> PscrError:

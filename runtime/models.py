@@ -20,11 +20,21 @@ def locate(model: str | os.PathLike[str]) -> Path:
     """The folder of a model: a folder with a manifest.json, or the name of a packaged model.
 
     Raises:
-        PscrError: MODEL_INVALID; the message lists the names there are.
+        PscrError: MODEL_INVALID, the message lists the names there are; INVALID_ARGUMENT where it is no path.
     """
-    path = Path(model)
-    if (path / FILE_NAME).is_file():
-        return path
+    try:
+        path = Path(model)
+    except TypeError as error:
+        raise PscrError(
+            Status.INVALID_ARGUMENT, f"model is a {type(model).__name__}; expected a name or the path of a model folder"
+        ) from error
+    try:
+        if (path / FILE_NAME).is_file():
+            return path
+    except OSError as error:  # a name too long for a path, a folder that may not be entered
+        raise PscrError(
+            Status.MODEL_INVALID, f"{path}: cannot be read ({error.strerror}); pass a model folder"
+        ) from error
     if str(model) in packaged():
         return PACKAGED / model
     known = f"expected a model folder or one of: {', '.join(packaged()) or '(none installed)'}"

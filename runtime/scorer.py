@@ -26,6 +26,7 @@ from .pipeline import Source, in_order
 from .sampling import Pixels
 
 DEFAULT_MODEL = "agiqa3k-lite0"
+_MOST_THREADS = 1024  # more would only take memory from the process until it is ended
 
 
 @dataclass(frozen=True)
@@ -101,23 +102,24 @@ class Scorer:
         """See `open`."""
         if threads is None:
             threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise PscrError(Status.INVALID_ARGUMENT, f"threads is {threads!r}; expected a whole number of 1 or more")
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= _MOST_THREADS:
+            raise PscrError(
+                Status.INVALID_ARGUMENT, f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}"
+            )
         if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
         self._folder = models.locate(model)
         self._manifest = Manifest.read(self._folder)
         graph = self._manifest.read_verified(self._folder, "model.onnx")
         own = self._manifest.read_verified(self._folder, "bank.npz") if bank is None else b""
-        exemplars = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else Bank.read(Path(bank))
+        exemplars = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else Bank.read(_bank(bank))
         self._asked, self._threads, self._max_pixels = device, threads, max_pixels
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
         self._backend = connect(device, graph, exemplars, self._sampling.patch, threads)
         self._closed = False
         cv2.setNumThreads(threads)
-        side = self._sampling.patch
-        self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))  # warm up
+        self._warm_up()
 
     def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
         """Score one image.
@@ -141,18 +143,27 @@ class Scorer:
         number of images and `sources` may be endless. An image that cannot be read gives a Result with its status
         and message and does not stop the rest.
 
-        sources, pixel_format: see `score`. batch: images per inference; None for a good number on this device.
+        sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
+            3 * batch + min(4, threads) sources are read before the first result is given.
+        batch: images per inference; None for a good number on this device.
 
         Raises:
-            PscrError: INVALID_ARGUMENT (batch), CLOSED, and OUT_OF_MEMORY or INTERNAL where inference itself fails.
+            PscrError: INVALID_ARGUMENT (batch, sources), CLOSED, and OUT_OF_MEMORY or INTERNAL where inference itself
+                fails.
         """
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
+        if isinstance(sources, (str, bytes, bytearray, os.PathLike)) or not hasattr(sources, "__iter__"):
+            found = type(sources).__name__
+            raise PscrError(
+                Status.INVALID_ARGUMENT, f"sources is one {found}; expected several; pass a list, or use score"
+            )
         self._check_open()
         return self._score_many(sources, pixel_format, batch or (1 if self._backend.device == "cpu" else 8))
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
+        self._check_open()
         return self._prepare(source, pixel_format).patches
 
     def infer(self, patches: Pixels) -> Outputs:
@@ -217,6 +228,22 @@ class Scorer:
     ) -> None:
         self.close()
 
+    def _warm_up(self) -> None:
+        """Run the graph once, which also proves that it is whole."""
+        side = self._sampling.patch
+        try:
+            outputs = self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))
+        except PscrError as error:
+            self._backend.close()
+            if error.status is not Status.INTERNAL or self._backend.device != "cpu":
+                raise
+            found = f"model.onnx cannot be run ({error.message}); fetch or export the model again"
+            raise PscrError(Status.MODEL_INVALID, found) from error
+        if not np.isfinite(outputs.votes).all():
+            self._backend.close()
+            found = "model.onnx gives votes that are not finite; fetch or export the model again"
+            raise PscrError(Status.MODEL_INVALID, found)
+
     def _check_open(self) -> None:
         if self._closed:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
@@ -227,7 +254,11 @@ class Scorer:
         message = ""
         if self._sampling.pads(height, width):
             side = self._sampling.patch
-            message = f"padded from {width}x{height} to {max(width, side)}x{max(height, side)} by reflection"
+            padded = f"{max(width, side)}x{max(height, side)}"
+            if max(width, side) * max(height, side) > max(self._max_pixels, side * side):
+                found = f"{width}x{height} needs padding to {padded}, above {self._max_pixels} pixels; scale it down"
+                raise PscrError(Status.IMAGE_TOO_LARGE, found)
+            message = f"padded from {width}x{height} to {padded} by reflection"
         return _Prepared(self._sampling.cut(image), width, height, message)
 
     def _score_many(self, sources: Iterable[Source], pixel_format: str | None, batch: int) -> Iterator[Result]:
@@ -237,7 +268,7 @@ class Scorer:
             group: list[tuple[Source, _Prepared | PscrError]] = []
             for item in stream:
                 group.append(item)
-                if sum(isinstance(prepared, _Prepared) for _, prepared in group) == batch:
+                if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
                     yield from self._group_results(group)
                     group = []
             yield from self._group_results(group)
@@ -261,6 +292,14 @@ class Scorer:
             Result(float(score), float(spread), one.width, one.height, Status.OK, one.message, _path(source))
             for source, one, score, spread in zip(sources, prepared, outputs.scores, spreads, strict=True)
         ]
+
+
+def _bank(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except TypeError as error:
+        found = f"bank is a {type(path).__name__}; expected the path of a bank.npz"
+        raise PscrError(Status.INVALID_ARGUMENT, found) from error
 
 
 def _path(source: Source) -> str | None:

@@ -45,10 +45,19 @@ class Backend(ABC):
         patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1.
 
         Raises:
-            PscrError: INVALID_ARGUMENT for another shape or type; CLOSED; OUT_OF_MEMORY; INTERNAL.
+            PscrError: INVALID_ARGUMENT for another shape or type; CLOSED; OUT_OF_MEMORY; INTERNAL; MODEL_INVALID
+                where the graph's outputs have other shapes.
         """
         self._check(patches)
-        return self.infer_impl(patches)
+        outputs = self.infer_impl(patches)
+        shape = (len(patches), len(self.bank))
+        if outputs.scores.shape != shape[:1] or outputs.votes.shape != shape:
+            found = f"score {list(outputs.scores.shape)}, votes {list(outputs.votes.shape)}"
+            raise PscrError(
+                Status.MODEL_INVALID,
+                f"model.onnx gave {found}; expected {list(shape[:1])}, {list(shape)}; fetch or export the model again",
+            )
+        return outputs
 
     def terms(self, patches: Pixels) -> Floats:
         """The images' own exemplar terms [N,H] float32, of which banks are made. Arguments and errors as `infer`."""

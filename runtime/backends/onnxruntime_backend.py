@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import Any
 
 from ..bank import Bank
-from ..errors import PscrError, Status
+from ..errors import PscrError, Status, one_line
 from ..sampling import Pixels
 from .base import Backend, Floats, Outputs
 
@@ -14,6 +15,7 @@ INPUTS = {"patches": "tensor(uint8)", "bank_terms": "tensor(float)", "bank_score
 OUTPUTS = ("score", "votes", "terms")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ERRORS_ONLY = 4  # onnxruntime's severity "fatal": everything below reaches us as an exception anyway
+_NOWHERE = "/dev/null"
 
 
 class OnnxRuntimeBackend(Backend):
@@ -39,6 +41,8 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = _ERRORS_ONLY
         # Idle workers that spin would take the cores from the threads that decode the next images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A graph may name other files for its weights, which would be looked for in the working folder.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
         wanted = PROVIDERS[kind]
         if wanted not in ort.get_available_providers():
             raise PscrError(
@@ -48,9 +52,16 @@ class OnnxRuntimeBackend(Backend):
             )
         settings = {"device_id": index} if kind == "cuda" else {}
         try:
-            session = ort.InferenceSession(graph, options, providers=[(wanted, settings)])
+            session = ort.InferenceSession(graph, options, providers=[(wanted, settings)], enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise PscrError(Status.MODEL_INVALID, f"model.onnx cannot be loaded ({_line(error)})") from error
+            reason = one_line(error)
+            if kind == "cuda" and re.search("cuda|cudnn|cublas", reason, re.IGNORECASE):
+                raise PscrError(
+                    Status.DEVICE_UNAVAILABLE, f"cuda:{index} cannot be used ({reason}); see pscr doctor, or use cpu"
+                ) from error
+            raise PscrError(
+                Status.MODEL_INVALID, f"model.onnx cannot be loaded ({reason}); fetch or export the model again"
+            ) from error
         active = session.get_providers()[0]
         if active != wanted:  # onnxruntime falls back to the CPU without a word
             raise PscrError(
@@ -81,7 +92,7 @@ class OnnxRuntimeBackend(Backend):
         try:
             results: list[Floats] = self._session.run(names, {"patches": patches, **self._bank})
         except Exception as error:
-            line = _line(error)
+            line = one_line(error)
             memory = "alloc" in line.lower() or "out of memory" in line.lower()
             status = Status.OUT_OF_MEMORY if memory else Status.INTERNAL
             raise PscrError(status, f"onnxruntime failed on {len(patches)} images ({line})") from error
@@ -89,20 +100,25 @@ class OnnxRuntimeBackend(Backend):
 
     def _check_signature(self, session: Any) -> None:
         inputs = {value.name: value.type for value in session.get_inputs()}
-        outputs = {value.name: value.shape for value in session.get_outputs()}
-        if inputs != INPUTS or not set(OUTPUTS) <= set(outputs):
-            found = f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
+        outputs = {value.name: value.type for value in session.get_outputs()}
+        floats = all(outputs.get(name) == "tensor(float)" for name in OUTPUTS)
+        if inputs != INPUTS or not floats:
+            found = ", ".join(f"{name} {kind}" for name, kind in (*inputs.items(), *outputs.items()))
+            expected = f"{', '.join(INPUTS)} to {', '.join(OUTPUTS)}, patches of uint8, the rest float"
+            raise PscrError(Status.MODEL_INVALID, f"model.onnx has {found[:300]}; expected a score graph: {expected}")
+        shapes = {value.name: list(value.shape) for value in session.get_inputs()}
+        shape, terms = shapes["patches"], shapes["bank_terms"]
+        if shape[2:] != [self.patch, self.patch, 3]:
             raise PscrError(
                 Status.MODEL_INVALID,
-                f"model.onnx has {found}; expected those of a score graph: {', '.join((*INPUTS, *OUTPUTS))}",
+                f"model.onnx takes patches {shape}; the manifest's sampling cuts {self.patch} pixels; "
+                "fetch or export the model again",
             )
-        shape = next(value.shape for value in session.get_inputs() if value.name == "patches")
-        if list(shape[2:]) != [self.patch, self.patch, 3]:
+        if len(terms) != 2 or not isinstance(terms[1], int):
             raise PscrError(
-                Status.MODEL_INVALID,
-                f"model.onnx takes patches {shape}; the manifest's sampling cuts {self.patch} pixels",
+                Status.MODEL_INVALID, f"model.onnx takes bank_terms {terms}; expected [K, H] with H a number"
             )
-        width = next(value.shape[1] for value in session.get_inputs() if value.name == "bank_terms")
+        width = terms[1]
         if self.bank.terms.shape[1] != width:
             raise PscrError(
                 Status.MODEL_INVALID,
@@ -127,10 +143,5 @@ def _library() -> Any:
     except ImportError as error:
         raise PscrError(
             Status.DEVICE_UNAVAILABLE,
-            f"onnxruntime cannot be imported ({_line(error)}); pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU",
+            f"onnxruntime cannot be imported ({one_line(error)}); pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU",
         ) from error
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
