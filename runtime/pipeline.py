@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 def in_order(
     work: Callable[[S], T], sources: Iterable[S], workers: int, ahead: int
-) -> Iterator[tuple[S, T | PscrError]]:
+) -> Generator[tuple[S, T | PscrError], None, None]:
     """Apply `work` to each source in `workers` threads, at most `ahead` sources before the consumer.
 
     Gives (source, result) in order; a PscrError of `work` is given in place of the result, any other exception

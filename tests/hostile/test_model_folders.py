@@ -20,9 +20,14 @@ from onnx import TensorProto
 import pscr
 from pscr.runtime.manifest import FILE_NAME, FORMAT_VERSION, Manifest
 
-ADVICE = ("again", "expected", "upgrade", "do not use", "another program")
+ADVICE = ("again", "expected", "upgrade", "do not use", "another program", "built with this model")
 INF = "1e999"
 DEEP = functools.reduce(lambda inner, _: [inner], range(400), [])
+
+
+def short(value: Any) -> str:
+    """A name for a test's case."""
+    return ascii(value)[:30]
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +188,7 @@ def test_listed_path_that_leads_out_is_refused(own_model: Path, name: str) -> No
         *(b"", b"{", b"not json", b"\xff\xfe\x00", b"\x80", b"\0" * 64, b"[" * 100_000, b'{"a":' * 100_000),
         *(b"[]", b"null", b"7", b'"manifest"', b"1" * 5000, b"{}", b'{"format_version": ' + b"1" * 5000 + b"}"),
     ],
+    ids=short,
 )
 def test_manifest_of_other_text_is_refused(own_model: Path, text: bytes) -> None:
     (own_model / FILE_NAME).write_bytes(text)
@@ -225,7 +231,7 @@ def test_newer_format_is_refused_before_its_keys_are_looked_at(own_model: Path) 
     assert_invalid(own_model, FILE_NAME, "upgrade pscr")
 
 
-@pytest.mark.parametrize("family", ["clip", "PSCR", "x" * 100_000, DEEP])
+@pytest.mark.parametrize("family", ["clip", "PSCR", "x" * 100_000, DEEP], ids=short)
 def test_another_family_is_refused(own_model: Path, family: Any) -> None:
     edit(own_model, put("family", value=family))
     assert_invalid(own_model, FILE_NAME, "'family'", "'pscr'")
@@ -234,6 +240,7 @@ def test_another_family_is_refused(own_model: Path, family: Any) -> None:
 @pytest.mark.parametrize(
     "bounds",
     [None, [], [0], [0, 1, 2], [0, INF], [float("nan"), 5], [5, 0], [1, 1], ["0", "5"], "05", [0, 10**400], {}, 5],
+    ids=short,
 )
 def test_range_that_is_none_is_refused(own_model: Path, bounds: Any) -> None:
     edit(own_model, put("score", "range", value=bounds))
@@ -257,6 +264,7 @@ def test_score_of_other_types_is_refused(own_model: Path, key: str, value: Any) 
         *(("starts", value) for value in ([], [0, 33], [-1], "049", ["0"], 7, None, [0.5], [INF], [None], [0] * 33)),
         *(("reference_side", value) for value in (31, 0, -64, "64", None, INF, 10**400, 10**9)),
     ],
+    ids=short,
 )
 def test_sampling_that_cannot_be_is_refused(own_model: Path, key: str, value: Any) -> None:
     edit(own_model, put("sampling", key, value=value))
@@ -275,6 +283,7 @@ def test_sampling_without_a_key_is_refused(own_model: Path, key: str) -> None:
         *(None, 7, "text", [], {}, {"sha256": "0" * 64}, {"size": 1}, {"sha256": None, "size": 1}),
         *({"sha256": "0" * 64, "size": size} for size in ("1", 1.5, None, INF, True)),
     ],
+    ids=short,
 )
 def test_file_entry_without_hash_and_size_is_refused(own_model: Path, entry: Any) -> None:
     edit(own_model, put("files", "model.onnx", value=entry))
@@ -319,8 +328,8 @@ def test_graph_of_another_patch_size_is_refused(own_model: Path) -> None:
 
 def test_graph_with_other_inputs_is_refused(own_model: Path) -> None:
     model = tiny.graph()
-    model.graph.input[0].name = model.graph.node[0].input[0] = model.graph.node[1].input[0] = "pixels"
-    assert_invalid(with_graph(own_model, model.SerializeToString()), "model.onnx", "pixels", "patches")
+    model.graph.input[0].name = model.graph.node[0].input[0] = model.graph.node[1].input[0] = "picture"
+    assert_invalid(with_graph(own_model, model.SerializeToString()), "picture tensor(uint8)", "score graph")
 
 
 def test_graph_that_fails_at_its_first_run_is_refused(own_model: Path) -> None:
@@ -402,6 +411,7 @@ def test_bank_that_is_not_finite_is_refused(own_model: Path, key: str, value: fl
         {"names": np.array(["a"])},
         {"terms": np.zeros((0, 8), np.float32), "scores": np.zeros(0, np.float32), "names": np.array([], "<U1")},
     ],
+    ids=short,
 )
 def test_bank_of_other_types_or_shapes_is_refused(own_model: Path, arrays: dict[str, Any]) -> None:
     assert_invalid(with_bank(own_model, npz(**arrays)), "bank.npz", "expected")
@@ -453,6 +463,7 @@ def test_flipped_byte_in_a_sealed_bank_never_crashes(own_model: Path) -> None:
         "__import__('os').mkdir('unpickled')",
         "'''",
     ],
+    ids=short,
 )
 def test_array_header_that_lies_is_refused(
     own_model: Path, header: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -104,8 +104,8 @@ def test_another_patch_side_is_refused() -> None:
 
 
 def rename_input(model: onnx.ModelProto) -> None:
-    """patches -> pixels."""
-    model.graph.input[0].name = model.graph.node[0].input[0] = model.graph.node[1].input[0] = "pixels"
+    """patches -> picture."""
+    model.graph.input[0].name = model.graph.node[0].input[0] = model.graph.node[1].input[0] = "picture"
 
 
 def float_patches(model: onnx.ModelProto) -> None:

@@ -28,7 +28,9 @@ def test_a_folder_is_found_by_its_path(tiny_model: Path, monkeypatch: pytest.Mon
     assert models.locate(tiny_model.name) == Path(tiny_model.name)
 
 
-@pytest.mark.parametrize("model", ["no-such-model", "../x", "a" * 5000, "a\0b", "", "two\nlines"])
+@pytest.mark.parametrize(
+    "model", ["no-such-model", "../x", "a" * 5000, "a\0b", "", "two\nlines"], ids=lambda name: ascii(name)[:12]
+)
 def test_an_unknown_name_is_refused_with_the_names_there_are(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

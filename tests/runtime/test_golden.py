@@ -1,0 +1,91 @@
+"""An installed model can prove that it still gives the scores it gave at export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from image_makers import assert_refused
+
+import pscr
+from pscr.runtime import golden
+from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.manifest import FILE_NAME, Manifest
+
+DIGESTS = ["48f6bb04173fae6d", "06732a534617ecc2", "a43bc237ad75add6", "b65b2567a120cb77"]
+
+
+@pytest.fixture
+def scorer(tiny_model: Path) -> Iterator[pscr.Scorer]:
+    """The tiny model, open on the CPU."""
+    with pscr.open(tiny_model, device="cpu", threads=1) as opened:
+        yield opened
+
+
+def with_golden(folder: Path, entry: Any) -> pscr.Scorer:
+    """The model with another promise, open."""
+    entries = json.loads((folder / FILE_NAME).read_text("utf-8"))
+    entries["golden"] = entry
+    (folder / FILE_NAME).write_text(json.dumps(entries), "utf-8")
+    return pscr.open(folder, device="cpu", threads=1)
+
+
+def test_images_of_formula_1_never_change() -> None:
+    images = golden.golden_images()
+    assert [image.shape for image in images.values()] == [(512, 512, 3), (300, 420, 3), (384, 640, 3), (100, 100, 3)]
+    assert all(image.dtype == np.uint8 and image.flags.c_contiguous for image in images.values())
+    digests = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images.values()]
+    assert digests == DIGESTS
+
+
+def test_every_promise_of_a_whole_model_is_kept(scorer: pscr.Scorer) -> None:
+    found = golden.check(scorer)
+    assert [name for name, _, _ in found] == list(golden.golden_images())
+    for _, promised, score in found:
+        assert score == pytest.approx(promised, abs=1e-5)
+
+
+def test_golden_images_are_told_apart(scorer: pscr.Scorer) -> None:
+    scores = [score for _, _, score in golden.check(scorer)]
+    assert np.diff(sorted(scores)).min() > golden.TOLERANCE
+
+
+def test_a_model_that_has_changed_breaks_its_promise(own_model: Path) -> None:
+    manifest = Manifest.read(own_model)
+    assert manifest.golden is not None
+    moved = {**manifest.golden, "scores": [score + 0.5 for score in manifest.golden["scores"]]}
+    with with_golden(own_model, moved) as scorer:
+        assert all(promised - found == pytest.approx(0.5, abs=1e-4) for _, promised, found in golden.check(scorer))
+
+
+def test_a_promise_is_rounded_to_millionths_and_names_its_images() -> None:
+    assert golden.promise([1.23456789]) == {"images": "formula-1", "scores": [1.234568], "tolerance": golden.TOLERANCE}
+
+
+GOOD = {"images": "formula-1", "scores": [1.0, 2.0, 3.0, 4.0], "tolerance": 0.001}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        {},
+        {**GOOD, "images": "formula-2"},
+        {**GOOD, "scores": [1.0, 2.0, 3.0]},
+        {**GOOD, "scores": [1.0, 2.0, 3.0, None]},
+        {**GOOD, "scores": [1.0, 2.0, 3.0, "four"]},
+        {**GOOD, "scores": [1.0, 2.0, 3.0, float("nan")]},
+        {**GOOD, "scores": [1.0, 2.0, 3.0, 10**400]},
+        {**GOOD, "scores": 4},
+        {"scores": GOOD["scores"]},
+    ],
+)
+def test_a_promise_that_cannot_be_read_is_refused(own_model: Path, entry: Any) -> None:
+    with with_golden(own_model, entry) as scorer, pytest.raises(PscrError) as caught:
+        golden.check(scorer)
+    assert_refused(caught, Status.MODEL_INVALID, "tiny", "no golden scores", "export it again")

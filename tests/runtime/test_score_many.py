@@ -1,0 +1,275 @@
+"""Many images: in order, one result for each, a bounded number ahead, and no thread or memory left behind."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from image_makers import assert_refused
+
+import pscr
+from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.sampling import Pixels
+
+WORKERS = 2  # min(4, threads) of the fixture
+
+
+@pytest.fixture
+def scorer(tiny_model: Path) -> Iterator[pscr.Scorer]:
+    """The tiny model, open on the CPU."""
+    with pscr.open(tiny_model, device="cpu", threads=WORKERS) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Whatever a test does, the decoding threads have ended after it."""
+    yield
+    assert decoding_threads() == 0
+
+
+def decoding_threads() -> int:
+    """Threads that decode images now."""
+    return sum(thread.name.startswith("pscr-decode") for thread in threading.enumerate())
+
+
+def grey(seed: int, height: int = 64, width: int = 64) -> Pixels:
+    """A grey image of its own for each seed."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4), np.uint8)
+    return np.asarray(cv2.resize(small, (width, height)), np.uint8)
+
+
+class Counted:
+    """Endless grey images that count how many were drawn."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def __iter__(self) -> Iterator[Pixels]:
+        while True:
+            self.drawn += 1
+            yield grey(self.drawn)
+
+
+# --- order and completeness -------------------------------------------------------------------------------------------
+
+
+def test_results_keep_the_order_of_slow_and_fast_images(scorer: pscr.Scorer) -> None:
+    rng = np.random.default_rng(3)
+    slow = rng.random(200) < 0.1
+    encoded = [
+        cv2.imencode(".png", grey(n, *((900, 1200 + n) if slow[n] else (64, 64 + n))))[1].tobytes() for n in range(200)
+    ]
+    results = list(scorer.score_many(encoded, batch=3))
+    assert [result.width for result in results] == [1200 + n if slow[n] else 64 + n for n in range(200)]
+    assert [result.score for result in results[::20]] == pytest.approx(
+        [scorer.score(data).score for data in encoded[::20]], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3, 8, 64])
+@pytest.mark.parametrize("count", [1, 7, 64, 65])
+def test_batch_changes_no_score_and_loses_no_image(scorer: pscr.Scorer, batch: int | None, count: int) -> None:
+    images = [grey(n) for n in range(count)]
+    alone = [scorer.score(image) for image in images]
+    results = list(scorer.score_many(images, batch=batch))
+    assert [result.score for result in results] == pytest.approx([result.score for result in alone], abs=1e-6)
+    assert [result.spread for result in results] == pytest.approx([result.spread for result in alone], abs=1e-6)
+
+
+def test_nothing_in_gives_nothing_out(scorer: pscr.Scorer) -> None:
+    for batch in (None, 1, 8):
+        assert list(scorer.score_many([], batch=batch)) == []
+        assert list(scorer.score_many(iter(()), batch=batch)) == []
+
+
+def test_an_array_of_images_is_taken_image_by_image(scorer: pscr.Scorer) -> None:
+    stack = np.stack([np.dstack([grey(n)] * 3) for n in range(4)])
+    results = list(scorer.score_many(stack, pixel_format="bgr"))
+    assert results == [scorer.score(grey(n)) for n in range(4)]
+
+
+def test_two_streams_on_one_scorer_do_not_mix(scorer: pscr.Scorer) -> None:
+    first = scorer.score_many([grey(n) for n in range(10)], batch=2)
+    second = scorer.score_many([grey(100 + n) for n in range(10)], batch=3)
+    pairs = list(zip(first, second, strict=True))
+    assert [one.score for one, _ in pairs] == pytest.approx([scorer.score(grey(n)).score for n in range(10)], abs=1e-6)
+    assert pairs[7][1].score == pytest.approx(scorer.score(grey(107)).score, abs=1e-6)
+
+
+# --- inputs that fail -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8, 64])
+def test_bad_inputs_give_their_status_and_the_rest_goes_on(scorer: pscr.Scorer, batch: int, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    cv2.imwrite(str(tmp_path / "good.png"), grey(0))
+    bad: list[tuple[Any, Status]] = [
+        (tmp_path / "none.png", Status.FILE_NOT_FOUND),
+        (str(tmp_path / "notes.txt"), Status.DECODE_FAILED),
+        (tmp_path, Status.INVALID_ARGUMENT),
+        (np.zeros((0, 0), np.uint8), Status.INVALID_ARGUMENT),
+        (np.zeros((64, 64, 3), np.uint8), Status.INVALID_ARGUMENT),
+        (np.zeros((64, 64), np.float32), Status.INVALID_ARGUMENT),
+        (None, Status.INVALID_ARGUMENT),
+        (object(), Status.INVALID_ARGUMENT),
+        (7, Status.INVALID_ARGUMENT),
+        (b"", Status.DECODE_FAILED),
+    ]
+    good = tmp_path / "good.png"
+    sources = [good, *(source for pair in bad for source in (pair[0], good))]
+
+    results = list(scorer.score_many(sources, batch=batch))
+
+    assert [result.status for result in results[1::2]] == [status for _, status in bad]
+    assert all(result.ok and result.path == str(good) for result in results[::2])
+    for result, (source, _) in zip(results[1::2], bad, strict=True):
+        assert math.isnan(result.score)
+        assert math.isnan(result.spread)
+        assert (result.width, result.height, result.ok) == (0, 0, False)
+        assert result.message
+        assert "\n" not in result.message
+        assert result.path == (str(source) if isinstance(source, (str, Path)) else None)
+
+
+def test_padded_images_are_scored_with_a_message(scorer: pscr.Scorer) -> None:
+    small, large = scorer.score_many([grey(0, 20, 20), grey(0)], batch=2)
+    assert small.ok
+    assert small.message.startswith("padded from 20x20")
+    assert large.message == ""
+
+
+def test_an_endless_row_of_bad_inputs_gives_results_without_waiting_for_a_good_one(scorer: pscr.Scorer) -> None:
+    stream = scorer.score_many(itertools.repeat(b"bad"), batch=8)
+    assert {result.status for result in itertools.islice(stream, 100)} == {Status.DECODE_FAILED}
+    stream.close()
+
+
+@pytest.mark.parametrize("batch", [0, -1, True, 1.5, "8"])
+def test_batch_that_is_no_whole_number_is_refused_at_the_call(scorer: pscr.Scorer, batch: Any) -> None:
+    with pytest.raises(PscrError) as caught:
+        scorer.score_many([], batch=batch)
+    assert_refused(caught, Status.INVALID_ARGUMENT, f"batch is {batch!r}")
+
+
+@pytest.mark.parametrize("sources", ["a.png", Path("a.png"), b"bytes", bytearray(b"x"), None, 5])
+def test_one_image_in_place_of_several_is_refused_at_the_call(scorer: pscr.Scorer, sources: Any) -> None:
+    with pytest.raises(PscrError) as caught:
+        scorer.score_many(sources)
+    assert_refused(caught, Status.INVALID_ARGUMENT, "sources is one", "pass a list")
+
+
+# --- a bounded number ahead -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_drawn_before_the_first_result_is_asked_for(scorer: pscr.Scorer) -> None:
+    source = Counted()
+    stream = scorer.score_many(source)
+    assert source.drawn == 0
+    assert decoding_threads() == 0
+    del stream
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("taken", [1, 2, 9, 50])
+def test_an_endless_source_is_drawn_a_bounded_number_ahead(scorer: pscr.Scorer, batch: int, taken: int) -> None:
+    source = Counted()
+    stream = scorer.score_many(source, batch=batch)
+    for _ in range(taken):
+        assert next(stream).ok
+        assert decoding_threads() <= WORKERS
+    whole_batches = math.ceil(taken / batch) * batch
+    assert source.drawn <= whole_batches + 2 * batch + WORKERS  # the look-ahead of _score_many
+    assert source.drawn >= taken
+    stream.close()
+
+
+# --- endings ----------------------------------------------------------------------------------------------------------
+
+
+def test_closing_the_stream_early_ends_its_threads(scorer: pscr.Scorer) -> None:
+    stream = scorer.score_many(Counted(), batch=4)
+    assert next(stream).ok
+    assert decoding_threads() > 0
+    stream.close()
+    assert decoding_threads() == 0
+    assert list(stream) == []
+
+
+def test_forgetting_the_stream_ends_its_threads(scorer: pscr.Scorer) -> None:
+    for _ in zip(scorer.score_many(Counted()), range(3), strict=False):
+        pass
+    deadline = time.monotonic() + 10
+    while decoding_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_an_exception_of_the_source_propagates_and_ends_the_threads(scorer: pscr.Scorer) -> None:
+    def failing() -> Iterator[Pixels]:
+        for n in range(20):
+            yield grey(n)
+        raise LookupError("the source broke")
+
+    results: list[pscr.Result] = []
+    with pytest.raises(LookupError, match="the source broke"):
+        results.extend(scorer.score_many(failing(), batch=2))
+    assert all(result.ok for result in results)
+    assert decoding_threads() == 0
+
+
+def test_an_exception_of_the_consumer_ends_the_threads(scorer: pscr.Scorer) -> None:
+    def consume() -> None:
+        for _ in scorer.score_many(Counted()):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        consume()
+    assert decoding_threads() == 0
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_closing_the_scorer_during_iteration_says_closed(scorer: pscr.Scorer, batch: int) -> None:
+    stream = scorer.score_many(Counted(), batch=batch)
+    assert next(stream).ok
+    scorer.close()
+    with pytest.raises(PscrError) as caught:
+        list(itertools.islice(stream, batch))
+    assert_refused(caught, Status.CLOSED, "open the model again")
+    assert decoding_threads() == 0
+
+
+def test_a_stream_that_begins_after_close_says_closed(scorer: pscr.Scorer) -> None:
+    stream = scorer.score_many(Counted())
+    scorer.close()
+    with pytest.raises(PscrError) as caught:
+        next(stream)
+    assert_refused(caught, Status.CLOSED)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def resident() -> float:
+    """This process's memory in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+def test_memory_does_not_grow_with_the_number_of_images(scorer: pscr.Scorer) -> None:
+    def some(count: int) -> Iterator[Pixels]:
+        return (grey(n, 128, 128) for n in range(count))
+
+    assert sum(result.ok for result in scorer.score_many(some(500), batch=8)) == 500
+    before = resident()
+    assert sum(result.ok for result in scorer.score_many(some(2000), batch=8)) == 2000
+    assert resident() - before < 4  # one image's patches are 27 KiB: keeping them all would take 54 MiB
