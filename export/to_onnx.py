@@ -30,7 +30,7 @@ from pscr.runtime.pipeline import in_order
 from pscr.runtime.sampling import Pixels, Sampling
 from pscr.training import checkpoint
 from pscr.training.databases import Database, Item
-from pscr.training.metrics import agreement
+from pscr.training.metrics import agreement, agreement_fitted, intervals
 from pscr.training.model import PSCR, build, load_state
 from pscr.training.progress import progress
 from pscr.training.trainer import Config
@@ -114,7 +114,7 @@ def export(arguments: argparse.Namespace) -> int:
             precision="fp32",
             sampling=model.sampling,
             score=ScoreMeaning(
-                f"mean opinion score of quality ({database.label})",
+                f"{database.meaning} ({database.label})",
                 database.name,
                 database.scale,
                 higher_is_better=True,
@@ -168,21 +168,34 @@ def score_of(backend: Backend, sampling: Sampling, image: Pixels) -> float:
     return float(backend.infer(sampling.cut(image)[None]).scores[0])
 
 
-def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> dict[str, float]:
-    """Agreement of the shipped graph's scores with people, on images that did not train; empty without such images."""
-    if not items:
+def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> dict[str, float | list[float]]:
+    """Agreement of the shipped graph's scores with people, on images that did not train; empty for fewer than two.
+
+    srcc, krcc, plcc, plcc_fitted, rmse, and srcc_95 and plcc_95: [lowest, highest] of the 95 % bootstrap interval.
+    Figures that are not defined (constant scores, a curve that cannot be fitted) are left out.
+    """
+    if len(items) < 2:
         return {}
     patches = in_order(lambda item: sampling.cut(load(item.path)), items, workers=1, ahead=4)
     scores = [
         float(backend.infer(_good(found)[None]).scores[0]) for _, found in progress(patches, len(items), "held out")
     ]
-    measured = agreement(scores, [item.score for item in items])
-    figures = ", ".join(f"{key.upper()} {value:.4f}" for key, value in measured.items())
-    sys.stderr.write(f"on {len(items)} held-out images, through onnxruntime: {figures}\n")
+    opinion = [item.score for item in items]
+    plain, fitted = agreement(scores, opinion), agreement_fitted(scores, opinion)
+    bounds = intervals(scores, opinion, measures=("srcc", "plcc"))
+    figures: dict[str, float | list[float]] = {key: plain[key] for key in ("srcc", "krcc", "plcc")}
+    figures |= {"plcc_fitted": fitted["plcc_fitted"], "rmse": plain["rmse"]}
+    figures |= {f"{key}_95": list(bound) for key, bound in bounds.items()}
+    measured = {key: value for key, value in figures.items() if np.isfinite(value).all()}
+    if "plcc_fitted" not in measured:
+        sys.stderr.write("the four-parameter logistic could not be fitted; there is no PLCC after it\n")
+    sys.stderr.write(f"on {len(items)} held-out images, through onnxruntime: {_figures(measured)}\n")
     return measured
 
 
-def training_entry(config: Config, database: Database, epoch: int, measured: dict[str, float]) -> dict[str, Any]:
+def training_entry(
+    config: Config, database: Database, epoch: int, measured: dict[str, float | list[float]]
+) -> dict[str, Any]:
     """The manifest's `training` entry: what was trained on what, and how well it did on images it never saw."""
     entry: dict[str, Any] = {
         "database": database.name,
@@ -192,12 +205,23 @@ def training_entry(config: Config, database: Database, epoch: int, measured: dic
     }
     if measured:
         entry["metrics"] = {
-            **{key: round(value, 4) for key, value in measured.items()},
+            **{key: np.round(value, 4).tolist() for key, value in measured.items()},
             "protocol": f"held-out: {config.val:.0%} of the images by {config.split_by}, seed {config.seed}; they "
             "chose the epoch; scored through onnxruntime with the model's own bank",
             "date": datetime.date.today().isoformat(),
         }
     return entry
+
+
+def _figures(measured: dict[str, float | list[float]]) -> str:
+    """The figures on one line, each with its interval where there is one."""
+    parts = []
+    for key, value in measured.items():
+        if isinstance(value, float):
+            low_high = measured.get(f"{key}_95")
+            interval = f" ({low_high[0]:.4f} to {low_high[1]:.4f})" if isinstance(low_high, list) else ""
+            parts.append(f"{key.upper()} {value:.4f}{interval}")
+    return ", ".join(parts)
 
 
 def _good(patches: Pixels | PscrError) -> Pixels:

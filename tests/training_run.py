@@ -9,7 +9,7 @@ import numpy as np
 
 OPTIONS = [
     "--epochs=3", "--batch=4", "--patches=1", "--val=0.25", "--exemplars=4", "--head-epochs=1", "--frozen-blocks=14",
-    "--threads=1", "--dropout=0.1",
+    "--threads=1", "--dropout=0.1", "--validate-every=1",
 ]  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from ..runtime.errors import PscrError, Status
-from . import checkpoint, splits
+from . import checkpoint, databases, splits
 from .backbones import BACKBONES
-from .trainer import Config, Trainer
+from .trainer import Config, Trainer, check_resumable
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +24,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = result.add_argument
-    add("--data", required=True, help="agiqa3k:DIR or csv:FILE")
+    add("--data", required=True, help=databases.EXPECTED)
+    add(
+        "--label",
+        default=Config.label,
+        help="what the scores judge: quality; agiqa3k also alignment; aigciqa2023 also "
+        "authenticity, correspondence; csv any word",
+    )
     add("-o", "--output", type=Path, required=True, metavar="RUN", help="the run folder")
     add("--backbone", default=Config.backbone, choices=sorted(BACKBONES), help="the shared network")
     add("--pretrained", default=Config.pretrained, help="imagenet, none, or a checkpoint file")
@@ -80,11 +86,15 @@ def _train(arguments: argparse.Namespace) -> int:
     config = Config(**{field.name: getattr(arguments, field.name) for field in fields(Config)})
     run: Path = arguments.output
     database = config.load_database()
+    check_resumable(config, run)
+    for note in database.notes:
+        sys.stderr.write(f"{note}\n")
     train, val = splits.split(database.items, config.split_by, config.val, config.seed)
     run.mkdir(parents=True, exist_ok=True)
     names = {part: [database.items[i].name for i in chosen] for part, chosen in (("train", train), ("val", val))}
     checkpoint.write_atomically(run / "split.json", json.dumps(names, indent=1).encode())
-    description = {**asdict(config), "database": database.name, "label": database.label, "scale": database.scale}
+    description = {**asdict(config), "database": database.name, "scale": database.scale}
+    description["label_column"] = database.label
     trainer = Trainer(config, database, train, val, run, arguments.cache)
     checkpoint.write_atomically(run / "config.json", json.dumps(description, indent=1).encode())
     sys.stderr.write(f"{len(train)} images train, {len(val)} validate (seed {config.seed}, by {config.split_by})\n")

@@ -38,6 +38,7 @@ WARMUP_STEPS = 100
 class Config:
     """Everything that decides a run; it is written to config.json and a resumed run must have the same.
 
+    label: what the scores judge, where the database has several; see `databases.load`.
     lr, head_lr: highest learning rates of backbone and regressor; both follow a cosine after a short rise.
     patches: patches per image and step. crops: "random", anywhere, or "grid", where the sampling cuts them.
     frozen_blocks: leading blocks that keep their ImageNet weights.
@@ -74,14 +75,16 @@ class Config:
     seed: int = 1
     shuffle: int = 1
     threads: int = 2
+    label: str = "quality"
     path_column: str = "path"
     score_column: str = "score"
     group_column: str = ""
 
     def load_database(self) -> Database:
-        """The database that `data` and the columns name; see `databases.load`."""
+        """The database that `data`, the label and the columns name; see `databases.load`."""
         return databases.load(
             self.data,
+            label=self.label,
             path_column=self.path_column,
             score_column=self.score_column,
             group_column=self.group_column,
@@ -99,6 +102,8 @@ class Config:
             raise PscrError(Status.FILE_NOT_FOUND, f"{run}: not a run of pscr train (it has no config.json)")
         try:
             entries = json.loads(file.read_text())
+            if "label_column" not in entries:  # runs from before labels could be chosen: there it was the column
+                entries.pop("label", None)
             return cls(**{field.name: entries[field.name] for field in fields(cls) if field.name in entries})
         except (ValueError, KeyError, TypeError) as error:
             raise PscrError(Status.MODEL_INVALID, f"{file}: not a configuration of pscr train ({error!r})") from error
@@ -136,6 +141,23 @@ def predict(model: PSCR, queries: Tensor, exemplars: Tensor, exemplar_scores: Te
             for some in queries.split(64)
         ]
     return torch.cat(parts).numpy()
+
+
+def check_resumable(config: Config, run: Path) -> None:
+    """Refuse a run folder that another configuration has begun, before anything in it is overwritten.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for another configuration, MODEL_INVALID for a damaged checkpoint.
+    """
+    last = run / "last.safetensors"
+    if last.is_file():
+        _check_same(last, checkpoint.read(last)[1], config)
+
+
+def _check_same(file: Path, meta: dict[str, Any], config: Config) -> None:
+    stored = {"label": Config.label, **meta["config"]}  # runs from before labels could be chosen have none
+    if {**stored, "threads": 0} != {**asdict(config), "threads": 0}:
+        raise PscrError(Status.INVALID_ARGUMENT, f"{file}: made with another configuration; choose another -o folder")
 
 
 class Trainer:
@@ -274,7 +296,7 @@ class Trainer:
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """The averaged weights on the validation images; exemplars are a fixed draw of training images."""
-        if not len(self.val_set) or (epoch % self.config.validate_every and epoch < self.config.epochs):
+        if len(self.val_set) < 2 or (epoch % self.config.validate_every and epoch < self.config.epochs):
             return {}
         rng = np.random.default_rng(self.config.seed)
         exemplars = rng.permutation(self.train_set)[: self.config.exemplars]
@@ -304,10 +326,7 @@ class Trainer:
 
     def _restore(self, file: Path) -> None:
         tensors, meta = checkpoint.read(file)
-        if {**meta["config"], "threads": 0} != {**asdict(self.config), "threads": 0}:
-            raise PscrError(
-                Status.INVALID_ARGUMENT, f"{file}: made with another configuration; choose another -o folder"
-            )
+        _check_same(file, meta, self.config)
         self.model.load_state_dict(checkpoint.part("model", tensors))
         self.average.load_state_dict(checkpoint.part("average", tensors))
         checkpoint.restore_optimizer(self.optimizer, checkpoint.part("optimizer", tensors))

@@ -13,8 +13,9 @@ from training_run import OPTIONS, label
 
 import pscr
 from pscr.export import parity
-from pscr.export.to_onnx import main, read_run
+from pscr.export.to_onnx import evaluate, main, read_run
 from pscr.runtime import golden
+from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
@@ -65,8 +66,46 @@ def test_the_manifest_tells_the_whole_story(model):
     assert manifest.bank == {"size": 9, "selection": "all of the 9 training images"}
     assert manifest.parity["largest_difference"] <= manifest.parity["tolerance"] == 1e-3
     assert manifest.parity["batch_largest_difference"] <= 1e-4
-    assert set(manifest.training["metrics"]) >= {"srcc", "plcc", "protocol", "date"}
+    assert manifest.score.meaning == "mean opinion score of quality (score)"
     assert set(manifest.files) == {"model.onnx", "bank.npz", "model-baked.onnx"}
+
+
+def test_the_manifest_has_the_held_out_figures_and_their_intervals(model):
+    """Three images are held out: too few for the fitted curve, which is left out rather than made up."""
+    metrics = Manifest.read(model).training["metrics"]
+    assert set(metrics) == {"srcc", "krcc", "plcc", "rmse", "srcc_95", "plcc_95", "protocol", "date"}
+    assert isinstance(metrics["srcc"], float)
+    assert isinstance(metrics["plcc"], float)
+    for name in ("srcc", "plcc"):
+        low, high = metrics[f"{name}_95"]
+        assert -1 <= low <= high <= 1
+
+
+def test_held_out_figures_include_the_fitted_curve_and_are_printed_with_intervals(run, model, capsys):
+    everything = Config.read(run).load_database().items
+    sampling, bank = Manifest.read(model).sampling, Bank.read(model / "bank.npz")
+    with OnnxRuntimeBackend((model / "model.onnx").read_bytes(), bank, sampling.patch, threads=1) as backend:
+        measured = evaluate(backend, sampling, everything)
+        assert evaluate(backend, sampling, everything[:1]) == {}
+        same = evaluate(backend, sampling, [everything[0]] * 6)
+    assert set(measured) == {"srcc", "krcc", "plcc", "plcc_fitted", "rmse", "srcc_95", "plcc_95"}
+    assert measured["srcc_95"][0] < measured["srcc"] <= measured["srcc_95"][1]
+    printed = capsys.readouterr().err
+    assert f"SRCC {measured['srcc']:.4f} ({measured['srcc_95'][0]:.4f} to {measured['srcc_95'][1]:.4f})" in printed
+    assert f"PLCC_FITTED {measured['plcc_fitted']:.4f}" in printed
+    assert set(same) == {"rmse"}, "what is not defined must not reach the manifest, which has no NaN"
+
+
+def test_the_label_reaches_the_manifest(run, tmp_path):
+    own = tmp_path / "run"
+    own.mkdir()
+    for name in ("config.json", "split.json", "best.safetensors"):
+        (own / name).write_bytes((run / name).read_bytes())
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps({**config, "label": "alignment"}))
+    assert main([str(own), "-o", str(tmp_path / "model"), "--bank", "spread:2"]) == 0
+    meaning = Manifest.read(tmp_path / "model").score.meaning
+    assert meaning == "mean opinion score of text-to-image alignment (score)"
 
 
 def test_no_path_of_this_machine_is_exported(run, model):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from training_run import OPTIONS, label
 from pscr import PscrError
 from pscr.training import checkpoint
 from pscr.training.train import main
+from pscr.training.trainer import Config
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,7 @@ def test_a_run_leaves_its_configuration_split_metrics_and_weights(undisturbed):
     assert len(split["train"]) == 9
     config = json.loads((undisturbed / "config.json").read_text())
     assert config["database"] == "labels"
+    assert (config["label"], config["label_column"]) == ("quality", "score")
     _, meta = checkpoint.read(undisturbed / "best.safetensors")
     best = max(rows, key=lambda row: float(row["val_srcc"]) + float(row["val_plcc"]))
     assert meta["metrics"]["epoch"] == int(best["epoch"])
@@ -85,8 +88,38 @@ def test_a_finished_run_is_left_as_it_is(labelled, undisturbed, capsys):
 
 
 def test_another_configuration_does_not_resume_a_run(labelled, undisturbed, capsys):
+    before = {file: file.read_bytes() for file in undisturbed.iterdir() if file.is_file()}
     assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--lr=0.5"]) == 1
     assert "another configuration" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in undisturbed.iterdir() if file.is_file()} == before
+
+
+def test_another_label_does_not_resume_a_run(labelled, undisturbed, capsys):
+    before = (undisturbed / "config.json").read_bytes()
+    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--label=alignment"]) == 1
+    assert "another configuration" in capsys.readouterr().err
+    assert (undisturbed / "config.json").read_bytes() == before
+
+
+def test_a_run_from_before_labels_could_be_chosen_is_read_and_resumed(labelled, undisturbed, tmp_path):
+    """Then config.json had the score column as `label`, and the checkpoint's configuration no label at all."""
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    config = json.loads((run / "config.json").read_text())
+    config["label"] = config.pop("label_column")
+    (run / "config.json").write_text(json.dumps(config))
+    assert Config.read(run) == Config.read(undisturbed)
+    tensors, meta = checkpoint.read(run / "last.safetensors")
+    del meta["config"]["label"]
+    checkpoint.write(run / "last.safetensors", tensors, meta)
+    assert main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS]) == 0
+
+
+def test_one_validation_image_is_not_enough_to_validate(labelled, tmp_path):
+    run = tmp_path / "run"
+    assert main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS, "--val=0.05", "--epochs=1"]) == 0
+    assert len(json.loads((run / "split.json").read_text())["val"]) == 1
+    assert rows_of(run)[0]["val_srcc"] == ""
 
 
 def test_ctrl_c_says_how_to_go_on(labelled, tmp_path):
