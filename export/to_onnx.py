@@ -135,12 +135,12 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def read_run(run: Path, config: Config) -> tuple[PSCR, int]:
-    """The network with the run's selected weights, and the epoch they are of."""
+def read_run(run: Path, config: Config) -> tuple[PSCR, int | list[int]]:
+    """The network with the selected weights, and their epoch (a list of epochs, where runs were averaged)."""
     tensors, meta = checkpoint.read(run / "best.safetensors")
     model = build(config.backbone)
     load_state(model, checkpoint.part("model", tensors), str(run / "best.safetensors"))
-    return model.eval(), int(meta["epoch"])
+    return model.eval(), meta["epoch"]
 
 
 def members(run: Path, part: str, database: Database) -> list[Item]:
@@ -194,7 +194,7 @@ def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> dic
 
 
 def training_entry(
-    config: Config, database: Database, epoch: int, measured: dict[str, float | list[float]]
+    config: Config, database: Database, epoch: int | list[int], measured: dict[str, float | list[float]]
 ) -> dict[str, Any]:
     """The manifest's `training` entry: what was trained on what, and how well it did on images it never saw."""
     entry: dict[str, Any] = {

@@ -1,0 +1,68 @@
+"""`python -m pscr.training.average RUN RUN ... -o RUN`: one network from several runs, by averaging their weights.
+
+Runs that begin with the same weights and differ in their order of images, patches or loss end close enough together
+that the mean of their weights is a network too, and often a better one than each (model soups, arXiv 2203.05482).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..runtime.errors import PscrError, Status
+from . import checkpoint
+from .trainer import Config
+
+SAME = ("data", "label", "backbone", "pretrained", "frozen_blocks", "val", "split_by", "seed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the run folder of the mean. Returns the exit code: 0, or 3 for runs that cannot be averaged."""
+    parser = argparse.ArgumentParser(prog="python -m pscr.training.average", description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders of pscr train, of one split")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="the run folder to write")
+    arguments = parser.parse_args(argv)
+    try:
+        average(arguments.runs, arguments.output)
+    except PscrError as error:
+        sys.stderr.write(f"pscr.training.average: error: {error}\n")
+        return 3
+    return 0
+
+
+def average(runs: Sequence[Path], output: Path) -> None:
+    """Average the selected weights of `runs` into the folder `output`, which `pscr export` takes like any run.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT where the runs differ in database, split, backbone or first weights;
+            FILE_NOT_FOUND or MODEL_INVALID for a folder that is no run.
+    """
+    configs = [Config.read(run) for run in runs]
+    for run, config in zip(runs, configs, strict=True):
+        for name in SAME:
+            found, expected = getattr(config, name), getattr(configs[0], name)
+            if found != expected:
+                raise PscrError(
+                    Status.INVALID_ARGUMENT, f"{run}: {name} is {found!r}; expected {expected!r} as in {runs[0]}"
+                )
+    loaded = [checkpoint.read(run / "best.safetensors") for run in runs]
+    mean = {}
+    for key, first in loaded[0][0].items():
+        values = [tensors[key] for tensors, _ in loaded]
+        mean[key] = torch.stack(values).mean(0) if first.is_floating_point() else first
+    output.mkdir(parents=True, exist_ok=True)
+    epochs = [meta["epoch"] for _, meta in loaded]
+    for name in ("split.json", "config.json"):
+        checkpoint.write_atomically(output / name, (runs[0] / name).read_bytes())
+    note = {"averaged": [json.loads((run / "config.json").read_text()) for run in runs], "epochs": epochs}
+    checkpoint.write_atomically(output / "averaged.json", json.dumps(note, indent=1).encode())
+    checkpoint.write(output / "best.safetensors", mean, {"epoch": epochs})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
