@@ -6,7 +6,6 @@ import copy
 import logging
 import warnings
 from pathlib import Path
-from typing import cast
 
 import onnx
 import torch
@@ -30,7 +29,8 @@ class ScoreGraph(nn.Module):
 
     def __init__(self, model: PSCR) -> None:
         super().__init__()
-        self.model = copy.deepcopy(model).to(memory_format=torch.contiguous_format).eval()
+        self.model = copy.deepcopy(model).eval()
+        self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.backbone.fuse()
         regressor = self.model.regressor
         query, exemplar = regressor.fc1.weight.detach().split(regressor.channels, 1)
@@ -73,7 +73,7 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
-    proto = cast(onnx.ModelProto, program.model_proto)
+    proto = program.model_proto
     _drop_traces(proto)
     if half_weights:
         _halve(proto)

@@ -20,6 +20,7 @@ from .model import PSCR
 from .progress import progress
 
 Choice = NDArray[np.int64]
+Indices = Sequence[int] | NDArray[np.int64]
 
 
 class PatchSource(Protocol):
@@ -28,7 +29,7 @@ class PatchSource(Protocol):
     The variants of an image are its P grid patches followed by the same P mirrored, so a choice is in 0..2P-1.
     """
 
-    def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
+    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """images: n indices; choices: [n, p] variants. Returns [n, C], averaged over the p patches, with gradients."""
         ...
 
@@ -53,7 +54,7 @@ class CropSource:
         self.blocks = blocks
         self.pool = ThreadPoolExecutor(threads)
 
-    def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
+    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """See PatchSource; choices are [n, p, 3] corners, or [n, p] variants of the grid."""
 
         def cut(image: int, chosen: NDArray[np.int64]) -> Pixels:
@@ -115,7 +116,7 @@ class StemCache:
         mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
         return mirrored
 
-    def pooled(self, model: PSCR, images: Sequence[int], choices: Choice) -> Tensor:
+    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """See PatchSource."""
         rows = np.asarray(images)[:, None]
         stem = torch.from_numpy(self.activations[rows, choices]).float().flatten(0, 1).permute(0, 3, 1, 2)

@@ -180,7 +180,8 @@ class Trainer:
         model = build(config.backbone)
         load_pretrained(model, config.pretrained)
         model.backbone.set_drop_path(config.drop_path)
-        self.model = model.to(memory_format=torch.channels_last).eval()
+        self.model = model.eval()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model)
         self.steps_from, self.images_from = self._sources(cache or run / "cache")
         self.optimizer = torch.optim.AdamW(

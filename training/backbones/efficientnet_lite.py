@@ -158,11 +158,12 @@ class EfficientNetLite(nn.Module):
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth in training: blocks are skipped by a chance that rises from 0 to `rate` at the end."""
         for index, block in enumerate(self._blocks):
+            assert isinstance(block, MBConv)
             block.drop_path = rate * index / len(self._blocks)
 
     def fuse(self) -> None:
         """Fold every batch normalisation into its convolution, for good: the network can be run, not trained."""
-        pairs = [(self, "_conv_stem", "_bn0"), (self, "_conv_head", "_bn1")]
+        pairs: list[tuple[nn.Module, str, str]] = [(self, "_conv_stem", "_bn0"), (self, "_conv_head", "_bn1")]
         for block in self._blocks:
             names = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
             pairs += [(block, conv, bn) for conv, bn in names if hasattr(block, conv)]
