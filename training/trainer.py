@@ -178,6 +178,11 @@ class Trainer:
         self.train_set, self.val_set = np.asarray(train), np.asarray(val)
         self.opinion = torch.tensor([item.score for item in database.items], dtype=torch.float32)
         model = build(config.backbone)
+        if not 0 <= config.frozen_blocks <= model.spec.blocks:
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"{config.frozen_blocks} frozen blocks; expected 0 to {model.spec.blocks} for {config.backbone}",
+            )
         load_pretrained(model, config.pretrained)
         model.backbone.set_drop_path(config.drop_path)
         self.model = model.eval()

