@@ -134,11 +134,14 @@ def test_ctrl_c_says_how_to_go_on(labelled, tmp_path):
         *OPTIONS,
     ]
     process = subprocess.Popen([*command, "--epochs=1000"], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run" / "metrics.csv").is_file():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        while not (tmp_path / "run" / "metrics.csv").is_file():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "goes on from the last finished epoch" in errors
     assert "Traceback" not in errors
