@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from .backends.base import Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .bank import Bank
@@ -33,15 +35,33 @@ def connect(device: str, graph: bytes, bank: Bank, patch: int, threads: int) -> 
         )
     if kind == "auto":
         return _auto(graph, bank, patch, threads)
-    return OnnxRuntimeBackend(graph, bank, patch, kind=kind, index=index, threads=threads)
+    if kind == "cuda":
+        return _cuda(graph, bank, patch, index, threads)
+    return OnnxRuntimeBackend(graph, bank, patch, kind=kind, threads=threads)
+
+
+def _cuda(graph: bytes, bank: Bank, patch: int, index: int, threads: int) -> Backend:
+    """A CUDA device on which the graph has run once: a session starts also where cuDNN or the card then fails."""
+    backend = OnnxRuntimeBackend(graph, bank, patch, kind="cuda", index=index, threads=threads)
+    try:
+        backend.infer(np.zeros((1, 1, patch, patch, 3), np.uint8))
+    except PscrError as error:
+        backend.close()
+        if error.status is Status.MODEL_INVALID:
+            raise
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE,
+            f"cuda:{index} does not run this model ({error.message}); see pscr doctor, or use cpu",
+        ) from error
+    return backend
 
 
 def _auto(graph: bytes, bank: Bank, patch: int, threads: int) -> Backend:
     """The first CUDA device where onnxruntime really runs on it, else the CPU."""
     if "CUDAExecutionProvider" in describe()[1]:
         try:
-            return OnnxRuntimeBackend(graph, bank, patch, kind="cuda", threads=threads)
+            return _cuda(graph, bank, patch, 0, threads)
         except PscrError as error:
-            if error.status is not Status.DEVICE_UNAVAILABLE:
+            if error.status not in (Status.DEVICE_UNAVAILABLE, Status.OUT_OF_MEMORY):
                 raise
     return OnnxRuntimeBackend(graph, bank, patch, kind="cpu", threads=threads)

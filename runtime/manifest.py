@@ -169,11 +169,13 @@ def _check_version(path: Path, entries: dict[str, Any]) -> None:
             path, f"'format_version' is {reprlib.repr(version)}; expected {FORMAT_VERSION}; fetch or export it again"
         )
     if version > FORMAT_VERSION:
+        from .. import __version__  # not at the top: pscr imports this module before it has a version
+
         name = entries.get("name", path.parent.name)
         raise _invalid(
             path,
             f"model {reprlib.repr(name)} has format_version {reprlib.repr(version)}; "
-            f"this pscr reads up to {FORMAT_VERSION}; upgrade pscr",
+            f"this pscr {__version__} reads up to {FORMAT_VERSION}; upgrade pscr",
         )
     if family != FAMILY:
         raise _invalid(

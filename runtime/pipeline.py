@@ -1,21 +1,62 @@
-"""A bounded, ordered pipeline: work in threads, results in the order of the inputs."""
+"""From sources to results: a bounded, ordered pipeline that decodes in threads beside inference."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PscrError
+from .backends.base import Floats, Outputs
+from .errors import PscrError, Status
+from .sampling import Pixels
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 S = TypeVar("S")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The score of one image.
+
+    score: mean vote of the exemplars, in opinion-score units of the model's database; not clipped to its range.
+    spread: standard deviation of the votes (population), same units.
+    width, height: of the decoded image, in pixels, after EXIF orientation.
+    status, message: OK and empty, or why there is no score. An image that had to be padded is OK with a message.
+    path: the input, where it was a path.
+    Where status is not OK, score and spread are NaN, and width and height 0.
+    """
+
+    score: float
+    spread: float
+    width: int
+    height: int
+    status: Status = Status.OK
+    message: str = ""
+    path: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a score."""
+        return self.status is Status.OK
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image that is ready for the network: its patches [P,S,S,3], its size, and what was done to it."""
+
+    patches: Pixels
+    width: int
+    height: int
+    message: str
 
 
 def in_order(
@@ -24,7 +65,8 @@ def in_order(
     """Apply `work` to each source in `workers` threads, at most `ahead` sources before the consumer.
 
     Gives (source, result) in order; a PscrError of `work` is given in place of the result, any other exception
-    propagates. Closing the generator drops what has not begun. `sources` is read in the consumer's thread.
+    propagates. Closing the generator drops what has not begun. `sources` is read in the consumer's thread; a result
+    that is ready waits for one more source at most, so that a slow source does not hold back what it has brought.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="pscr-decode")
     waiting: deque[tuple[S, Future[T]]] = deque()
@@ -39,6 +81,8 @@ def in_order(
                     more = False
                 else:
                     waiting.append((source, pool.submit(work, source)))
+                    if waiting[0][1].done():
+                        break
             if not waiting:
                 return
             source, future = waiting.popleft()
@@ -50,3 +94,56 @@ def in_order(
             yield source, result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def score_all(
+    sources: Iterable[Source],
+    prepare: Callable[[Source], Prepared],
+    infer: Callable[[Pixels], Outputs],
+    *,
+    batch: int,
+    workers: int,
+    raising: bool,
+) -> Iterator[Result]:
+    """A Result for each source, in order; `prepare` runs in `workers` threads, `infer` in the consumer's.
+
+    raising: whether an image without a score raises its error, after the results before it, or gives a Result.
+    """
+    stream = in_order(prepare, sources, workers, 2 * batch + workers)
+    with closing(stream):
+        group: list[tuple[Source, Prepared | PscrError]] = []
+        for item in stream:
+            group.append(item)
+            if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
+                yield from _score_group(group, infer, raising)
+                group = []
+        yield from _score_group(group, infer, raising)
+
+
+def finish(source: Source, prepared: Prepared, score: np.float32, votes: Floats) -> Result | PscrError:
+    """The Result of one image from its score and votes [K]; where they are not finite an INTERNAL error, not raised."""
+    spread = float(votes.std(dtype=np.float64))
+    if not (math.isfinite(score) and math.isfinite(spread)):
+        found = f"the model gave a score of {score} for this image; expected a finite one; report the image"
+        return PscrError(Status.INTERNAL, found)
+    return Result(float(score), spread, prepared.width, prepared.height, Status.OK, prepared.message, _path(source))
+
+
+def _score_group(
+    group: list[tuple[Source, Prepared | PscrError]], infer: Callable[[Pixels], Outputs], raising: bool
+) -> Iterator[Result]:
+    good = [prepared.patches for _, prepared in group if isinstance(prepared, Prepared)]
+    outputs = infer(np.stack(good)) if good else Outputs(np.empty(0, np.float32), np.empty((0, 0), np.float32))
+    rows = zip(outputs.scores, outputs.votes, strict=True)
+    for source, prepared in group:
+        # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
+        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, *next(rows))
+        if isinstance(outcome, PscrError):
+            if raising:
+                raise outcome
+            outcome = Result(math.nan, math.nan, 0, 0, outcome.status, outcome.message, _path(source))
+        yield outcome
+
+
+def _path(source: Source) -> str | None:
+    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -22,45 +19,11 @@ from .devices import connect
 from .errors import PscrError, Status
 from .image import DEFAULT_MAX_PIXELS, load
 from .manifest import Manifest
-from .pipeline import Source, in_order
+from .pipeline import Prepared, Result, Source, finish, score_all
 from .sampling import Pixels
 
 DEFAULT_MODEL = "agiqa3k-lite0"
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
-
-
-@dataclass(frozen=True)
-class Result:
-    """The score of one image.
-
-    score: mean vote of the exemplars, in opinion-score units of the model's database; not clipped to its range.
-    spread: standard deviation of the votes (population), same units.
-    width, height: of the decoded image, in pixels, after EXIF orientation.
-    status, message: OK and empty, or why there is no score. An image that had to be padded is OK with a message.
-    path: the input, where it was a path.
-    Where status is not OK, score and spread are NaN, and width and height 0.
-    """
-
-    score: float
-    spread: float
-    width: int
-    height: int
-    status: Status = Status.OK
-    message: str = ""
-    path: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a score."""
-        return self.status is Status.OK
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    patches: Pixels
-    width: int
-    height: int
-    message: str
 
 
 def open(
@@ -128,14 +91,24 @@ class Scorer:
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
 
         Raises:
-            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED.
+            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED,
+                INTERNAL.
         """
         self._check_open()
         prepared = self._prepare(source, pixel_format)
-        return self._results([source], [prepared], self.infer(prepared.patches[None]))[0]
+        outputs = self.infer(prepared.patches[None])
+        result = finish(source, prepared, outputs.scores[0], outputs.votes[0])
+        if isinstance(result, PscrError):
+            raise result
+        return result
 
     def score_many(
-        self, sources: Iterable[Source], *, pixel_format: str | None = None, batch: int | None = None
+        self,
+        sources: Iterable[Source],
+        *,
+        pixel_format: str | None = None,
+        batch: int | None = None,
+        on_error: Literal["result", "raise"] = "result",
     ) -> Iterator[Result]:
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
@@ -146,20 +119,31 @@ class Scorer:
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
             3 * batch + min(4, threads) sources are read before the first result is given.
         batch: images per inference; None for a good number on this device.
+        on_error: "result", or "raise" to end at the first image without a score with its error, after the results
+            before it.
 
         Raises:
-            PscrError: INVALID_ARGUMENT (batch, sources), CLOSED, and OUT_OF_MEMORY or INTERNAL where inference itself
-                fails.
+            PscrError: INVALID_ARGUMENT (batch, on_error, sources), CLOSED, and OUT_OF_MEMORY or INTERNAL where
+                inference itself fails; with on_error="raise" also the errors of `score`.
         """
         if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
             raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
+        if on_error not in ("result", "raise"):
+            raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
         if isinstance(sources, (str, bytes, bytearray, os.PathLike)) or not hasattr(sources, "__iter__"):
             found = type(sources).__name__
             raise PscrError(
                 Status.INVALID_ARGUMENT, f"sources is one {found}; expected several; pass a list, or use score"
             )
         self._check_open()
-        return self._score_many(sources, pixel_format, batch or (1 if self._backend.device == "cpu" else 8))
+        return score_all(
+            sources,
+            lambda source: self._prepare(source, pixel_format),
+            self.infer,
+            batch=batch or (1 if self._backend.device == "cpu" else 8),
+            workers=min(4, self._threads),
+            raising=on_error == "raise",
+        )
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
@@ -248,7 +232,7 @@ class Scorer:
         if self._closed:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
 
-    def _prepare(self, source: Source, pixel_format: str | None) -> _Prepared:
+    def _prepare(self, source: Source, pixel_format: str | None) -> Prepared:
         image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
         height, width = image.shape[:2]
         message = ""
@@ -259,39 +243,7 @@ class Scorer:
                 found = f"{width}x{height} needs padding to {padded}, above {self._max_pixels} pixels; scale it down"
                 raise PscrError(Status.IMAGE_TOO_LARGE, found)
             message = f"padded from {width}x{height} to {padded} by reflection"
-        return _Prepared(self._sampling.cut(image), width, height, message)
-
-    def _score_many(self, sources: Iterable[Source], pixel_format: str | None, batch: int) -> Iterator[Result]:
-        workers = min(4, self._threads)
-        stream = in_order(lambda source: self._prepare(source, pixel_format), sources, workers, 2 * batch + workers)
-        with closing(stream):
-            group: list[tuple[Source, _Prepared | PscrError]] = []
-            for item in stream:
-                group.append(item)
-                if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
-                    yield from self._group_results(group)
-                    group = []
-            yield from self._group_results(group)
-
-    def _group_results(self, group: list[tuple[Source, _Prepared | PscrError]]) -> Iterator[Result]:
-        good = [(source, prepared) for source, prepared in group if isinstance(prepared, _Prepared)]
-        results: Iterator[Result] = iter(())
-        if good:
-            outputs = self.infer(np.stack([prepared.patches for _, prepared in good]))
-            results = iter(self._results([source for source, _ in good], [prepared for _, prepared in good], outputs))
-        for source, prepared in group:
-            if isinstance(prepared, PscrError):
-                yield Result(math.nan, math.nan, 0, 0, prepared.status, prepared.message, _path(source))
-            else:
-                yield next(results)
-
-    @staticmethod
-    def _results(sources: list[Source], prepared: list[_Prepared], outputs: Outputs) -> list[Result]:
-        spreads = outputs.votes.std(axis=1, dtype=np.float64)
-        return [
-            Result(float(score), float(spread), one.width, one.height, Status.OK, one.message, _path(source))
-            for source, one, score, spread in zip(sources, prepared, outputs.scores, spreads, strict=True)
-        ]
+        return Prepared(self._sampling.cut(image), width, height, message)
 
 
 def _bank(path: str | os.PathLike[str]) -> Path:
@@ -300,7 +252,3 @@ def _bank(path: str | os.PathLike[str]) -> Path:
     except TypeError as error:
         found = f"bank is a {type(path).__name__}; expected the path of a bank.npz"
         raise PscrError(Status.INVALID_ARGUMENT, found) from error
-
-
-def _path(source: Source) -> str | None:
-    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else None

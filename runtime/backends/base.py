@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import NamedTuple, TypeVar
@@ -27,7 +29,7 @@ class Outputs(NamedTuple):
 class Backend(ABC):
     """One loaded graph with one bank. The constructor does all slow work; `infer` checks, the subclass runs.
 
-    A backend may be used by one thread at a time.
+    A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
     """
 
     device: str
@@ -37,6 +39,7 @@ class Backend(ABC):
     def __init__(self, bank: Bank, patch: int) -> None:
         self.bank = bank
         self.patch = patch
+        self.last_seconds = math.nan
         self._closed = False
 
     def infer(self, patches: Pixels) -> Outputs:
@@ -49,7 +52,9 @@ class Backend(ABC):
                 where the graph's outputs have other shapes.
         """
         self._check(patches)
+        started = time.perf_counter()
         outputs = self.infer_impl(patches)
+        self.last_seconds = time.perf_counter() - started
         shape = (len(patches), len(self.bank))
         if outputs.scores.shape != shape[:1] or outputs.votes.shape != shape:
             found = f"score {list(outputs.scores.shape)}, votes {list(outputs.votes.shape)}"

@@ -31,7 +31,7 @@ class OnnxRuntimeBackend(Backend):
 
         Raises:
             PscrError: DEVICE_UNAVAILABLE: onnxruntime is not installed, or does not run on that device here.
-                MODEL_INVALID: not a score graph, or the bank does not fit it.
+                MODEL_INVALID: not a score graph, or the bank does not fit it. OUT_OF_MEMORY: for the bank.
         """
         super().__init__(bank, patch)
         ort = _library()
@@ -74,7 +74,15 @@ class OnnxRuntimeBackend(Backend):
         self.provider = active
         self.library = f"onnxruntime {ort.__version__}"
         self._session: Any = session
-        self._bank = {"bank_terms": bank.terms, "bank_scores": bank.scores}
+        place = ("cuda", index) if kind == "cuda" else ("cpu", 0)
+        try:  # once, where they are needed: on a GPU every inference would copy them again
+            self._bank = {
+                "bank_terms": ort.OrtValue.ortvalue_from_numpy(bank.terms, *place),
+                "bank_scores": ort.OrtValue.ortvalue_from_numpy(bank.scores, *place),
+            }
+        except Exception as error:
+            found = f"the bank cannot be placed on {self.device} ({one_line(error)}); use a smaller bank, or cpu"
+            raise PscrError(Status.OUT_OF_MEMORY, found) from error
 
     def infer_impl(self, patches: Pixels) -> Outputs:
         """See Backend."""
@@ -87,6 +95,7 @@ class OnnxRuntimeBackend(Backend):
     def release(self) -> None:
         """See Backend."""
         self._session = None
+        self._bank = {}
 
     def _run(self, names: list[str], patches: Pixels) -> list[Floats]:
         try:

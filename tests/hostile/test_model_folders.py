@@ -223,7 +223,9 @@ def test_key_that_is_missing_or_of_another_type_is_named(own_model: Path, key: s
 
 def test_newer_format_is_refused_by_name(own_model: Path) -> None:
     edit(own_model, lambda entries: entries.update(format_version=FORMAT_VERSION + 1, name="of-tomorrow"))
-    assert_invalid(own_model, FILE_NAME, "'of-tomorrow'", f"format_version {FORMAT_VERSION + 1}", "upgrade pscr")
+    assert_invalid(
+        own_model, FILE_NAME, "'of-tomorrow'", f"format_version {FORMAT_VERSION + 1}", f"pscr {pscr.__version__}"
+    )
 
 
 def test_newer_format_is_refused_before_its_keys_are_looked_at(own_model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,12 @@ def test_votes_and_scores_are_those_of_the_formula(backend: OnnxRuntimeBackend, 
     np.testing.assert_allclose(outputs.votes, expected, atol=1e-5)
     np.testing.assert_allclose(outputs.scores, expected.mean(1), atol=1e-5)
     assert outputs.votes.dtype == outputs.scores.dtype == np.float32
+
+
+def test_the_last_inference_is_timed(backend: OnnxRuntimeBackend) -> None:
+    assert math.isnan(backend.last_seconds)
+    backend.infer(patches())
+    assert backend.last_seconds > 0
 
 
 def test_terms_of_images_make_a_bank_that_votes_by_the_formula(backend: OnnxRuntimeBackend) -> None:

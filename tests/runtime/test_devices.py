@@ -9,6 +9,7 @@ import pytest
 from image_makers import assert_refused
 
 import pscr
+from pscr.runtime import devices
 from pscr.runtime.backends.onnxruntime_backend import describe
 from pscr.runtime.errors import PscrError, Status
 
@@ -32,6 +33,15 @@ def test_cpu_runs_on_the_cpu(tiny_model: Path) -> None:
 def test_auto_falls_back_to_the_cpu_and_says_so(tiny_model: Path) -> None:
     with pscr.open(tiny_model, threads=1) as scorer:
         assert (scorer.info["device_asked"], scorer.info["device"]) == ("auto", "cpu")
+
+
+@pytest.mark.skipif(not WITHOUT_CUDA, reason="this onnxruntime has CUDA")
+def test_auto_falls_back_where_cuda_is_listed_but_does_not_start(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "describe", lambda: ("0", ["CUDAExecutionProvider", "CPUExecutionProvider"]))
+    with pscr.open(tiny_model, threads=1) as scorer:
+        assert scorer.info["device"] == "cpu"
 
 
 @pytest.mark.skipif(not WITHOUT_CUDA, reason="this onnxruntime has CUDA")

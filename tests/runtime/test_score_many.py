@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import itertools
 import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tiny_model as tiny
 from image_makers import assert_refused
 
 import pscr
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.manifest import Manifest
+from pscr.runtime.pipeline import in_order
 from pscr.runtime.sampling import Pixels
 
 WORKERS = 2  # min(4, threads) of the fixture
@@ -154,6 +160,40 @@ def test_an_endless_row_of_bad_inputs_gives_results_without_waiting_for_a_good_o
     stream.close()
 
 
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_raising_ends_at_the_first_bad_input_after_the_results_before_it(scorer: pscr.Scorer, batch: int) -> None:
+    images = itertools.chain([grey(n) for n in range(5)], [b"bad"], Counted())
+    results: list[pscr.Result] = []
+    with pytest.raises(PscrError) as caught:
+        results.extend(scorer.score_many(images, batch=batch, on_error="raise"))
+    assert_refused(caught, Status.DECODE_FAILED)
+    assert [result.score for result in results] == pytest.approx([scorer.score(grey(n)).score for n in range(5)])
+    assert decoding_threads() == 0
+
+
+@pytest.mark.parametrize("on_error", ["ignore", None, True])
+def test_another_word_for_on_error_is_refused_at_the_call(scorer: pscr.Scorer, on_error: Any) -> None:
+    with pytest.raises(PscrError) as caught:
+        scorer.score_many([], on_error=on_error)
+    assert_refused(caught, Status.INVALID_ARGUMENT, f"on_error is {on_error!r}", "'result' or 'raise'")
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_image_on_which_the_graph_overflows_has_no_score_and_the_rest_goes_on(own_model: Path, batch: int) -> None:
+    parts = tiny.weights()
+    huge = tiny.graph(dataclasses.replace(parts, conv=parts.conv * np.float32(1e38)))
+    (own_model / "model.onnx").write_bytes(huge.SerializeToString())
+    Manifest.read(own_model).write(own_model, ["model.onnx", "bank.npz"])
+    black, white = np.zeros((64, 64), np.uint8), np.full((64, 64), 255, np.uint8)
+    with pscr.open(own_model, device="cpu", threads=WORKERS) as scorer:
+        results = list(scorer.score_many([black, white, black], batch=batch))
+        assert [result.status for result in results] == [Status.OK, Status.INTERNAL, Status.OK]
+        assert math.isnan(results[1].score)
+        with pytest.raises(PscrError) as caught:
+            scorer.score(white)
+    assert_refused(caught, Status.INTERNAL, "expected a finite one")
+
+
 @pytest.mark.parametrize("batch", [0, -1, True, 1.5, "8"])
 def test_batch_that_is_no_whole_number_is_refused_at_the_call(scorer: pscr.Scorer, batch: Any) -> None:
     with pytest.raises(PscrError) as caught:
@@ -188,9 +228,35 @@ def test_an_endless_source_is_drawn_a_bounded_number_ahead(scorer: pscr.Scorer, 
         assert next(stream).ok
         assert decoding_threads() <= WORKERS
     whole_batches = math.ceil(taken / batch) * batch
-    assert source.drawn <= whole_batches + 2 * batch + WORKERS  # the look-ahead of _score_many
+    assert source.drawn <= whole_batches + 2 * batch + WORKERS  # the look-ahead of score_all
     assert source.drawn >= taken
     stream.close()
+
+
+def test_a_result_that_is_ready_waits_for_one_more_source_at_most() -> None:
+    finished = [threading.Event() for _ in range(20)]
+
+    def work(number: int) -> int:
+        finished[number].set()
+        return number
+
+    def slow() -> Iterator[int]:
+        for number in range(len(finished)):
+            yield number
+            assert finished[number].wait(10)
+            time.sleep(0.05)  # from the end of the work to the end of its future
+
+    drawn = 0
+
+    def counted() -> Iterator[int]:
+        nonlocal drawn
+        for number in slow():
+            drawn += 1
+            yield number
+
+    for given, (_, result) in enumerate(in_order(work, counted(), workers=2, ahead=10), 1):
+        assert result == given - 1
+        assert drawn <= given + 1
 
 
 # --- endings ----------------------------------------------------------------------------------------------------------
@@ -262,6 +328,31 @@ def resident() -> float:
     """This process's memory in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_failed_images_are_let_go_without_the_garbage_collector(scorer: pscr.Scorer, batch: int) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Image(np.ndarray):
+        """An array that can be counted."""
+
+        __hash__ = object.__hash__
+
+    def bad() -> Iterator[Any]:
+        while True:
+            image = np.zeros((64, 64), np.float32).view(Image)
+            alive.add(image)
+            yield image
+
+    gc.disable()
+    try:
+        stream = scorer.score_many(bad(), batch=batch)
+        assert not any(result.ok for result in itertools.islice(stream, 200))
+        assert len(alive) <= 4 * batch + WORKERS + 2
+    finally:
+        gc.enable()
+    stream.close()
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
