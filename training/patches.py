@@ -43,14 +43,23 @@ def every_patch(images: int, patches: int, mirrored: bool = False) -> Choice:
     return np.tile(np.arange(patches) + (patches if mirrored else 0), (images, 1))
 
 
-class CropSource:
-    """Decodes and cuts when asked, anywhere in the image; nothing is kept.
+def draw_from_grid(rng: np.random.Generator, patches: int, images: int, per_image: int) -> Choice:
+    """Variants [images, per_image]: different patches of a grid of `patches`, of each image all mirrored or none."""
+    drawn = np.stack([rng.permutation(patches)[:per_image] for _ in range(images)])
+    mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
+    return mirrored
 
-    A choice is [top, left, mirrored], the corner as a fraction of the room to move in 1/65536, 0 to 65535.
+
+class CropSource:
+    """Decodes and cuts when asked; nothing is kept.
+
+    grid: draw from the grid of this many patches; 0 to draw from anywhere in the image. A choice is then
+    [top, left, mirrored], the corner as a fraction of the room to move in 1/65536, 0 to 65535.
     """
 
-    def __init__(self, items: Sequence[Item], blocks: int, threads: int) -> None:
+    def __init__(self, items: Sequence[Item], blocks: int, threads: int, grid: int = 0) -> None:
         self.items = items
+        self.grid = grid
         self.blocks = blocks
         self.pool = ThreadPoolExecutor(threads)
 
@@ -72,6 +81,8 @@ class CropSource:
 
     def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
         """See PatchSource; corners are uniform."""
+        if self.grid:
+            return draw_from_grid(rng, self.grid, images, per_image)
         corners = rng.integers(0, 65536, (images, per_image, 2))
         mirrored = np.broadcast_to(rng.integers(0, 2, (images, 1, 1)), (images, per_image, 1))
         return np.concatenate([corners, mirrored], 2)
@@ -111,10 +122,7 @@ class StemCache:
 
     def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
         """See PatchSource; the patches are those of the grid."""
-        patches = self.activations.shape[1] // 2
-        drawn = np.stack([rng.permutation(patches)[:per_image] for _ in range(images)])
-        mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
-        return mirrored
+        return draw_from_grid(rng, self.activations.shape[1] // 2, images, per_image)
 
     def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """See PatchSource."""

@@ -208,12 +208,13 @@ class Trainer:
     def _sources(self, cache: Path) -> tuple[PatchSource, PatchSource]:
         """Where training steps take their patches from, and where whole images are read from."""
         config, items = self.config, self.database.items
-        crops = CropSource(items, config.frozen_blocks, config.threads)
+        grid = self.model.sampling.count if config.crops == "grid" else 0
+        crops = CropSource(items, config.frozen_blocks, config.threads, grid)
         if not config.frozen_blocks:
             return crops, crops
         key = f"{config.backbone}/{config.pretrained}"
         stems = StemCache(self.model, items, config.frozen_blocks, cache, key)
-        return (stems if config.crops == "grid" else crops), stems
+        return (stems if grid else crops), stems
 
     def _trainable(self) -> list[nn.Parameter]:
         """The backbone's parameters behind the frozen blocks; the others lose their gradients."""

@@ -62,16 +62,17 @@ def test_random_corners_reach_every_edge_and_never_beyond(items):
 
 
 def test_all_patches_of_an_image_are_mirrored_or_none(cache, items):
-    for source in (cache, CropSource(items, 0, 1)):
+    for source in (cache, CropSource(items, 0, 1), CropSource(items, 0, 1, grid=9)):
         chosen = source.draw(np.random.default_rng(1), 50, 4)
         flags = chosen >= 9 if chosen.ndim == 2 else chosen[..., 2]
         assert ((flags == flags[:, :1]).all(1)).all()
         assert 0 < flags[:, 0].sum() < 50
 
 
-def test_a_draw_of_the_grid_repeats_no_patch(cache):
-    chosen = cache.draw(np.random.default_rng(2), 50, 9) % 9
-    assert (np.sort(chosen, 1) == np.arange(9)).all()
+def test_a_draw_of_the_grid_repeats_no_patch_and_is_the_same_cached_or_not(cache, items):
+    chosen = cache.draw(np.random.default_rng(2), 50, 9)
+    assert (np.sort(chosen % 9, 1) == np.arange(9)).all()
+    np.testing.assert_array_equal(CropSource(items, 0, 1, grid=9).draw(np.random.default_rng(2), 50, 9), chosen)
 
 
 def test_a_cache_of_other_images_or_weights_is_made_anew(model, items, tmp_path):

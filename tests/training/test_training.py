@@ -15,7 +15,7 @@ from training_run import OPTIONS, label
 from pscr import PscrError
 from pscr.training import checkpoint
 from pscr.training.train import main
-from pscr.training.trainer import Config
+from pscr.training.trainer import Config, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +168,11 @@ def test_a_checkpoint_is_never_half_written(tmp_path):
     checkpoint.write_atomically(file, b"new")
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(("crops", "dimensions"), [("grid", 2), ("random", 3)])
+def test_crops_are_drawn_as_asked_where_nothing_is_frozen(labelled, tmp_path, crops, dimensions):
+    """Without frozen layers there is no cache to draw from, and the choice must hold all the same."""
+    config = Config(f"csv:{labelled}", pretrained="none", batch=4, frozen_blocks=0, crops=crops, threads=1)
+    trainer = Trainer(config, config.load_database(), range(8), range(8, 12), tmp_path)
+    assert trainer.steps_from.draw(np.random.default_rng(0), 4, 2).ndim == dimensions
