@@ -81,6 +81,7 @@ class Scorer:
         self._lock = threading.Lock()
         self._backend = connect(device, graph, exemplars, self._sampling.patch, threads)
         self._closed = False
+        self._process = os.getpid()
         cv2.setNumThreads(threads)
         self._warm_up()
 
@@ -158,12 +159,14 @@ class Scorer:
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
+        self._check_open()  # before the lock too: in a fork no one would ever release it
         with self._lock:
             self._check_open()
             return self._backend.infer(patches)
 
     def terms(self, patches: Pixels) -> Any:
         """The exemplar terms [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
+        self._check_open()
         with self._lock:
             self._check_open()
             return self._backend.terms(patches)
@@ -199,7 +202,13 @@ class Scorer:
         }
 
     def close(self) -> None:
-        """Release the model, after an inference that another thread is in; a second call does nothing."""
+        """Release the model, after an inference that another thread is in; a second call does nothing.
+
+        In a fork of the process that opened it, it only marks this copy as closed.
+        """
+        if os.getpid() != self._process:
+            self._closed = True
+            return
         with self._lock:
             self._closed = True
             self._backend.close()
@@ -229,6 +238,9 @@ class Scorer:
             raise PscrError(Status.MODEL_INVALID, found)
 
     def _check_open(self) -> None:
+        if os.getpid() != self._process:  # without the library's threads, for which it would wait
+            found = f"this Scorer belongs to process {self._process}, and this is a fork of it"
+            raise PscrError(Status.CLOSED, f"{found}; open the model again in this process, or start it with spawn")
         if self._closed:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
 
