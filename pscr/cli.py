@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from . import __version__
-from .console import UsageError, err, error
+from .console import INTERRUPTED, UsageError, err, error
 from .runtime.errors import PscrError, Status
 from .runtime.image import DEFAULT_MAX_PIXELS
 from .runtime.scorer import DEFAULT_MODEL
 
-USAGE, UNUSABLE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
+USAGE, UNUSABLE, BROKEN_PIPE = 2, 3, 141
 
 EPILOG = """\
 exit codes:
@@ -25,7 +25,7 @@ exit codes:
   1    some inputs failed; the rest are scored and written
   2    the command line was wrong
   3    the model, engine, device or a library could not be used
-  130  interrupted (Ctrl-C); what was written so far is kept
+  130  interrupted (Ctrl-C; 143: SIGTERM); what was written so far is kept
 
 Results go to standard output or to -o; errors, one line each, and the progress bar go to standard error.
 'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds Python tracebacks to errors.
@@ -37,6 +37,7 @@ examples:
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
+  pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
 
 csv columns and jsonl keys: path, score, spread, width, height, status, message. The spread is the standard deviation of
 the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
@@ -65,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal:
         err("pscr: interrupted")
-        return INTERRUPTED
+        return int(getattr(signal, "code", INTERRUPTED))
     except BrokenPipeError:  # the reader has seen enough: pscr score folder | head
         _drop_stdout()
         return BROKEN_PIPE
@@ -225,6 +226,9 @@ def _score_options(score: Parser) -> None:
         help="default: by the ending of -o FILE (.csv, .jsonl, .txt), else table",
     )
     score.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE ('-': standard output)")
+    score.add_argument(
+        "--resume", action="store_true", help="go on with the -o FILE of an interrupted run (csv or jsonl)"
+    )
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     score.add_argument(
