@@ -185,9 +185,10 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
             verbs[name] = added
         return added
 
-    _score_options(
-        verb("score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG)
+    score = verb(
+        "score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG
     )
+    _score_options(score)
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -204,6 +205,9 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     doctor.add_argument("--model", default=DEFAULT_MODEL, help="the model that is tried (default: %(default)s)")
     for command in (info, doctor):
         command.add_argument("--json", action="store_true", help="write one JSON object")
+    _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
+    for command in (score, info):
+        _bank(command)
     for name, (_, extra, summary) in DELEGATED.items():
         verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)
     return parser
@@ -239,6 +243,35 @@ def _score_options(score: Parser) -> None:
         help="refuse larger images undecoded (default: %(default)s)",
     )
     score.add_argument("-q", "--quiet", action="store_true", help="rows and errors only: no title, summary or progress")
+
+
+def _bank_verbs(bank: Parser) -> None:
+    bank.description = (
+        "A bank moves the score to a scale of your own: it takes opinion scores of your images and no training."
+    )
+    actions = bank.add_subparsers(dest="action", metavar="build|show", required=True, parser_class=Parser)
+    build = actions.add_parser("build", help="make a bank from a csv of paths and opinion scores", allow_abbrev=False)
+    build.add_argument("labels", metavar="LABELLED.csv", help="a header, then a row for each image")
+    build.add_argument("-o", "--output", metavar="BANK.npz", required=True)
+    build.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
+    _device(build)
+    build.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    build.add_argument("--path-column", default="path", help="images, relative to the csv file (default: %(default)s)")
+    build.add_argument("--score-column", default="score", help="opinion scores (default: %(default)s)")
+    build.add_argument(
+        "--keep-scale", action="store_true", help="the labels are on the model's own scale: do not fit another"
+    )
+    build.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
+    show = actions.add_parser("show", help="say what a bank holds and how good it is", allow_abbrev=False)
+    show.add_argument("bank", metavar="BANK.npz")
+    show.add_argument("--json", action="store_true", help="write one JSON object")
+    for command, function in ((build, "build"), (show, "show")):
+        _debug(command)
+        command.set_defaults(run=_lazily("verb_bank", function))
+
+
+def _bank(parser: Parser) -> None:
+    parser.add_argument("--bank", metavar="BANK.npz", help="exemplars in place of the model's own (pscr bank build)")
 
 
 def _device(parser: Parser) -> None:

@@ -43,22 +43,26 @@ def run(options: argparse.Namespace) -> int:
         earlier = Earlier.read(Path(options.output), form)
         items, total = _not_done(items, total, earlier)
     with interruptible(), ExitStack() as stack:
-        scorer = open_scorer(options.model, options.device, options.threads, max_pixels=options.max_pixels)
+        scorer = open_scorer(
+            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+        )
         stack.enter_context(scorer)
         _check_same_model(scorer, earlier, options.output)
         stream = open_output(options.output, stack, earlier.size)
         writer: Writer
         if form == "table":
-            writer = TableWriter(stream, "" if options.quiet else title(scorer))
+            writer = TableWriter(stream, "" if options.quiet else title(scorer, options.bank))
         else:
             writer = MACHINE_WRITERS[form](stream)
         return _write_all(scorer, items, writer, Progress(total, options.quiet), earlier, options)
 
 
-def title(scorer: Scorer) -> str:
-    """The table's first line: the model, how to read its scores, and what runs it."""
+def title(scorer: Scorer, bank: str | None = None) -> str:
+    """The table's first line: the model, how to read its scores, and what runs it. bank: where it is not its own."""
     manifest = scorer.manifest
-    return f"model {manifest.name} {manifest.version} ({reading(manifest.score)}); {runs_on(scorer.info)}"
+    low, high = scorer.info["range"]
+    scale = f"bank {bank}, {low:g} to {high:g}" if bank else reading(manifest.score)
+    return f"model {manifest.name} {manifest.version} ({scale}); {runs_on(scorer.info)}"
 
 
 def _write_all(
@@ -87,9 +91,7 @@ def _write_all(
                     break
     except KeyboardInterrupt as signal:
         progress.hide()
-        again = (
-            "; the same command with --resume goes on" if isinstance(writer, tuple(MACHINE_WRITERS.values())) else ""
-        )
+        again = "" if isinstance(writer, TableWriter) else "; the same command with --resume goes on"
         err(f"pscr: interrupted: {tally.count - before} results written{_where(options.output, again)}")
         return int(getattr(signal, "code", INTERRUPTED))
     finally:
