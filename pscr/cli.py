@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -28,7 +29,7 @@ exit codes:
   130  interrupted (Ctrl-C; 143: SIGTERM); what was written so far is kept
 
 Results go to standard output or to -o; errors, one line each, and the progress bar go to standard error.
-'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds Python tracebacks to errors.
+'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds the log, and Python tracebacks to errors.
 """
 
 SCORE_EPILOG = """\
@@ -62,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -30,7 +30,8 @@ class Result:
     score: mean vote of the exemplars, in opinion-score units of the model's database; not clipped to its range.
     spread: standard deviation of the votes (population), same units.
     width, height: of the decoded image, in pixels, after EXIF orientation.
-    status, message: OK and empty, or why there is no score. An image that had to be padded is OK with a message.
+    status, message: OK and empty, or why there is no score. An image that had to be padded, or on which its decoder had
+        a warning, is OK with a message.
     path: the input, where it was a path.
     Where status is not OK, score and spread are NaN, and width and height 0.
     """

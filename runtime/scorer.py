@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ from .manifest import Manifest
 from .pipeline import Prepared, Result, Source, finish, score_all
 from .sampling import Pixels
 
+_log = logging.getLogger(__name__)
 DEFAULT_MODEL = "agiqa3k-lite0"
 _SAME_TERMS = 0.2  # relative distance of a bank's probe: precisions of a model stay far below, other models above
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
@@ -73,6 +76,7 @@ class Scorer:
             )
         if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
+        started = time.perf_counter()
         self._folder = models.locate(model)
         self._manifest = Manifest.read(self._folder)
         graph = self._manifest.read_verified(self._folder, "model.onnx")
@@ -93,6 +97,8 @@ class Scorer:
         self._warm_up()
         if self._bank.probe is not None:
             self._check_probe(self._bank.probe)
+        name, seconds = f"{self._manifest.name} {self._manifest.version}", time.perf_counter() - started
+        _log.info("opened %s with %d exemplars on %s in %.2f s", name, len(self._bank), self._backend.device, seconds)
 
     def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
         """Score one image.
@@ -246,6 +252,8 @@ class Scorer:
             self._closed = True
             return
         with self._lock:
+            if not self._closed:
+                _log.info("closed %s %s", self._manifest.name, self._manifest.version)
             self._closed = True
             self._backend.close()
 
@@ -301,17 +309,17 @@ class Scorer:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
 
     def _prepare(self, source: Source, pixel_format: str | None) -> Prepared:
-        image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
+        notes: list[str] = []
+        image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels, notes=notes)
         height, width = image.shape[:2]
-        message = ""
         if self._sampling.pads(height, width):
             side = self._sampling.patch
             padded = f"{max(width, side)}x{max(height, side)}"
             if max(width, side) * max(height, side) > max(self._max_pixels, side * side):
                 found = f"{width}x{height} needs padding to {padded}, above {self._max_pixels} pixels; scale it down"
                 raise PscrError(Status.IMAGE_TOO_LARGE, found)
-            message = f"padded from {width}x{height} to {padded} by reflection"
-        return Prepared(self._sampling.cut(image), width, height, message)
+            notes.append(f"padded from {width}x{height} to {padded} by reflection")
+        return Prepared(self._sampling.cut(image), width, height, "; ".join(notes))
 
 
 def _bank(bank: str | os.PathLike[str] | Bank) -> Bank:
