@@ -12,9 +12,10 @@ Events are logged under "pscr", which is silent until the program adds a handler
 import logging
 
 from .runtime.errors import PscrError, Status
+from .runtime.ranking import Ranked, rank
 from .runtime.scorer import Result, Scorer, open
 
 __version__ = "0.1.0"
-__all__ = ["PscrError", "Result", "Scorer", "Status", "__version__", "open"]
+__all__ = ["PscrError", "Ranked", "Result", "Scorer", "Status", "__version__", "open", "rank"]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

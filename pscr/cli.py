@@ -61,7 +61,14 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    logging.captureWarnings(True)  # of Pillow on damaged files; the image's own row says it
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        logging.captureWarnings(False)
+
+
+def _main(words: list[str]) -> int:
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     if debug:
         logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
@@ -192,6 +199,15 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         "score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG
     )
     _score_options(score)
+    ranking = verb("rank", "put candidates for the same prompt in order, the best first", _lazily("verb_rank"))
+    ranking.add_argument(
+        "paths", metavar="PATH", nargs="+", help="files, folders or quoted patterns; two images or more"
+    )
+    ranking.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
+    _device(ranking)
+    ranking.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    ranking.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: %(default)s")
+    ranking.add_argument("-q", "--quiet", action="store_true", help="rows and errors only")
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -209,7 +225,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     for command in (info, doctor):
         command.add_argument("--json", action="store_true", help="write one JSON object")
     _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
-    for command in (score, info):
+    for command in (score, ranking, info):
         _bank(command)
     for name, (_, extra, summary) in DELEGATED.items():
         verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)

@@ -130,6 +130,11 @@ def finish(source: Source, prepared: Prepared, score: np.float32, votes: Floats)
     return Result(float(score), spread, prepared.width, prepared.height, Status.OK, prepared.message, _path(source))
 
 
+def failed(source: Source, error: PscrError) -> Result:
+    """The Result of an image without a score."""
+    return Result(math.nan, math.nan, 0, 0, error.status, error.message, _path(source))
+
+
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]], infer: Callable[[Pixels], Outputs], raising: bool
 ) -> Iterator[Result]:
@@ -142,7 +147,7 @@ def _score_group(
         if isinstance(outcome, PscrError):
             if raising:
                 raise outcome
-            outcome = Result(math.nan, math.nan, 0, 0, outcome.status, outcome.message, _path(source))
+            outcome = failed(source, outcome)
         yield outcome
 
 

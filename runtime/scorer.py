@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from . import golden, models
-from .backends.base import Outputs
+from .backends.base import Floats, Outputs
 from .bank import Bank
 from .calibration import Calibration
 from .devices import connect
@@ -111,12 +111,7 @@ class Scorer:
                 INTERNAL.
         """
         self._check_open()
-        prepared = self._prepare(source, pixel_format)
-        outputs = self.infer(prepared.patches[None])
-        result = finish(source, prepared, outputs.scores[0], outputs.votes[0])
-        if isinstance(result, PscrError):
-            raise result
-        return result
+        return self.finish(source, self.prepare(source, pixel_format))[0]
 
     def score_many(
         self,
@@ -154,7 +149,7 @@ class Scorer:
         self._check_open()
         return score_all(
             sources,
-            lambda source: self._prepare(source, pixel_format),
+            lambda source: self.prepare(source, pixel_format),
             self.infer,
             batch=batch or (1 if self._backend.device == "cpu" else 8),
             workers=min(4, self._threads),
@@ -164,7 +159,15 @@ class Scorer:
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
         self._check_open()
-        return self._prepare(source, pixel_format).patches
+        return self.prepare(source, pixel_format).patches
+
+    def finish(self, source: Source, prepared: Prepared) -> tuple[Result, Floats]:
+        """The Result of an image that was prepared, and its votes [K] float32. Errors as `score`."""
+        outputs = self.infer(prepared.patches[None])
+        result = finish(source, prepared, outputs.scores[0], outputs.votes[0])
+        if isinstance(result, PscrError):
+            raise result
+        return result, outputs.votes[0]
 
     def infer(self, patches: Pixels) -> Outputs:
         """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N] and votes [N,K] float32.
@@ -308,7 +311,8 @@ class Scorer:
         if self._closed:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
 
-    def _prepare(self, source: Source, pixel_format: str | None) -> Prepared:
+    def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
+        """Decode an image and cut its patches: all that comes before the network. Arguments and errors as `score`."""
         notes: list[str] = []
         image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels, notes=notes)
         height, width = image.shape[:2]
