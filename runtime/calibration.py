@@ -92,7 +92,8 @@ class Calibration:
             ascending = list(found.levels) == sorted(set(found.levels))
             shares = all(0 < level < 1 for level in found.levels) and all(0 <= share <= 1 for share in found.coverage)
             positive = all(0 < factor < math.inf for factor in (*found.factors, found.pair_deviation))
-            if len(sizes) != 1 or 0.9 not in found.levels or not (ascending and shares and positive):
+            sane = images > 0 and math.isfinite(spread_correlation)
+            if len(sizes) != 1 or 0.9 not in found.levels or not (ascending and shares and positive and sane):
                 raise ValueError("levels, factors and coverage do not go together")
             return found
         except (KeyError, TypeError, ValueError, OverflowError) as error:

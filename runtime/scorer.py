@@ -20,6 +20,7 @@ from .bank import Bank
 from .calibration import Calibration
 from .devices import connect
 from .errors import PscrError, Status
+from .graph_check import check_graph
 from .image import DEFAULT_MAX_PIXELS, load
 from .manifest import Manifest
 from .pipeline import Prepared, Result, Source, finish, score_all
@@ -80,6 +81,7 @@ class Scorer:
         self._folder = models.locate(model)
         self._manifest = Manifest.read(self._folder)
         graph = self._manifest.read_verified(self._folder, "model.onnx")
+        check_graph(graph)
         own = self._manifest.read_verified(self._folder, "bank.npz") if bank is None else b""
         self._bank = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else _bank(bank)
         self._own_bank = bank is None
