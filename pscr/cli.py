@@ -61,14 +61,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
-    logging.captureWarnings(True)  # of Pillow on damaged files; the image's own row says it
-    try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
-    finally:
-        logging.captureWarnings(False)
-
-
-def _main(words: list[str]) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     if debug:
         logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")

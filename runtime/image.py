@@ -17,10 +17,14 @@ installed, is asked for other formats only, so that no score depends on whether 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import stat
+import threading
+import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,6 +51,7 @@ _TO_RGB = {
     "gray": cv2.COLOR_GRAY2RGB,
 }
 _CODECS = {"WebP": ".webp", "GIF": ".gif", "AVIF": ".avif", "JPEG 2000": ".jp2"}  # that an OpenCV build may lack
+_pillow_lock = threading.Lock()  # one at a time, for the sake of _no_warnings
 _SCRIPTED = ("EPS", "WMF")  # for which Pillow starts other programs
 
 
@@ -246,7 +251,7 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         advice = "for other formats: pip install pillow"
         raise _error(Status.DECODE_FAILED, name, f"{found}; expected {_EXPECTED}; {advice}") from None
     try:
-        with pillow.open(io.BytesIO(data)) as image:
+        with _pillow_lock, _no_warnings(), pillow.open(io.BytesIO(data)) as image:
             if image.format in _SCRIPTED:
                 raise _error(Status.DECODE_FAILED, name, f"{image.format}; expected {_EXPECTED}; convert it first")
             width, height = image.size
@@ -269,6 +274,14 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         reason = " ".join(str(error).split()) or type(error).__name__
         found = f"cut short or damaged: Pillow says {reason!r}; make or copy it again"
         raise _error(Status.DECODE_FAILED, name, found) from error
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep Pillow's Python warnings on damaged files from the terminal; the filters belong to the whole process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
