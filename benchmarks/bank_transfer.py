@@ -2,9 +2,9 @@
 
     python benchmarks/bank_transfer.py --data agiqa3k:DIR [--model NAME] [--pool 500] [--draws 30]
 
-A bank of n labelled images is drawn from those that trained the model, and tested on the images that it held out. Three
-ways: nothing refitted (the model's own bank), a bank with its line not fitted, and a bank as `pscr bank build` makes it;
-and what a straight line through the model's own score would give with the same n labels. SRCC and RMSE in the labels'
+A bank of n labelled images is drawn from those that trained the model and tested on the images that it held out. Three
+ways: nothing refitted (the model's own bank), a bank whose line is not fitted, and a bank as `pscr bank build` makes
+it; and what a straight line through the model's own score would give with the same n labels. SRCC and RMSE in the labels'
 units, means over the draws. One pass through the network per image and bank: all banks are parts of one.
 """
 
@@ -70,9 +70,8 @@ def main() -> None:
         there, here = label[pool], label[test]
         srcc, rmse = figures(own, here)
         print(f"{name}: {len(test)} held-out images, standard deviation {here.std():.3f}")
-        print(
-            f"{'labels':>8}  {'bank, line fitted':>20}  {'bank, no line':>20}  {'line on the score':>20}  {'LOO RMSE':>9}"
-        )
+        heads = ("bank, line fitted", "bank, no line", "line on the score")
+        print(f"{'labels':>8}  {'  '.join(f'{head:>23}' for head in heads)}  {'LOO RMSE':>9}")
         print(f"{0:8d}  nothing refitted: SRCC {srcc:.3f} RMSE {rmse:.3f}")
         for size in (size for size in SIZES if size <= len(pool)):
             rows = []
@@ -86,7 +85,7 @@ def main() -> None:
                 each = [figures(predicted, here) for predicted in (fitted, plain, line)]
                 rows.append([*(value for pair in each for value in pair), found.rmse])
             mean = np.mean(rows, 0)
-            cells = "  ".join(f"SRCC {mean[n]:.3f} RMSE {mean[n + 1]:.3f}"[:24].rjust(20) for n in (0, 2, 4))
+            cells = "  ".join(f"SRCC {mean[n]:.3f} RMSE {mean[n + 1]:6.3f}".rjust(23) for n in (0, 2, 4))
             print(f"{size:8d}  {cells}  {mean[6]:9.3f}")
 
 

@@ -10,6 +10,7 @@ two images are there because there are more of them. Pairs that people scored al
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 
 import numpy as np
@@ -60,14 +61,13 @@ def main() -> None:
             if mask.any():
                 print(f"  {what:22} {mask.sum():7d}  agree {agree[mask].mean():.3f}")
         print(f"  {'confidence':>12} {'pairs':>8} {'stated':>7} {'agree':>7} {'± 2 s.e.':>8}")
-        for low, high in zip(EDGES, EDGES[1:], strict=False):
+        for low, high in itertools.pairwise(EDGES):
             here = (confidence >= low) & ((confidence < high) | (high == 1.0))
             if here.any():
                 share = agree[here].mean()
                 error = 2 * np.sqrt(max(share * (1 - share), 1e-9) / here.sum())
-                print(
-                    f"  {low:.2f} to {high:.2f} {here.sum():8d} {confidence[here].mean():7.3f} {share:7.3f} {error:8.3f}"
-                )
+                cells = f"{here.sum():8d} {confidence[here].mean():7.3f} {share:7.3f} {error:8.3f}"
+                print(f"  {low:.2f} to {high:.2f} {cells}")
 
 
 if __name__ == "__main__":
