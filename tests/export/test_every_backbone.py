@@ -9,6 +9,7 @@ from random_network import settled
 from pscr.export.score_graph import to_onnx
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
+from pscr.runtime.graph_check import check_graph
 from pscr.training.backbones import BACKBONES
 
 PATCHES = {"vgg16": 2, "vgg19": 2, "inception_v4": 2}  # of the nine: these take seconds per patch
@@ -40,7 +41,9 @@ def test_scores_of_the_exported_graph_are_the_networks_own(name):
         terms = regressor.terms(exemplars).numpy()
         own_terms = regressor.terms(features).numpy()
     bank = Bank(terms, OPINIONS, tuple("abcde"))
-    with OnnxRuntimeBackend(to_onnx(model, half_weights=False).SerializeToString(), bank, model.spec.patch) as backend:
+    graph = to_onnx(model, half_weights=False).SerializeToString()
+    check_graph(graph)  # no operator that the runtime refuses
+    with OnnxRuntimeBackend(graph, bank, model.spec.patch) as backend:
         scores, votes = backend.infer(patches)
         found_terms = backend.terms(patches)
     assert np.abs(expected[0] - expected[1]).max() > 1e-2  # so that equal scores are no accident
