@@ -33,9 +33,9 @@ class ScoreGraph(nn.Module):
         self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.backbone.fuse()
         regressor = self.model.regressor
-        query, exemplar = regressor.fc1.weight.detach().split(regressor.channels, 1)
-        self.query_weight = nn.Parameter(query.T.contiguous())
-        self.exemplar_weight = nn.Parameter(exemplar.T.contiguous())
+        query, exemplar = regressor.halves()
+        self.query_weight = nn.Parameter(query.detach().T.contiguous())
+        self.exemplar_weight = nn.Parameter(exemplar.detach().T.contiguous())
 
     def forward(self, patches: Tensor, bank_terms: Tensor, bank_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.model.features(patches)

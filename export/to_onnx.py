@@ -33,7 +33,7 @@ from pscr.training.databases import Database, Item
 from pscr.training.metrics import agreement, agreement_fitted, intervals
 from pscr.training.model import PSCR, build, load_state
 from pscr.training.progress import progress
-from pscr.training.trainer import Config
+from pscr.training.config import Config
 
 PARITY_IMAGES = 32
 

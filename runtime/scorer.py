@@ -236,13 +236,13 @@ class Scorer:
         image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
         height, width = image.shape[:2]
         message = ""
+        tall, wide = self._sampling.frame_size(height, width)
+        if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
+            how = "padding" if self._sampling.pads(height, width) else "scaling"
+            found = f"{width}x{height} needs {how} to {wide}x{tall}, above {self._max_pixels} pixels; scale it down"
+            raise PscrError(Status.IMAGE_TOO_LARGE, found)
         if self._sampling.pads(height, width):
-            side = self._sampling.patch
-            padded = f"{max(width, side)}x{max(height, side)}"
-            if max(width, side) * max(height, side) > max(self._max_pixels, side * side):
-                found = f"{width}x{height} needs padding to {padded}, above {self._max_pixels} pixels; scale it down"
-                raise PscrError(Status.IMAGE_TOO_LARGE, found)
-            message = f"padded from {width}x{height} to {padded} by reflection"
+            message = f"padded from {width}x{height} to {wide}x{tall} by reflection"
         return Prepared(self._sampling.cut(image), width, height, message)
 
 

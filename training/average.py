@@ -16,9 +16,10 @@ import torch
 
 from ..runtime.errors import PscrError, Status
 from . import checkpoint
-from .trainer import Config
+from .config import Config
 
-SAME = ("data", "label", "backbone", "pretrained", "frozen_blocks", "val", "split_by", "seed")
+SAME = ("data", "label", "backbone", "pretrained", "method", "sampling", "frozen_blocks", "protocol", "split",
+        "val", "test", "split_by", "seed")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

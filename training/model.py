@@ -9,30 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import PscrError, Status
-from ..runtime.sampling import Sampling, ops
+from ..runtime.sampling import BY_NAME, Sampling, ops
 from .backbones import BACKBONES, BackboneSpec
 from .pretrained import imagenet_weights
-from .regressor import Regressor
+from .regressor import DirectRegressor, Regressor
+
+METHODS = ("pscr", "cr", "nr")
+PATCHED = ("ops", "nops", "rps")
 
 
 class PSCR(nn.Module):
-    """Backbone and regressor; `features` pools each patch and averages over the patches of an image."""
+    """Backbone and regressor; `features` pools each patch and averages over the patches of an image.
+
+    sampling: the patches it is trained on and served with; the published ones where it is None.
+    direct: regress the score itself (NR) in place of differences to exemplars.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: BackboneSpec) -> None:
+    def __init__(self, spec: BackboneSpec, sampling: Sampling | None = None, direct: bool = False) -> None:
         super().__init__()
+        self.sampling = sampling or ops(spec.patch)
+        self.direct = direct
         self.spec = spec
         self.backbone: Any = spec.build()
-        self.regressor = Regressor(spec.channels)
+        self.regressor = DirectRegressor(spec.channels) if direct else Regressor(spec.channels)
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
-
-    @property
-    def sampling(self) -> Sampling:
-        """The patches this network is trained on and served with."""
-        return ops(self.spec.patch)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """[M,S,S,3] RGB pixel values to the backbone's [M,3,S,S] float32."""
@@ -47,17 +51,29 @@ class PSCR(nn.Module):
         return pooled.reshape(patches.shape[0], patches.shape[1], self.spec.channels).mean(1)
 
 
-def build(backbone: str) -> PSCR:
+def build(backbone: str, method: str = "pscr", sampling: str = "ops") -> PSCR:
     """A network with random weights.
 
+    method: "pscr", contrastive regression over patches; "cr", the same without patches, on the resized image;
+        "nr", direct regression of the score on the resized image. They are the rows of the paper's ablation.
+    sampling: which patches "pscr" takes: ops, nops or rps; always "resize" with the others.
+
     Raises:
-        PscrError: INVALID_ARGUMENT for a name that is not in the registry.
+        PscrError: INVALID_ARGUMENT for a name that is not in the registry, or a sampling the method does not take.
     """
     if backbone not in BACKBONES:
         raise PscrError(
             Status.INVALID_ARGUMENT, f"backbone {backbone!r} is not known; expected one of {', '.join(BACKBONES)}"
         )
-    return PSCR(BACKBONES[backbone])
+    taken = PATCHED if method == "pscr" else ("resize",)
+    if method not in METHODS or sampling not in taken:
+        raise PscrError(
+            Status.INVALID_ARGUMENT,
+            f"method {method!r} with sampling {sampling!r} is not known; expected pscr with {', '.join(PATCHED)}, or "
+            "cr or nr with resize",
+        )
+    spec = BACKBONES[backbone]
+    return PSCR(spec, BY_NAME[sampling](spec.patch), direct=method == "nr")
 
 
 def load_pretrained(model: PSCR, source: str) -> None:
@@ -83,9 +99,14 @@ def load_pretrained(model: PSCR, source: str) -> None:
         raise PscrError(Status.MODEL_INVALID, f"{path}: not a readable torch checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise PscrError(Status.MODEL_INVALID, f"{path}: holds a {type(state).__name__}; expected a state dict")
+    load_backbone(model, state, str(path))
+
+
+def load_backbone(model: PSCR, state: dict[str, Tensor], origin: str) -> None:
+    """Load the backbone's state dict; see `load_pretrained` for what it may have more and less, and for the errors."""
     counters = {k: v for k, v in model.backbone.state_dict().items() if k.endswith(".num_batches_tracked")}
     kept = {k: v for k, v in state.items() if not str(k).startswith(model.spec.ignored)}
-    load_state(model.backbone, {**counters, **kept}, str(path))
+    load_state(model.backbone, {**counters, **kept}, origin)
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:

@@ -1,4 +1,4 @@
-"""The contrastive regressor of PSCR and its folded form."""
+"""The regressors: the contrastive one of PSCR in its folded form, and the direct one that it is compared with."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class Regressor(nn.Module):
         """[N,C] and [N,C] to the differences [N], computed as published, on the concatenation."""
         return self.fc2(torch.relu(self.fc1(torch.cat([query, exemplar], 1)))).squeeze(1)
 
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """The first layer's weights for the query and for the exemplar, Wq and We: [H,C] each."""
+        query, exemplar = self.fc1.weight.split(self.channels, 1)
+        return query, exemplar
+
     def query_part(self, features: Tensor) -> Tensor:
         """Wq q: [N,C] to [N,H]. W[q;e] + b = Wq q + (We e + b), so the first layer splits exactly."""
         return features @ self.fc1.weight[:, : self.channels].T
@@ -34,3 +39,27 @@ class Regressor(nn.Module):
         """Every query against every exemplar: [N,H] and [K,H] to [N,K]."""
         hidden = torch.relu(query_part[:, None] + terms[None])
         return (hidden @ self.fc2.weight[0]) + self.fc2.bias
+
+
+class DirectRegressor(Regressor):
+    """Linear(C, C), ReLU, Linear(C, 1) on the query alone: how far the image is from the mean training image (NR).
+
+    In the score graph it is a contrastive regressor whose exemplar half is zero: every image has the same exemplar
+    term, the first layer's bias, so a bank of that one term and the mean training opinion gives the score.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.fc1 = nn.Linear(channels, channels)
+
+    def forward(self, query: Tensor, exemplar: Tensor) -> Tensor:
+        """[N,C] to [N]; `exemplar` is not looked at."""
+        return self.fc2(torch.relu(self.fc1(query))).squeeze(1)
+
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """See Regressor; the exemplar's half is zero."""
+        return self.fc1.weight, torch.zeros_like(self.fc1.weight)
+
+    def terms(self, features: Tensor) -> Tensor:
+        """See Regressor: the bias, for each of the K."""
+        return self.fc1.bias.expand(len(features), -1)

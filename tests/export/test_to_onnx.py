@@ -20,7 +20,7 @@ from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
 from pscr.training.train import main as train
-from pscr.training.trainer import Config
+from pscr.training.config import Config
 
 ROOT = Path(__file__).parents[2]
 

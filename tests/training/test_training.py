@@ -14,8 +14,9 @@ from training_run import OPTIONS, label
 
 from pscr import PscrError
 from pscr.training import checkpoint
+from pscr.training.config import Config
 from pscr.training.train import main
-from pscr.training.trainer import Config, Trainer
+from pscr.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
