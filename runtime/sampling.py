@@ -107,7 +107,7 @@ class Sampling:
         if not self.draws:
             return [(top, left) for top in self.axis_starts(height) for left in self.axis_starts(width)]
         # A hash is the one source of randomness that every platform and library version agrees on.
-        seed = hashlib.blake2b(np.ascontiguousarray(image), key=repr(image.shape).encode()).digest()
+        seed = hashlib.blake2b(np.ascontiguousarray(image).data, key=repr(image.shape).encode()).digest()
         drawn = np.frombuffer(hashlib.shake_128(seed).digest(8 * self.draws), "<u4").reshape(-1, 2).astype(np.uint64)
         room = np.array([height - self.patch + 1, width - self.patch + 1], np.uint64)
         return [(int(top), int(left)) for top, left in drawn * room >> np.uint64(32)]

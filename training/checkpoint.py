@@ -89,5 +89,5 @@ def average(into: nn.Module, source: nn.Module, decay: float) -> None:
     with torch.no_grad():
         for mean, value in zip(into.parameters(), source.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-        for mean, value in zip(into.buffers(), source.buffers(), strict=True):
-            mean.copy_(value)
+        for statistic, current in zip(into.buffers(), source.buffers(), strict=True):
+            statistic.copy_(current)

@@ -118,11 +118,7 @@ def chosen(database: Database, split: str) -> list[Item]:
     file, _, part = split.rpartition(":")
     if not file:
         raise PscrError(Status.INVALID_ARGUMENT, f"split {split!r} is not known; expected all or RUN/split.json:val")
-    parts = splits.read(Path(file), database.items)
-    if part not in parts:
-        found = f"{file}: has no part {part!r}; it has {', '.join(parts) or 'none'}"
-        raise PscrError(Status.INVALID_ARGUMENT, found)
-    return [database.items[index] for index in parts[part]]
+    return [database.items[index] for index in splits.read(Path(file), database.items, part)[part]]
 
 
 def without(items: Sequence[Item], exemplars: Sequence[str]) -> list[Item]:

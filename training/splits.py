@@ -68,13 +68,15 @@ def published(items: Sequence[Item], seed: int = 1) -> tuple[list[int], list[int
     return sorted(order[:count]), sorted(order[count:])
 
 
-def read(file: Path, items: Sequence[Item]) -> dict[str, list[int]]:
+def read(file: Path, items: Sequence[Item], only: str | None = None) -> dict[str, list[int]]:
     """Read a split.json, as `pscr train` writes it: {"train": [names], "val": [names], "test": [names]}.
+
+    only: the one part that is wanted; the others are then not looked at.
 
     Returns the indices of the images of each part, ascending.
     Raises:
-        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT: not such a file, an image that the database does not have, or one
-            in two parts.
+        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT: not such a file, without that part, with an image that the database
+            does not have, or one in two parts.
     """
     try:
         entries = json.loads(file.read_text("utf-8"))
@@ -84,6 +86,11 @@ def read(file: Path, items: Sequence[Item]) -> dict[str, list[int]]:
     except (ValueError, TypeError, AttributeError) as error:
         found = f"{file}: not a split ({one_line(error)}); expected a split.json that pscr train wrote"
         raise PscrError(Status.INVALID_ARGUMENT, found) from error
+    if only is not None:
+        if only not in parts:
+            found = f"{file}: has no part {only!r}; it has {', '.join(parts) or 'none'}"
+            raise PscrError(Status.INVALID_ARGUMENT, found)
+        parts = {only: parts[only]}
     places = {item.name: index for index, item in enumerate(items)}
     owner: dict[str, str] = {}
     for part, names in parts.items():

@@ -60,9 +60,9 @@ class Judge:
         rng = np.random.default_rng([config.seed, epoch])
         drawn = np.stack([rng.permutation(self.train)[: config.exemplars] for _ in images])
         known, places = np.unique(drawn, return_inverse=True)
-        exemplars, opinion = self.features(model, known), self.opinion[known]
+        features, opinion = self.features(model, known), self.opinion[known]
         votes = [
-            predict(model.regressor, query[None], exemplars[chosen], opinion[chosen])
+            predict(model.regressor, query[None], features[chosen], opinion[chosen])
             for query, chosen in zip(queries, places.reshape(drawn.shape), strict=True)
         ]
         return np.concatenate(votes)

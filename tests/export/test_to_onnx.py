@@ -13,14 +13,15 @@ from training_run import OPTIONS, label
 
 import pscr
 from pscr.export import parity
-from pscr.export.to_onnx import evaluate, main, read_run
+from pscr.export.shipment import read_run
+from pscr.export.to_onnx import evaluate, main
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
-from pscr.training.train import main as train
 from pscr.training.config import Config
+from pscr.training.train import main as train
 
 ROOT = Path(__file__).parents[2]
 
