@@ -51,7 +51,7 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
         arithmetic stays fp32 (every inference library folds the casts when it loads).
     """
     graph = ScoreGraph(model).eval()
-    side, width = model.sampling.patch, model.spec.channels
+    side, width = model.sampling.patch, model.regressor.hidden
     example = (
         torch.zeros(2, 3, side, side, 3, dtype=torch.uint8),
         torch.zeros(5, width),

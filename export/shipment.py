@@ -122,7 +122,7 @@ def mean_bank(model: PSCR, mean: float) -> Bank:
 def read_run(run: Path, config: Config) -> tuple[PSCR, int | list[int]]:
     """The network with the selected weights, and their epoch (a list of epochs, where runs were averaged)."""
     tensors, meta = checkpoint.read(run / "best.safetensors")
-    model = build(config.backbone, config.method, config.sampling)
+    model = build(config.backbone, config.method, config.sampling, config.features, config.scales, config.hidden)
     load_state(model, checkpoint.part("model", tensors), str(run / "best.safetensors"))
     return model.eval(), meta["epoch"]
 

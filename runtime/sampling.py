@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from .errors import PscrError, Status
 
 Pixels = NDArray[np.uint8]
-METHODS = ("ops", "nops", "rps", "resize")
+METHODS = ("ops", "nops", "rps", "dense", "resize")
+DENSE = 512  # side of a tile
+_TILES = 2  # at most, on an axis
 RESIZED = {224: 256, 299: 320}  # patch: short side that an image is resized to where no patches are cut (PSCR's CR)
 
 
@@ -29,6 +31,8 @@ class Sampling:
         "nops", the same with starts whose patches do not overlap at the reference side;
         "rps", random patch sampling: `draws` patches at full resolution, at places drawn from a hash of the image's
         own pixels: different for every image, the same whenever and wherever the image is scored;
+        "dense", the whole image where no side is above the patch; a longer side is covered by two patches, each in
+        the middle of its half of that side, so that an image gives one, two or four patches;
         "resize", no patches: the image is scaled until its short side has `resized` pixels, and cut at the starts.
     patch: side of a square patch, in pixels.
     starts: the patches' first pixels on one axis of an image whose side is `reference_side`. The published
@@ -66,11 +70,20 @@ class Sampling:
 
     @property
     def count(self) -> int:
-        """Patches per image (P)."""
+        """Patches of an image of the reference side (P); with all methods but "dense" those of every image."""
         return self.draws or len(self.starts) ** 2
+
+    @property
+    def most(self) -> int:
+        """The most patches that any image gives."""
+        return _TILES**2 if self.method == "dense" else self.count
 
     def axis_starts(self, side: int) -> tuple[int, ...]:
         """The starts on an axis of `side` pixels, `side` >= `patch`: scaled by the room to move, halves rounded up."""
+        if self.method == "dense":
+            tiles = min(_TILES, -(-side // self.patch))
+            middles = (side * (2 * tile + 1) // (2 * tiles) for tile in range(tiles))
+            return tuple(min(max(middle - self.patch // 2, 0), side - self.patch) for middle in middles)
         if side == self.reference_side:
             return self.starts
         room = self.reference_side - self.patch
@@ -122,9 +135,10 @@ class Sampling:
         Source: the OPS grid of the published code; the rule for sides other than 512 is this project's.
         """
         size, image = self.patch, self.frame(image)
+        corners = self.corners(image)
         if out is None:
-            out = np.empty((self.count, size, size, 3), np.uint8)
-        for patch, (top, left) in zip(out, self.corners(image), strict=True):
+            out = np.empty((len(corners), size, size, 3), np.uint8)
+        for patch, (top, left) in zip(out, corners, strict=True):
             patch[...] = image[top : top + size, left : left + size]
         return out
 
@@ -169,13 +183,18 @@ def rps(patch: int) -> Sampling:
     return Sampling("rps", patch, (0,), draws=9)
 
 
+def dense(patch: int = DENSE) -> Sampling:
+    """The whole image in one pass, in tiles of 512 pixels where it is larger, whatever the backbone's own patch."""
+    return Sampling("dense", DENSE, (0,), DENSE)
+
+
 def resized(patch: int) -> Sampling:
     """No patches: the short side to 256 pixels (patch 224) or 320 (patch 299), then the crop in the centre."""
     margin = (RESIZED[patch] - patch) // 2
     return Sampling("resize", patch, (margin,), patch + 2 * margin, resized=RESIZED[patch])
 
 
-BY_NAME = {"ops": ops, "nops": nops, "rps": rps, "resize": resized}
+BY_NAME = {"ops": ops, "nops": nops, "rps": rps, "dense": dense, "resize": resized}
 _OPTIONAL = ("draws", "resized")
 
 

@@ -18,7 +18,8 @@ from ..runtime.errors import PscrError, Status
 from . import checkpoint
 from .config import Config
 
-SAME = ("data", "label", "backbone", "pretrained", "method", "sampling", "frozen_blocks", "protocol", "split",
+SAME = ("data", "label", "backbone", "pretrained", "method", "sampling", "features", "scales",
+        "hidden", "frozen_blocks", "protocol", "split",
         "val", "test", "split_by", "seed")  # fmt: skip
 
 

@@ -36,15 +36,27 @@ PUBLISHED_RECIPE: dict[str, Any] = {
     "head_epochs": 0,
     "frozen_blocks": 0,
 }
-RECIPES: dict[str, dict[str, Any]] = {"ours": {}, "published": PUBLISHED_RECIPE}
+# How the default model is trained: the whole image at two scales, features of several depths.
+DENSE_RECIPE: dict[str, Any] = {
+    "sampling": "dense",
+    "features": "depths",
+    "scales": 2,
+    "hidden": 256,
+    "patches": 1,
+    "window": 0.75,
+    "epochs": 8,
+    "exemplars": 200,
+    "precision": "bf16",
+}
+RECIPES: dict[str, dict[str, Any]] = {"ours": {}, "published": PUBLISHED_RECIPE, "dense": DENSE_RECIPE}
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that decides a run; it is written to config.json and a resumed run must have the same.
 
-    method, sampling: see `model.build`. label: what the scores judge, where the database has several; see
-        `databases.load`.
+    method, sampling, features, scales, hidden: see `model.build`.
+    label: what the scores judge, where the database has several; see `databases.load`.
     protocol: "held-out": the images of `val` select the epoch, those of `test` are scored once, at the end;
         "published": 80/20, the test images are scored after every epoch and the best epoch counts (DESIGN 2).
     split: a split.json to take in place of drawing one. val, test: shares of all images, where one is drawn.
@@ -55,6 +67,8 @@ class Config:
     pairs: "all": every image of a batch is the exemplar of all others; "partner": each has one, drawn from the
         training images, as published.
     patches: patches per image and step. crops: "random", anywhere, or "grid", where the sampling cuts them.
+    window: smallest share of a side that a training step sees of a cached patch; where it is below 1, every step
+        draws a side, and a place for every patch.
     frozen_blocks: leading blocks that keep their ImageNet weights.
     batch_norm: "frozen": its statistics stay those of the pretrained network; "trained".
     averaging: decay of the exponential average of the weights, which is what is validated and exported.
@@ -75,6 +89,9 @@ class Config:
     pretrained: str = "imagenet"
     method: str = "pscr"
     sampling: str = "ops"
+    features: str = "last"
+    scales: int = 1
+    hidden: int = 0
     protocol: str = "held-out"
     split: str = ""
     epochs: int = 6
@@ -83,6 +100,7 @@ class Config:
     pairs: str = "all"
     patches: int = 4
     crops: str = "grid"
+    window: float = 1.0
     optimizer: str = "adamw"
     schedule: str = "cosine"
     warmup: int = 100
@@ -154,11 +172,11 @@ def defaults(recipe: str, method: str, sampling: str, protocol: str, backbone: s
 
     Crops are random where the paper's are (RPS, CR and NR), and CR and NR have one a step.
     """
-    sampling = sampling or ("ops" if method == "pscr" else "resize")
+    sampling = sampling or (RECIPES[recipe].get("sampling", "ops") if method == "pscr" else "resize")
     found = {**_DEFAULTS, "frozen_blocks": BACKBONES[backbone].frozen, **RECIPES[recipe], "sampling": sampling}
     if sampling in ("rps", "resize"):
         found["crops"] = "random"
-    if sampling == "resize":
+    if sampling in ("resize", "dense"):
         found["patches"] = 1
     if protocol == "published":
         found["exemplars"] = PUBLISHED_EXEMPLARS

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import databases, splits
 from .backbones import BACKBONES
 from .config import PROTOCOLS, RECIPES, Config, defaults
-from .model import METHODS, PATCHED
+from .model import FEATURES, METHODS, PATCHED
 
 DECIDING = {
     "recipe": "ours",
@@ -51,7 +51,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("-o", "--output", type=Path, required=True, metavar="RUN", help="the run folder")
     add("--repeats", type=int, default=1, metavar="N", help="run N times, with seeds from --seed on, in RUN/seed-K")
-    add("--recipe", default="ours", choices=RECIPES, help="defaults of the options below: ours, or as PSCR was trained")
+    add(
+        "--recipe",
+        default="ours",
+        choices=RECIPES,
+        help="defaults of the options below: ours; published, as PSCR was trained; dense, as the default model was",
+    )
     _method(result.add_argument_group("what is trained"))
     _protocol(result.add_argument_group("what it is measured on"))
     _optimisation(result.add_argument_group("how it is trained"))
@@ -73,6 +78,19 @@ def _method(group: argparse._ArgumentGroup) -> None:
         "score on the resized image, without exemplars",
     )
     add("--sampling", default=Config.sampling, choices=PATCHED, help="patches of pscr; cr and nr have none")
+    add(
+        "--features",
+        default=Config.features,
+        choices=FEATURES,
+        help="last: the backbone's pooled output, as published; depths: mean and deviation at several depths",
+    )
+    add("--scales", type=int, default=Config.scales, choices=(1, 2), help="2: each patch at half its size too")
+    add(
+        "--hidden",
+        type=int,
+        default=Config.hidden,
+        help="width of the regressor; 0: as wide as the features",
+    )
     add("--backbone", default=Config.backbone, choices=sorted(BACKBONES), help="the shared network")
     add("--pretrained", default=Config.pretrained, help="imagenet, none, or a checkpoint file")
     add(
@@ -115,6 +133,7 @@ def _optimisation(group: argparse._ArgumentGroup) -> None:
     )
     add("--patches", type=int, default=Config.patches, help="patches per image and step, of the sampling's")
     add("--crops", default=Config.crops, choices=("random", "grid"), help="where training patches are cut")
+    add("--window", type=float, default=Config.window, help="smallest share of a cached patch's side that a step sees")
     add("--optimizer", default=Config.optimizer, choices=("adamw", "adam"), help="adam: weight decay in the gradient")
     add("--lr", type=float, default=Config.lr, help="highest learning rate of the backbone")
     add("--head-lr", type=float, default=Config.head_lr, help="highest learning rate of the regressor")

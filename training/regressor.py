@@ -7,16 +7,18 @@ from torch import Tensor, nn
 
 
 class Regressor(nn.Module):
-    """Linear(2C, C), ReLU, Linear(C, 1) on [query, exemplar]: the difference of the two images' scores.
+    """Linear(2C, H), ReLU, Linear(H, 1) on [query, exemplar]: the difference of the two images' scores.
+
+    As published H = C.
 
     Parameter names (`fc1`, `fc2`) are those of the published checkpoints. Source: PSCR section III-C.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int = 0) -> None:
         super().__init__()
-        self.channels = channels
-        self.fc1 = nn.Linear(2 * channels, channels)
-        self.fc2 = nn.Linear(channels, 1)
+        self.channels, self.hidden = channels, hidden or channels
+        self.fc1 = nn.Linear(2 * channels, self.hidden)
+        self.fc2 = nn.Linear(self.hidden, 1)
 
     def forward(self, query: Tensor, exemplar: Tensor) -> Tensor:
         """[N,C] and [N,C] to the differences [N], computed as published, on the concatenation."""
@@ -48,9 +50,9 @@ class DirectRegressor(Regressor):
     term, the first layer's bias, so a bank of that one term and the mean training opinion gives the score.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.fc1 = nn.Linear(channels, channels)
+    def __init__(self, channels: int, hidden: int = 0) -> None:
+        super().__init__(channels, hidden)
+        self.fc1 = nn.Linear(channels, self.hidden)
 
     def forward(self, query: Tensor, exemplar: Tensor) -> Tensor:
         """[N,C] to [N]; `exemplar` is not looked at."""

@@ -64,7 +64,7 @@ class Trainer:
         self.device = self.processes.device
         self.train_set, self.val_set = np.asarray(train), np.asarray(val)
         self.opinion = torch.tensor([item.score for item in database.items], dtype=torch.float32, device=self.device)
-        model = build(config.backbone, config.method, config.sampling)
+        model = build(config.backbone, config.method, config.sampling, config.features, config.scales, config.hidden)
         self._check(model)
         load_pretrained(model, config.pretrained)
         model.backbone.set_drop_path(config.drop_path)
@@ -94,6 +94,17 @@ class Trainer:
             raise PscrError(
                 Status.INVALID_ARGUMENT,
                 f"{config.frozen_blocks} frozen blocks; expected 0 to {model.spec.blocks} for {config.backbone}",
+            )
+        stages = model.backbone.stages()
+        if config.features == "depths" and config.frozen_blocks > stages[0][0]:
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"{config.frozen_blocks} frozen blocks; features of several depths begin behind block {stages[0][0]}",
+            )
+        if not 0 < config.window <= 1 or (config.window < 1 and not (config.frozen_blocks and config.crops == "grid")):
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"window {config.window}; expected above 0 to 1, and 1 without frozen blocks or with random crops",
             )
         if config.batch % count or config.batch < 2:
             raise PscrError(
@@ -133,7 +144,7 @@ class Trainer:
             key += f"/{config.seed}"
         if not self.processes.first:
             self.processes.wait()  # until the first has filled the cache
-        stems = StemCache(self.model, items, config.frozen_blocks, cache, key)
+        stems = StemCache(self.model, items, config.frozen_blocks, cache, key, config.window)
         if self.processes.first:
             self.processes.wait()
         return (stems if config.crops == "grid" else crops), stems
@@ -202,7 +213,11 @@ class Trainer:
         config, rng = self.config, np.random.default_rng([self.config.seed, 0])
         if not config.head_epochs:
             return
-        sides = torch.stack([self.judge.features(self.model, self.train_set, mirrored) for mirrored in (False, True)])
+        with self._autocast():
+            both = [self.judge.features(self.model, self.train_set, mirrored) for mirrored in (False, True)]
+        sides = torch.stack(both)
+        self.model.standardise(sides[0])
+        sides = (sides - self.model.feature_mean) / self.model.feature_std if self.model.standardised else sides
         opinion, size = self.opinion[self.train_set], min(64, len(self.train_set))
         optimizer = torch.optim.AdamW(self.model.regressor.parameters(), lr=3e-4, weight_decay=config.weight_decay)
         for epoch in range(config.head_epochs):
@@ -211,7 +226,8 @@ class Trainer:
             order = rng.permutation(len(opinion))
             for start in range(0, len(order) - size + 1, size):
                 chosen = order[start : start + size]
-                loss = self._loss(sides[rng.integers(0, 2), chosen], opinion[chosen], plain=True)
+                features = nn.functional.dropout(sides[rng.integers(0, 2), chosen], config.dropout)
+                loss = self._loss(features, opinion[chosen], plain=True)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

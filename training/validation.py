@@ -36,7 +36,7 @@ class Judge:
     def features(self, model: PSCR, images: Indices, mirrored: bool = False) -> Tensor:
         """Features over all patches of each image, [n, C], without gradients; processes share the work."""
         count = model.sampling.count
-        found = torch.zeros(len(images), model.spec.channels, device=model.mean.device)
+        found = torch.zeros(len(images), model.width, device=model.mean.device)
         mine = range(self.processes.rank * _TOGETHER, len(images), self.processes.count * _TOGETHER)
         with torch.no_grad():
             for start in mine:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.sampling import BY_NAME, Pixels, Sampling, nops, ops, resized, rps
+from pscr.runtime.sampling import BY_NAME, Pixels, Sampling, dense, nops, ops, resized, rps
 
 S224, S299 = ops(224), ops(299)
 CORNERS = [(30, 15), (45, 5), (66, 27), (23, 21), (74, 27), (68, 36), (19, 29), (41, 21), (2, 32)]
@@ -222,3 +222,27 @@ def test_draws_and_resized_belong_to_one_method_each(change: dict[str, Any]) -> 
     with pytest.raises(PscrError) as caught:
         Sampling.from_dict({**S224.to_dict(), **change})
     assert caught.value.status is Status.MODEL_INVALID
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "corners"),
+    [
+        (512, 512, [(0, 0)]),
+        (300, 512, [(0, 0)]),
+        (512, 600, [(0, 0), (0, 88)]),
+        (1024, 1024, [(0, 0), (0, 512), (512, 0), (512, 512)]),
+        (4000, 512, [(744, 0), (2744, 0)]),
+    ],
+)
+def test_dense_covers_an_image_in_one_two_or_four_tiles(
+    height: int, width: int, corners: list[tuple[int, int]]
+) -> None:
+    sampling = dense()
+    assert sampling.corners(sampling.frame(image(height, width))) == corners
+    assert sampling.cut(image(height, width)).shape == (len(corners), 512, 512, 3)
+    assert len(corners) <= sampling.most
+
+
+def test_dense_of_one_tile_is_the_image_itself() -> None:
+    whole = image(512, 512)
+    np.testing.assert_array_equal(dense().cut(whole)[0], whole)
