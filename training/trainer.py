@@ -30,7 +30,7 @@ from .model import PSCR, build, load_pretrained
 from .patches import CropSource, PatchSource, StemCache
 from .processes import Processes
 from .progress import progress
-from .validation import Judge, Scores, best, merit
+from .validation import Judge, Scores, best
 
 Row = dict[str, float]
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -167,7 +167,7 @@ class Trainer:
             return len(self.rows) >= self.config.epochs
         part = self.config.judged
         later = self.rows[self.rows.index(best(self.rows, part)) + 1 :]
-        return sum(merit(row, part) > -math.inf for row in later) >= self.config.patience
+        return sum(f"{part}_srcc" in row for row in later) >= self.config.patience
 
     def restore(self) -> bool:
         """Go back to the last checkpoint. Returns whether there is one."""
