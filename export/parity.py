@@ -12,6 +12,7 @@ import torch
 from ..runtime.backends.base import Backend
 from ..runtime.sampling import Pixels
 from ..training.model import PSCR
+from .difference import in_batches
 
 SCORE_TOLERANCE = 1e-3  # opinion-score units
 BATCH_TOLERANCE = 1e-4
@@ -65,10 +66,5 @@ def check(model: PSCR, backend: Backend, images: Sequence[Pixels]) -> Parity:
         expected = (votes + torch.from_numpy(backend.bank.scores)).mean(1).numpy()
     found = np.concatenate([backend.infer(patches[None]).scores for patches in images])
     differences = np.abs(expected - found)
-    worst = 0.0
-    for size in BATCHES:
-        for turn in range(size):
-            order = [(i + turn) % size % len(images) for i in range(size)]
-            scored = backend.infer(np.stack([images[i] for i in order])).scores
-            worst = max(worst, float(np.abs(found[order] - scored).max()))
+    worst = in_batches(backend, images, BATCHES)
     return Parity(len(images), float(differences.max()), float(np.median(differences)), worst)

@@ -17,7 +17,7 @@ import onnx
 import torch
 
 from pscr import PscrError, Status
-from pscr.export import parity
+from pscr.export import convert, parity
 from pscr.export.bank import choose
 from pscr.export.score_graph import bake_bank, save, to_onnx
 from pscr.runtime import golden
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = result.add_argument
-    add("run", type=Path, metavar="RUN", help="the folder that pscr train wrote")
+    add("run", type=Path, metavar="RUN", help="the folder that pscr train wrote; with --precision also a model folder")
     add(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="the model folder to write; its name by default"
     )
@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     add("--bake-bank", action="store_true", help="also write model-baked.onnx, with the bank inside: one input")
     add("--licence", default="Apache-2.0", help="the licence of the weights, for the manifest")
     add("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    convert.add_options(result)
+    for option, module in (("--engine", "to_trt"), ("--triton", "triton")):
+        add(option, metavar="MODEL", help=f"another command: see python -m pscr.export.{module} --help")
     return result
 
 
@@ -65,13 +68,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `pscr export`. Returns the exit code: 0, 1 for data that cannot be used, 3 for a model that cannot."""
     arguments = parser().parse_args(argv)
     try:
-        return export(arguments)
+        return in_precision(arguments)
     except PscrError as error:
         sys.stderr.write(f"pscr export: error: {error}\n")
         return 3 if error.status is Status.MODEL_INVALID else 1
     except KeyboardInterrupt:
         sys.stderr.write("pscr export: stopped; nothing was written\n")
         return 130
+
+
+def in_precision(arguments: argparse.Namespace) -> int:
+    """Export in fp32, and convert where another precision is asked for; a model folder is only converted."""
+    precision, run, output = arguments.precision, arguments.run, arguments.output.resolve()
+    given = arguments.calibrate
+    options = {"target": arguments.int8_for, "threads": arguments.threads or len(os.sched_getaffinity(0))}
+    if convert.is_model(run):
+        return convert.run(str(run), output, precision, given, **options)
+    if precision == "fp32":
+        return export(arguments)
+    with tempfile.TemporaryDirectory(prefix="pscr-export-") as temporary:
+        folder = Path(temporary) / output.name
+        code = export(argparse.Namespace(**{**vars(arguments), "output": folder}))
+        train = [str(item.path) for item in members(run, "train", Config.read(run).load_database())]
+        return code or convert.run(str(folder), output, precision, given or train, **options)
 
 
 def export(arguments: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ the exemplars' votes. Status is OK or says what went wrong; a failed image has n
 DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
     "evaluate": ("pscr.training.evaluate", "train", "compare a model's scores with the opinion scores of a database"),
-    "export": ("pscr.export.to_onnx", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
+    "export": ("pscr.export.command", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
 }
 
 
