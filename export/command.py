@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-OTHERS = {"--engine": "to_trt", "--triton": "triton"}
+OTHERS = {"--engine": "to_trt", "--triton": "to_triton"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`pscr export MODEL --precision` and `python export/convert.py`: a model folder in another precision, and its parity."""
+"""`pscr export MODEL --precision`, `python export/convert.py`: a model folder in another precision, and its parity."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add("--licence", default="Apache-2.0", help="the licence of the weights, for the manifest")
     add("--threads", type=int, default=0, help="CPU threads, 0 for all")
     convert.add_options(result)
-    for option, module in (("--engine", "to_trt"), ("--triton", "triton")):
+    for option, module in (("--engine", "to_trt"), ("--triton", "to_triton")):
         add(option, metavar="MODEL", help=f"another command: see python -m pscr.export.{module} --help")
     return result
 

@@ -170,7 +170,7 @@ class TensorRTBackend(Backend):
                 while waiting:
                     self._collect(*waiting.pop(0), targets)
             except BaseException:
-                for slot, _ in waiting:  # nothing may still be writing into the buffers when the next call comes
+                for slot in self._slots:  # nothing may still be using the buffers when the next call comes
                     with contextlib.suppress(Exception):
                         slot.stream.synchronize()
                 raise
