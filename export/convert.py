@@ -88,7 +88,7 @@ def convert(
         if result.difference.largest <= FP16_LARGEST:
             return result
         raise _too_far(result, f"{FP16_LARGEST}")
-    for kept in (number for number in _KEPT if number < total):
+    for kept in [number for number in _KEPT if number < total] or [0]:
         quantised = to_int8(proto, images[:CALIBRATION_IMAGES], kept, target)
         data = quantised.SerializeToString(deterministic=True)
         result = Converted(data, precision, measured(quantised), kept, target)

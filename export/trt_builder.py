@@ -91,10 +91,10 @@ def build(
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default: it would round the products of an fp32 engine to 10 bits
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector has no types to show
-    shapes = builder.create_optimization_profile()
+    optimization = builder.create_optimization_profile()
     for name, (low, best, high) in profile.items():
-        shapes.set_shape(name, tuple(low), tuple(best), tuple(high))
-    config.add_optimization_profile(shapes)
+        optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
+    config.add_optimization_profile(optimization)
     _target(trt, config, library, capabilities)
     timing = _timing(config, cache)
     started = time.perf_counter()
@@ -214,9 +214,9 @@ def summarise(text: str, precision: str) -> str:
     return f"the inspector finds {line} of {len(convolving)} layers"
 
 
-def _mentioned(layer: dict[str, Any]) -> set[str]:
+def _mentioned(entry: dict[str, Any]) -> set[str]:
     """The types that a layer's inputs and outputs are said to have, as FLOAT, HALF or INT8."""
-    text = json.dumps([layer.get("Inputs", []), layer.get("Outputs", [])]).lower()
+    text = json.dumps([entry.get("Inputs", []), entry.get("Outputs", [])]).lower()
     patterns = {"FLOAT": r"fp32|\bfloat\b|kfloat", "HALF": r"fp16|\bhalf\b|khalf", "INT8": r"int8"}
     return {kind for kind, pattern in patterns.items() if re.search(pattern, text)}
 
