@@ -52,14 +52,17 @@ def scores(backend: Backend, images: Sequence[Pixels], least: int = 1) -> Floats
     return np.stack([backend.infer(np.stack([patches] * least)).scores[0] for patches in images])
 
 
-def in_batches(backend: Backend, images: Sequence[Pixels], sizes: Sequence[int], least: int = 1) -> float:
+def in_batches(
+    backend: Backend, images: Sequence[Pixels], sizes: Sequence[int], least: int = 1, turns: int | None = None
+) -> float:
     """The largest difference between an image's score alone and in a batch, for batch sizes, in every position.
 
-    Batches are filled up from the start where there are fewer images than places. least: see `scores`.
+    Batches are filled up from the start where there are fewer images than places. least: see `scores`. turns: how many
+    images take each position in turn; None for all of them.
     """
     alone, worst = scores(backend, images, least), 0.0
     for size in sizes:
-        for turn in range(min(size, len(images))):
+        for turn in range(min(size, len(images), turns or size)):
             order = [(i + turn) % len(images) for i in range(size)]
             scored = backend.infer(np.stack([images[i] for i in order])).scores
             worst = max(worst, float(np.abs(alone[order] - scored).max()))

@@ -99,11 +99,12 @@ class _Normalised(CalibrationDataReader):
         self._head = ReferenceEvaluator(_extract(proto, "patches", start))
         self._patches = iter(patches)
 
-    def get_next(self) -> dict[str, Any] | None:  # type: ignore[override]
+    def get_next(self) -> dict[str, Any] | None:
         patches = next(self._patches, None)
         if patches is None:
             return None
-        return {self._name: np.asarray(self._head.run(None, {"patches": patches[None]})[0], np.float32)}
+        outputs: Any = self._head.run(None, {"patches": patches[None]})
+        return {self._name: np.asarray(outputs[0], np.float32)}
 
 
 def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, str]:

@@ -270,7 +270,7 @@ class _Said:
     def __init__(self, trt: Any) -> None:
         said = self._errors = list[str]()
 
-        class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
+        class Logger(trt.ILogger):
             def __init__(self) -> None:
                 trt.ILogger.__init__(self)
 

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     there = gpus.find()
     versions = _versions() if paths else {}
     gpu = next(iter(there.found), None)
-    found = []
+    found: list[tuple[str, engines.Engine | None, str]] = []
     for path in paths:
         try:
             engine = engines.Engine.read(path)

@@ -3,7 +3,7 @@
     python benchmarks/gpu/check.py [MODEL] [--images PATH ...] [-o check.json]
 
 Needs pscr[cpu,export] or pscr[gpu,export], and pscr[trt], pscr[rtx] or both. Takes some minutes; the table comes last.
-It also tries what is not promised: tensorrt_rtx on a GPU that it does not list (compute capability 9.0), with its words.
+It also tries what is not promised, tensorrt_rtx on a GPU that it does not list (compute capability 9.0), in its words.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Stages, each in milliseconds per batch, median of the repeats: decode (a JPEG to pixels) and sample (cut the patches) on
 the CPU; infer, which is copy in, compute and copy out as the caller waits for it; and for native engines the same three
-apart, between CUDA events, plus a torch CUDA graph of the same network where a torch with CUDA is installed. Ends within
+apart, between CUDA events, plus a torch CUDA graph of the same network where a torch with CUDA is installed. Ends in
 ten minutes: what --minutes leaves no time for is left out of the table, and said to be.
 """
 
@@ -159,7 +159,7 @@ def main() -> None:
                 words = ["--library", library, "--precision", precision, "--batch", f"1,16,{BATCHES[-1]}"]
                 errors = io.StringIO()
                 with contextlib.redirect_stderr(errors):
-                    code = build([str(folder), *words, "--calibrate", *given.images])
+                    code = build([str(folder), *words, "--threads", "8", "--calibrate", *given.images])
                 if code:
                     skipped.append(f"{library} {precision}: {errors.getvalue().strip()}")
                     continue

@@ -47,7 +47,8 @@ class TensorRTBackend(Backend):
         self._device = Device(index)
         self._slots: list[_Slot] = []
         self._owned: list[Any] = []
-        self._runtime = self._engine = None
+        self._runtime: Any = None
+        self._engine: Any = None
         try:
             with self._device.current():
                 self._load(plan)
@@ -300,7 +301,7 @@ def _library(name: str) -> Any:
 def _collecting(trt: Any, said: list[str]) -> Any:
     """A logger that keeps the library's errors, for our own messages, and prints nothing."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
+    class Logger(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
