@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..runtime.backends.base import Backend
 from ..runtime.sampling import Pixels
 from ..training.model import PSCR
+from .difference import in_batches
 
 SCORE_TOLERANCE = 1e-3  # opinion-score units
 PUBLISHED_TOLERANCE = 1e-4  # against the published computation; weights then stay in fp32
@@ -96,11 +97,5 @@ def _compare(
 ) -> Parity:
     found = np.concatenate([backend.infer(patches[None]).scores for patches in images])
     differences = np.abs(expected - found)
-    worst = 0.0
-    for size in BATCHES:
-        for turn in range(size):
-            order = [(i + turn) % size % len(images) for i in range(size)]
-            scored = backend.infer(np.stack([images[i] for i in order])).scores
-            worst = max(worst, float(np.abs(found[order] - scored).max()))
-    largest, median = float(differences.max()), float(np.median(differences))
-    return Parity(len(images), largest, median, worst, against, tolerance)
+    worst = in_batches(backend, images, BATCHES)
+    return Parity(len(images), float(differences.max()), float(np.median(differences)), worst, against, tolerance)

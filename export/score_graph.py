@@ -12,7 +12,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from ..runtime.bank import Bank
 from ..training.model import PSCR
+from .baking import bake
 
 OPSET = 18
 INPUTS = ("patches", "bank_terms", "bank_scores")
@@ -83,17 +85,7 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
 
 def bake_bank(proto: onnx.ModelProto, terms: Tensor, scores: Tensor) -> onnx.ModelProto:
     """The variant with the bank as constants: `patches` is the only input left. terms [K,H], scores [K] float32."""
-    baked = onnx.ModelProto()
-    baked.CopyFrom(proto)
-    for name, value in (("bank_terms", terms), ("bank_scores", scores)):
-        baked.graph.initializer.append(numpy_helper.from_array(value.numpy(), name))
-        baked.graph.input.remove(next(entry for entry in baked.graph.input if entry.name == name))
-    for output in baked.graph.output:
-        for dimension in output.type.tensor_type.shape.dim:
-            if dimension.dim_param == "K":
-                dimension.dim_value = len(scores)
-    onnx.checker.check_model(baked, full_check=True)
-    return baked
+    return bake(proto, Bank(terms.numpy(), scores.numpy(), ()))
 
 
 def save(proto: onnx.ModelProto, file: Path) -> None:

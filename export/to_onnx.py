@@ -14,9 +14,9 @@ import onnx
 import torch
 
 from pscr import PscrError, Status
-from pscr.export import parity
+from pscr.export import convert, parity
 from pscr.export.score_graph import bake_bank, save, to_onnx
-from pscr.export.shipment import UNSTATED, Measured, mean_bank, of_published, of_run
+from pscr.export.shipment import UNSTATED, Measured, mean_bank, members, of_published, of_run
 from pscr.runtime import golden
 from pscr.runtime.backends.base import Backend
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -26,7 +26,8 @@ from pscr.runtime.manifest import FILE_NAME, Manifest
 from pscr.runtime.pipeline import in_order
 from pscr.runtime.sampling import Pixels, Sampling
 from pscr.training.backbones import BACKBONES
-from pscr.training.databases import Item
+from pscr.training.config import Config
+from pscr.training.databases import Item, read_csv
 from pscr.training.metrics import agreement, agreement_fitted, intervals
 from pscr.training.progress import progress
 
@@ -42,7 +43,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = result.add_argument
-    add("run", type=Path, metavar="RUN", nargs="?", help="the folder that pscr train wrote")
+    add(
+        "run",
+        type=Path,
+        metavar="RUN",
+        nargs="?",
+        help="the folder that pscr train wrote; with --precision also a model folder",
+    )
     add(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="the model folder to write; its name by default"
     )
@@ -66,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     add("--bank-root", type=Path, default=None, metavar="DIR", help="where the paths begin (default: the CSV's folder)")
     add("--database", default=UNSTATED, help="what it was trained on, for the manifest")
     add("--range", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"), help="of the opinion scores")
+    convert.add_options(result)
+    for option, module in (("--engine", "to_trt"), ("--triton", "to_triton")):
+        add(option, metavar="MODEL", help=f"another command: see python -m pscr.export.{module} --help")
     return result
 
 
@@ -78,13 +88,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.published and (arguments.backbone is None or arguments.bank_csv is None):
         command.error("--published needs --backbone and --bank-csv")
     try:
-        return export(arguments)
+        return in_precision(arguments)
     except PscrError as error:
         sys.stderr.write(f"pscr export: error: {error}\n")
         return 3 if error.status is Status.MODEL_INVALID else 1
     except KeyboardInterrupt:
         sys.stderr.write("pscr export: stopped; nothing was written\n")
         return 130
+
+
+def in_precision(arguments: argparse.Namespace) -> int:
+    """Export in fp32, and convert where another precision is asked for; a model folder is only converted."""
+    precision, run, output = arguments.precision, arguments.run, arguments.output.resolve()
+    given = arguments.calibrate
+    options = {"target": arguments.int8_for, "threads": arguments.threads or len(os.sched_getaffinity(0))}
+    if run is not None and convert.is_model(run):
+        return convert.run(str(run), output, precision, given, **options)
+    if precision == "fp32":
+        return export(arguments)
+    with tempfile.TemporaryDirectory(prefix="pscr-export-") as temporary:
+        folder = Path(temporary) / output.name
+        code = export(argparse.Namespace(**{**vars(arguments), "output": folder}))
+        return code or convert.run(str(folder), output, precision, given or labelled(arguments), **options)
+
+
+def labelled(arguments: argparse.Namespace) -> list[str]:
+    """The images that int8 is calibrated on where none are given: those that trained, or the exemplars' file."""
+    if arguments.published:
+        items: Sequence[Item] = read_csv(arguments.bank_csv, arguments.bank_root or arguments.bank_csv.parent)
+    else:
+        items = members(arguments.run, "train", Config.read(arguments.run).load_database())
+    return [str(item.path) for item in items]
 
 
 def export(arguments: argparse.Namespace) -> int:

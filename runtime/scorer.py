@@ -79,7 +79,7 @@ class Scorer:
         self._asked, self._threads, self._max_pixels = device, threads, max_pixels
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
-        self._backend = connect(device, graph, exemplars, self._sampling.patch, threads)
+        self._backend = connect(device, graph, exemplars, self._sampling.patch, threads, self._folder)
         self._closed = False
         cv2.setNumThreads(threads)
         self._warm_up()
