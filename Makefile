@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-gpu lint clean
+.PHONY: demo test test-gpu lint stress clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
@@ -23,6 +23,14 @@ lint: $(VENV)/.dev
 	@rm -rf build/types && mkdir -p build/types/pscr
 	@ln -s $(CURDIR)/pscr/* $(addprefix $(CURDIR)/,runtime export training) build/types/pscr/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
+
+# Each script stops after MINUTES, prints its figures and fails where a promise is broken; docs/reliability.md has them.
+MINUTES ?= 60
+stress: $(VENV)/.dev
+	$(BIN)/python tests/stress/fuzz_images.py --minutes $(MINUTES)
+	$(BIN)/python tests/stress/fuzz_models.py --minutes $(MINUTES)
+	$(BIN)/python tests/stress/endurance.py --minutes $(MINUTES)
+	$(BIN)/python tests/stress/interruptions.py --minutes $(MINUTES)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

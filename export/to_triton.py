@@ -33,9 +33,10 @@ def config(
     kind: auto, cpu or gpu. delay: microseconds that a request may wait for others to share its batch.
     """
     sampling, (exemplars, width) = source.manifest.sampling, source.bank.terms.shape
-    dims = f"[ {sampling.count}, {sampling.patch}, {sampling.patch}, 3 ]"
+    side = f"{sampling.patch}, {sampling.patch}, 3"
+    dims = f"[ {sampling.count if sampling.most == sampling.count else -1}, {side} ]"
     preferred = sorted({size for size in (4, 8, 16, 32) if size < most} | {most})
-    warm = "".join(_warm_up(size, dims) for size in sorted({1, most}))
+    warm = "".join(_warm_up(size, f"[ {sampling.count}, {side} ]") for size in sorted({1, most}))
     return f"""\
 # {source.manifest.name} {source.manifest.version}, {source.manifest.precision}: {source.manifest.score.meaning}
 name: "{name}"

@@ -224,7 +224,7 @@ def make_profile(
     side, (low, best, high) = (sampling.patch, sampling.patch, 3), batch
     count = sampling.count
     profile: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
-        "patches": ((low, 1, *side), (best, count, *side), (high, count, *side))
+        "patches": ((low, 1, *side), (best, count, *side), (high, sampling.most, *side))
     }
     if not bank_inside:
         most = max(LARGEST_BANK, exemplars)

@@ -3,10 +3,19 @@
 >>> import pscr
 >>> with pscr.open() as scorer:              # the default model, on the best device there is
 ...     result = scorer.score("image.jpg")   # a path, encoded bytes or a uint8 array
+
+Events are logged under "pscr", which is silent until the program adds a handler:
+>>> import logging
+>>> logging.getLogger("pscr").addHandler(logging.StreamHandler())
 """
 
+import logging
+
 from .runtime.errors import PscrError, Status
+from .runtime.ranking import Ranked, rank
 from .runtime.scorer import Result, Scorer, open
 
 __version__ = "0.1.0"
-__all__ = ["PscrError", "Result", "Scorer", "Status", "__version__", "open"]
+__all__ = ["PscrError", "Ranked", "Result", "Scorer", "Status", "__version__", "open", "rank"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -12,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from . import __version__
-from .console import UsageError, err, error
+from .console import INTERRUPTED, UsageError, err, error
 from .runtime.errors import PscrError, Status
 from .runtime.image import DEFAULT_MAX_PIXELS
 from .runtime.scorer import DEFAULT_MODEL
 
-USAGE, UNUSABLE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
+USAGE, UNUSABLE, BROKEN_PIPE = 2, 3, 141
 
 EPILOG = """\
 exit codes:
@@ -25,10 +26,10 @@ exit codes:
   1    some inputs failed; the rest are scored and written
   2    the command line was wrong
   3    the model, engine, device or a library could not be used
-  130  interrupted (Ctrl-C); what was written so far is kept
+  130  interrupted (Ctrl-C; 143: SIGTERM); what was written so far is kept
 
 Results go to standard output or to -o; errors, one line each, and the progress bar go to standard error.
-'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds Python tracebacks to errors.
+'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds the log, and Python tracebacks to errors.
 """
 
 SCORE_EPILOG = """\
@@ -37,6 +38,7 @@ examples:
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
+  pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
 
 csv columns and jsonl keys: path, score, spread, width, height, status, message. The spread is the standard deviation of
 the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
@@ -61,13 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal:
         err("pscr: interrupted")
-        return INTERRUPTED
+        return int(getattr(signal, "code", INTERRUPTED))
     except BrokenPipeError:  # the reader has seen enough: pscr score folder | head
         _drop_stdout()
         return BROKEN_PIPE
@@ -184,9 +188,19 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
             verbs[name] = added
         return added
 
-    _score_options(
-        verb("score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG)
+    score = verb(
+        "score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG
     )
+    _score_options(score)
+    ranking = verb("rank", "put candidates for the same prompt in order, the best first", _lazily("verb_rank"))
+    ranking.add_argument(
+        "paths", metavar="PATH", nargs="+", help="files, folders or quoted patterns; two images or more"
+    )
+    ranking.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
+    _device(ranking)
+    ranking.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    ranking.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: %(default)s")
+    ranking.add_argument("-q", "--quiet", action="store_true", help="rows and errors only")
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -207,6 +221,9 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     doctor.add_argument("--model", default=DEFAULT_MODEL, help="the model that is tried (default: %(default)s)")
     for command in (info, doctor, engines):
         command.add_argument("--json", action="store_true", help="write one JSON object")
+    _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
+    for command in (score, ranking, info):
+        _bank(command)
     for name, (_, extra, summary) in DELEGATED.items():
         verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)
     return parser
@@ -229,6 +246,9 @@ def _score_options(score: Parser) -> None:
         help="default: by the ending of -o FILE (.csv, .jsonl, .txt), else table",
     )
     score.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE ('-': standard output)")
+    score.add_argument(
+        "--resume", action="store_true", help="go on with the -o FILE of an interrupted run (csv or jsonl)"
+    )
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     score.add_argument(
@@ -239,6 +259,35 @@ def _score_options(score: Parser) -> None:
         help="refuse larger images undecoded (default: %(default)s)",
     )
     score.add_argument("-q", "--quiet", action="store_true", help="rows and errors only: no title, summary or progress")
+
+
+def _bank_verbs(bank: Parser) -> None:
+    bank.description = (
+        "A bank moves the score to a scale of your own: it takes opinion scores of your images and no training."
+    )
+    actions = bank.add_subparsers(dest="action", metavar="build|show", required=True, parser_class=Parser)
+    build = actions.add_parser("build", help="make a bank from a csv of paths and opinion scores", allow_abbrev=False)
+    build.add_argument("labels", metavar="LABELLED.csv", help="a header, then a row for each image")
+    build.add_argument("-o", "--output", metavar="BANK.npz", required=True)
+    build.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
+    _device(build)
+    build.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    build.add_argument("--path-column", default="path", help="images, relative to the csv file (default: %(default)s)")
+    build.add_argument("--score-column", default="score", help="opinion scores (default: %(default)s)")
+    build.add_argument(
+        "--keep-scale", action="store_true", help="the labels are on the model's own scale: do not fit another"
+    )
+    build.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
+    show = actions.add_parser("show", help="say what a bank holds and how good it is", allow_abbrev=False)
+    show.add_argument("bank", metavar="BANK.npz")
+    show.add_argument("--json", action="store_true", help="write one JSON object")
+    for command, function in ((build, "build"), (show, "show")):
+        _debug(command)
+        command.set_defaults(run=_lazily("verb_bank", function))
+
+
+def _bank(parser: Parser) -> None:
+    parser.add_argument("--bank", metavar="BANK.npz", help="exemplars in place of the model's own (pscr bank build)")
 
 
 def _device(parser: Parser) -> None:

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from types import FrameType
+
+INTERRUPTED, TERMINATED = 130, 143
 
 
 class UsageError(Exception):
     """The command line was wrong (exit code 2); the message says what was found, what was expected, what to do."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, taken like Ctrl-C: what was done so far is kept and said; `code` is the program's exit code then."""
+
+    code = TERMINATED
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise Terminated where SIGTERM arrives, so that it ends work as tidily as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def one_line(text: str) -> str:

@@ -45,9 +45,10 @@ def info(options: argparse.Namespace) -> int:
     Raises:
         PscrError: the model or the device cannot be used.
     """
-    with open_scorer(options.model, options.device) as scorer:
-        facts, manifest = scorer.info, scorer.manifest
+    with open_scorer(options.model, options.device, bank=options.bank) as scorer:
+        facts, manifest, calibration = scorer.info, scorer.manifest, scorer.calibration
     if options.json:
+        facts["calibration"] = calibration.to_dict() if calibration else None
         facts = {**facts, "bank_selection": manifest.bank.get("selection"), "parity": manifest.parity}
         facts["files"] = {name: asdict(entry) for name, entry in manifest.files.items()}
         out(json.dumps(facts, indent=2, ensure_ascii=True))
@@ -59,7 +60,8 @@ def info(options: argparse.Namespace) -> int:
         "backbone": f"{manifest.backbone}, {manifest.precision}",
         "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
         "patches": f"{sampling.count} of {sampling.patch}x{sampling.patch} pixels ({sampling.method})",
-        "bank": f"{facts['bank']} exemplars{_aside(manifest.bank.get('selection'))}",
+        "bank": f"{facts['bank']} exemplars{_aside(options.bank or manifest.bank.get('selection'))}",
+        "interval": facts["interval"] or "not calibrated: the spread is no error bar",
         "runs on": runs_on(facts),
         "licence": manifest.licence,
     }

@@ -11,19 +11,19 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import BinaryIO
 
-from .console import UsageError, err
+from .console import INTERRUPTED, UsageError, err, interruptible
 from .inputs import EXTENSIONS, STDIN, Item, expand, read_list
 from .progress import Progress
-from .runtime.errors import Status
+from .results_file import RESUMABLE, Earlier, ResultsFile, Tally
+from .runtime.errors import PscrError, Status
 from .runtime.scorer import Result, Scorer
 from .runtime.scorer import open as open_scorer
 from .verb_model import reading, runs_on
-from .writers import MACHINE_WRITERS, TableWriter, Writer
+from .writers import MACHINE_WRITERS, Stream, TableWriter, Writer
 
 BY_ENDING = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
-INTERRUPTED = 130
+SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,52 +36,72 @@ def run(options: argparse.Namespace) -> int:
     form = output_format(options.format, options.output)
     items, total = _items(options.paths, options.null)
     check_output(options.output)
-    with ExitStack() as stack:
-        scorer = open_scorer(options.model, options.device, options.threads, max_pixels=options.max_pixels)
+    earlier = Earlier()
+    if options.resume:
+        if options.output in (None, "-") or form not in RESUMABLE:
+            raise UsageError("--resume goes on from a file; expected -o FILE in the format csv or jsonl")
+        earlier = Earlier.read(Path(options.output), form)
+        items, total = _not_done(items, total, earlier)
+    with interruptible(), ExitStack() as stack:
+        scorer = open_scorer(
+            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+        )
         stack.enter_context(scorer)
-        stream = open_output(options.output, stack)
+        _check_same_model(scorer, earlier, options.output)
+        stream = open_output(options.output, stack, earlier.size)
         writer: Writer
         if form == "table":
-            writer = TableWriter(stream, "" if options.quiet else title(scorer))
+            writer = TableWriter(stream, "" if options.quiet else title(scorer, options.bank))
         else:
             writer = MACHINE_WRITERS[form](stream)
-        return _write_all(scorer, items, writer, Progress(total, options.quiet), options)
+        return _write_all(scorer, items, writer, Progress(total, options.quiet), earlier, options)
 
 
-def title(scorer: Scorer) -> str:
-    """The table's first line: the model, how to read its scores, and what runs it."""
+def title(scorer: Scorer, bank: str | None = None) -> str:
+    """The table's first line: the model, how to read its scores, and what runs it. bank: where it is not its own."""
     manifest = scorer.manifest
-    return f"model {manifest.name} {manifest.version} ({reading(manifest.score)}); {runs_on(scorer.info)}"
+    low, high = scorer.info["range"]
+    scale = f"bank {bank}, {low:g} to {high:g}" if bank else reading(manifest.score)
+    return f"model {manifest.name} {manifest.version} ({scale}); {runs_on(scorer.info)}"
 
 
 def _write_all(
-    scorer: Scorer, items: Iterator[Item], writer: Writer, progress: Progress, options: argparse.Namespace
+    scorer: Scorer,
+    items: Iterator[Item],
+    writer: Writer,
+    progress: Progress,
+    earlier: Earlier,
+    options: argparse.Namespace,
 ) -> int:
     shares_terminal = options.output in (None, "-") and sys.stdout.isatty()
-    failed = 0
+    tally: Tally = earlier.tally
+    before = tally.count
     results = in_order(scorer, items, options.batch)
     try:
         with closing(results):
-            writer.header()
+            if not earlier.size:
+                writer.header()
             for result in results:
                 if shares_terminal:
                     progress.hide()
                 writer.row(result)
                 progress.step()
-                failed += result.status != Status.OK
-                if failed and options.fail_fast:
+                tally.add(result.score)
+                if result.status != Status.OK and options.fail_fast:
                     break
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal:
         progress.hide()
-        err(f"pscr: interrupted: {progress.count} results written{_where(options.output)}")
-        return INTERRUPTED
+        again = "" if isinstance(writer, TableWriter) else "; the same command with --resume goes on"
+        err(f"pscr: interrupted: {tally.count - before} results written{_where(options.output, again)}")
+        return int(getattr(signal, "code", INTERRUPTED))
     finally:
         progress.hide()
-    summary = f"{progress.count - failed} scored, {failed} failed, {progress.rate:.1f} images/s"
+    resumed = f" ({before} of them before)" if options.resume else ""
+    summary = f"{tally}{resumed}, {progress.rate:.1f} images/s"
     writer.footer(summary)
     if not options.quiet and not isinstance(writer, TableWriter):
         err(f"pscr: {summary}{_where(options.output)}")
-    return 1 if failed else 0
+    return 1 if tally.failed else 0
 
 
 def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
@@ -133,15 +153,56 @@ def check_output(output: str | None) -> None:
         raise UsageError(f"-o {output} cannot be written: no permission; name another file")
 
 
-def open_output(output: str | None, stack: ExitStack) -> BinaryIO:
-    """The stream that results go to. A file is written row by row, so that an interrupted run keeps what it has."""
+def open_output(output: str | None, stack: ExitStack, keep: int = 0) -> Stream:
+    """The stream that results go to. A file is written row by row, so that an interrupted run keeps what it has.
+
+    keep: how many bytes of the file stay; 0 to begin anew.
+    """
     if output in (None, "-"):
         sys.stdout.flush()
         return sys.stdout.buffer
     try:
-        return stack.enter_context(Path(str(output)).open("wb"))
+        return stack.enter_context(ResultsFile(Path(str(output)), keep))
     except OSError as problem:
         raise UsageError(f"-o {output} cannot be written: {problem.strerror}; name another file") from problem
+
+
+def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tuple[Iterator[Item], int | None]:
+    """The items without the rows that are there already, each as often as it stands there."""
+    done = earlier.done.copy()
+
+    def left() -> Iterator[Item]:
+        for item in items:
+            if done[item.path] > 0:
+                done[item.path] -= 1
+            else:
+                yield item
+
+    if total is None:
+        return left(), None
+    rest = list(left())
+    return iter(rest), len(rest)
+
+
+def _check_same_model(scorer: Scorer, earlier: Earlier, output: str) -> None:
+    """Refuse to add scores of one model to those of another: the last row's image must have its score still.
+
+    Raises:
+        UsageError: it has another.
+    """
+    if earlier.example is None:
+        return
+    path, promised = earlier.example
+    try:
+        found = scorer.score(path).score
+    except PscrError:
+        return  # the image is gone, as those of a finished run may be
+    low, high = scorer.info["range"]
+    if abs(found - promised) > SAME_MODEL * (high - low):
+        raise UsageError(
+            f"--resume: {output} has {promised:.3f} for {path}, which this model gives {found:.3f}; it comes from "
+            "another model or bank, or the image has changed; use the same --model and --bank, or start anew"
+        )
 
 
 def _items(paths: list[str], null: bool) -> tuple[Iterator[Item], int | None]:
@@ -173,5 +234,5 @@ def _no_image(item: Item) -> Result:
     return Result(math.nan, math.nan, 0, 0, Status.FILE_NOT_FOUND, item.problem, item.path)
 
 
-def _where(output: str | None) -> str:
-    return "" if output in (None, "-") else f" to {output}"
+def _where(output: str | None, more: str = "") -> str:
+    return "" if output in (None, "-") else f" to {output}{more}"

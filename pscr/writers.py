@@ -7,14 +7,23 @@ import io
 import json
 import math
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from .console import one_line
 from .runtime.errors import Status
 from .runtime.scorer import Result
 
 COLUMNS = ("path", "score", "spread", "width", "height", "status", "message")
+FIRST_LINE = ",".join(COLUMNS).encode() + b"\n"  # of a csv file
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
+
+
+class Stream(Protocol):
+    """What rows are written to: standard output, or a file."""
+
+    def write(self, data: bytes, /) -> int | None: ...
+
+    def flush(self) -> None: ...
 
 
 class Writer(Protocol):
@@ -30,7 +39,7 @@ class Writer(Protocol):
 class CsvWriter:
     """Comma-separated values, RFC 4180 quoting, lines ended by a line feed; what a failed row lacks is left empty."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def header(self) -> None:
@@ -44,14 +53,14 @@ class CsvWriter:
 
     def _write(self, cells: tuple[object, ...]) -> None:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        _send(self._stream, line.getvalue())
+        csv.writer(line, lineterminator="\r\n").writerow(cells)  # a cell that holds either of the two is quoted
+        _send(self._stream, line.getvalue()[:-2] + "\n")
 
 
 class JsonlWriter:
     """One JSON object a line; what a failed row lacks is null. A path that is not UTF-8 keeps its bytes as \\udcXX."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def header(self) -> None:
@@ -74,7 +83,7 @@ class TableWriter:
     title: what scores, and how to read the scores; left out, like the footer, where it is empty.
     """
 
-    def __init__(self, stream: BinaryIO, title: str) -> None:
+    def __init__(self, stream: Stream, title: str) -> None:
         self._stream = stream
         self._title = title
 
@@ -126,10 +135,10 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _send(stream: BinaryIO, text: str) -> None:
+def _send(stream: Stream, text: str) -> None:
     """Paths keep their bytes, UTF-8 or not."""
     stream.write(text.encode("utf-8", "surrogateescape"))
     stream.flush()
 
 
-MACHINE_WRITERS: dict[str, Callable[[BinaryIO], Writer]] = {"csv": CsvWriter, "jsonl": JsonlWriter}
+MACHINE_WRITERS: dict[str, Callable[[Stream], Writer]] = {"csv": CsvWriter, "jsonl": JsonlWriter}

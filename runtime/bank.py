@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +17,60 @@ from .errors import PscrError, Status, one_line
 
 Floats = NDArray[np.float32]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_LARGEST = 1 << 30  # bytes of a bank, packed and unpacked; a million exemplars of ResNet18 take half of it twice
+_ARRAYS = ("terms", "scores", "names")
 
 
 @dataclass(frozen=True)
 class Bank:
-    """K exemplars: terms [K,H] float32 (We e + b of the regressor), scores [K] float32, names [K]."""
+    """K exemplars: terms [K,H] float32 (We e + b of the regressor), scores [K] float32, names [K].
+
+    scale, offset: units of `scores` per unit of the model's own opinion scores, and what is added; 1 and 0 for the
+        model's own bank. A vote is score + offset + scale * predicted difference.
+    probe: terms [H] of the first golden image (see golden.py), by which the model that the terms belong to is known
+        again; None where the bank comes with its model.
+    about: how the bank was made and how good it is (`pscr bank show`), as plain values.
+    """
 
     terms: Floats
     scores: Floats
     names: tuple[str, ...]
+    scale: float = 1.0
+    offset: float = 0.0
+    probe: Floats | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.scores)
 
+    def in_model_units(self) -> Bank:
+        """The bank as the graph takes it, whose votes are this bank's divided by `scale`."""
+        if self.scale == 1 and self.offset == 0:
+            return self
+        return Bank(self.terms, ((self.scores + self.offset) / self.scale).astype(np.float32), self.names)
+
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "bank.npz") -> Bank:
-        """Read a bank.npz (keys terms, scores, names; no pickle).
+        """Read a bank.npz (keys terms, scores, names, and of a bank that was built: line, probe, about; no pickle).
+
+        Nothing larger than the file itself says is allocated, and no more than 1 GiB.
 
         Raises:
             PscrError: MODEL_INVALID: not such a file, shapes that do not agree, another type, a number that is not
                 finite; the message names `origin` and the exemplar.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                terms, scores, names = (np.asarray(archive[key]) for key in ("terms", "scores", "names"))
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+                if sum(sizes.values()) > _LARGEST:
+                    raise _invalid(origin, f"unpacks to {sum(sizes.values())} bytes; expected at most {_LARGEST}")
+                terms, scores, names = (_read_array(archive, key) for key in _ARRAYS)
+                line = _read_array(archive, "line") if "line.npy" in sizes else np.array([1.0, 0.0])
+                probe = _read_array(archive, "probe") if "probe.npy" in sizes else None
+                about = json.loads(str(_read_array(archive, "about")[()])) if "about.npy" in sizes else {}
                 listed = tuple(names.tolist())
+        except PscrError:
+            raise
         except Exception as error:  # zipfile, zlib and numpy raise whatever damaged bytes drive them to
             raise _invalid(
                 origin, f"is not a bank ({one_line(error)}); expected an .npz of terms, scores, names"
@@ -54,7 +85,18 @@ class Bank:
         if not finite.all():
             bad = int(np.argmin(finite))
             raise _invalid(origin, f"exemplar {bad} ({listed[bad]!r}) is not finite; build the bank again")
-        return cls(np.ascontiguousarray(terms), np.ascontiguousarray(scores), listed)
+        if line.dtype != np.float64 or line.shape != (2,) or not np.isfinite(line).all() or not abs(line[0]) > 1e-9:
+            raise _invalid(origin, f"has line {line!r}; expected scale (not 0) and offset, float64; build it again")
+        if probe is not None and (
+            probe.dtype != np.float32 or probe.shape != terms.shape[1:] or not np.isfinite(probe).all()
+        ):
+            raise _invalid(
+                origin, f"has a probe {probe.dtype} {probe.shape}; expected finite float32 {terms.shape[1:]}"
+            )
+        if not isinstance(about, dict):
+            raise _invalid(origin, f"has a JSON {type(about).__name__} in 'about'; expected an object; build it again")
+        terms, scores = np.ascontiguousarray(terms), np.ascontiguousarray(scores)
+        return cls(terms, scores, listed, float(line[0]), float(line[1]), probe, about)
 
     @classmethod
     def placeholder(cls, width: int) -> Bank:
@@ -69,22 +111,52 @@ class Bank:
             PscrError: FILE_NOT_FOUND, MODEL_INVALID.
         """
         try:
+            size = path.stat().st_size
+            if size > _LARGEST:
+                raise _invalid(str(path), f"has {size} bytes; expected at most {_LARGEST}")
             return cls.from_bytes(path.read_bytes(), str(path))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else one_line(error)
             raise PscrError(Status.FILE_NOT_FOUND, f"{path}: cannot be read ({reason}); expected a bank.npz") from error
 
     def write(self, path: Path) -> None:
-        """Write a bank.npz that is the same to the byte for the same bank."""
+        """Write a bank.npz that is the same to the byte for the same bank.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         arrays: dict[str, NDArray[Any]] = {
             "terms": np.asarray(self.terms, np.float32),
             "scores": np.asarray(self.scores, np.float32),
             "names": np.asarray(self.names, dtype=str),
         }
+        if (self.scale, self.offset) != (1, 0):
+            arrays["line"] = np.asarray([self.scale, self.offset], np.float64)
+        if self.probe is not None:
+            arrays["probe"] = np.asarray(self.probe, np.float32)
+        if self.about:
+            arrays["about"] = np.asarray(json.dumps(self.about, allow_nan=False))
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for key, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{key}.npy", _EPOCH), "w") as stream:
                     np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    """An array of the archive, whose header is compared with the entry's size before memory is taken for it."""
+    entry = archive.getinfo(f"{key}.npy")
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{key} has the .npy format {version}")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(stream, max_header_size=4096)
+        promised = stream.tell() + math.prod(shape) * kind.itemsize
+    if kind.hasobject or min(shape, default=0) < 0 or promised != entry.file_size:
+        found = f"{shape} of {kind} in {entry.file_size} bytes"
+        raise ValueError(f"{key} is {found}; loaded with allow_pickle=False, sizes must agree")
+    with archive.open(entry) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False, max_header_size=4096))
 
 
 def _invalid(origin: str, message: str) -> PscrError:

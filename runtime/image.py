@@ -17,9 +17,14 @@ installed, is asked for other formats only, so that no score depends on whether 
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import os
 import stat
+import threading
+import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,11 +35,13 @@ from numpy.typing import NDArray
 
 from . import image_header as header
 from .errors import PscrError, Status
+from .noise import caught
 from .sampling import Pixels
 
 DEFAULT_MAX_PIXELS = 178_000_000
 PIXEL_FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray")
 
+_log = logging.getLogger(__name__)
 _EXPECTED = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or JPEG 2000"
 _CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _TO_RGB = {
@@ -44,6 +51,7 @@ _TO_RGB = {
     "gray": cv2.COLOR_GRAY2RGB,
 }
 _CODECS = {"WebP": ".webp", "GIF": ".gif", "AVIF": ".avif", "JPEG 2000": ".jp2"}  # that an OpenCV build may lack
+_pillow_lock = threading.Lock()  # one at a time, for the sake of _no_warnings
 _SCRIPTED = ("EPS", "WMF")  # for which Pillow starts other programs
 
 
@@ -52,6 +60,7 @@ def load(
     *,
     pixel_format: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    notes: list[str] | None = None,
 ) -> Pixels:
     """Read one image from wherever it is.
 
@@ -59,6 +68,7 @@ def load(
     pixel_format: one of `PIXEL_FORMATS`; needed for an array of 3 or 4 channels (an array of one is "gray"), and not
         used for paths and encoded bytes, which say it themselves.
     max_pixels: largest height * width that is accepted.
+    notes: where the decoder's warnings on an image that it could read after all are put; they are logged too.
 
     Returns [H,W,3] uint8, RGB, C-contiguous; the caller's own memory where that already was such an array.
 
@@ -66,9 +76,9 @@ def load(
         PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY.
     """
     if isinstance(source, (str, os.PathLike)):
-        return decode(read_file(source), name=_shown(source), max_pixels=max_pixels)
+        return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return decode(source, max_pixels=max_pixels)
+        return decode(source, max_pixels=max_pixels, notes=notes)
     if not isinstance(source, np.ndarray):
         raise PscrError(
             Status.INVALID_ARGUMENT,
@@ -115,12 +125,17 @@ def read_file(path: str | os.PathLike[str] | bytes) -> bytes:
 
 
 def decode(
-    data: bytes | bytearray | memoryview, *, name: str = "image bytes", max_pixels: int = DEFAULT_MAX_PIXELS
+    data: bytes | bytearray | memoryview,
+    *,
+    name: str = "image bytes",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    notes: list[str] | None = None,
 ) -> Pixels:
     """Decode an image file's bytes by the policy at the top of this file.
 
     name: what error messages call the image.
     max_pixels: largest height * width that is accepted.
+    notes: as in `load`.
 
     Returns [H,W,3] uint8, RGB, C-contiguous.
 
@@ -146,8 +161,12 @@ def decode(
             found = f"{kind} whose header gives no size: cut short or damaged"
             return _decode_with_pillow(data, name, found, max_pixels)
         _check_size(name, *size, max_pixels)
-        pixels = _decode_with_opencv(data, kind, name)
+        pixels, warning = _decode_with_opencv(data, kind, name)
         _check_size(name, pixels.shape[1], pixels.shape[0], max_pixels)
+        if warning:
+            _log.warning("%s: the decoder says: %s", name, warning)
+            if notes is not None:
+                notes.append(f"the decoder says: {warning}")
         return pixels
     except MemoryError as error:
         raise _error(Status.OUT_OF_MEMORY, name, "the decoded image does not fit into memory") from error
@@ -190,7 +209,8 @@ def from_array(array: Pixels, pixel_format: str, *, max_pixels: int = DEFAULT_MA
         raise _error(Status.OUT_OF_MEMORY, "array", "its RGB form does not fit into memory") from error
 
 
-def _decode_with_opencv(data: bytes, kind: str, name: str) -> Pixels:
+def _decode_with_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, str]:
+    """The pixels, and what the format's library had to say of them."""
     flags = cv2.IMREAD_COLOR
     if kind == "TIFF":
         if not header.tiff_has_plain_samples(data):
@@ -200,9 +220,12 @@ def _decode_with_opencv(data: bytes, kind: str, name: str) -> Pixels:
     elif kind == "AVIF":
         flags |= cv2.IMREAD_IGNORE_ORIENTATION  # in AVIF `irot` and `imir` count, EXIF is a copy for information
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        bgr, words = caught(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags))
         if bgr is None:
-            found = f"{kind}, cut short, damaged or of a rare kind; expected a whole file; make or copy it again"
+            reason = f" ({words})" if words else ""
+            found = (
+                f"{kind}, cut short, damaged or of a rare kind{reason}; expected a whole file; make or copy it again"
+            )
             raise _error(Status.DECODE_FAILED, name, found)
         pixels = _convert(bgr, cv2.COLOR_BGR2RGB)
     except cv2.error as error:
@@ -217,7 +240,7 @@ def _decode_with_opencv(data: bytes, kind: str, name: str) -> Pixels:
         turns, mirrored = header.avif_orientation(data)
         pixels = np.rot90(pixels, turns)
         pixels = np.ascontiguousarray(pixels if mirrored is None else np.flip(pixels, mirrored))
-    return pixels
+    return pixels, words
 
 
 def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> Pixels:
@@ -228,7 +251,7 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         advice = "for other formats: pip install pillow"
         raise _error(Status.DECODE_FAILED, name, f"{found}; expected {_EXPECTED}; {advice}") from None
     try:
-        with pillow.open(io.BytesIO(data)) as image:
+        with _pillow_lock, _no_warnings(), pillow.open(io.BytesIO(data)) as image:
             if image.format in _SCRIPTED:
                 raise _error(Status.DECODE_FAILED, name, f"{image.format}; expected {_EXPECTED}; convert it first")
             width, height = image.size
@@ -251,6 +274,14 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         reason = " ".join(str(error).split()) or type(error).__name__
         found = f"cut short or damaged: Pillow says {reason!r}; make or copy it again"
         raise _error(Status.DECODE_FAILED, name, found) from error
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep Pillow's Python warnings on damaged files from the terminal; the filters belong to the whole process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:

@@ -19,6 +19,8 @@ FILE_NAME = "manifest.json"
 FAMILY = "pscr"
 _MOST_PATCHES = 1024  # per image; a manifest that asks for more is damaged
 _LONGEST_SIDE = 1 << 16
+_LARGEST_MANIFEST = 16 << 20
+_LARGEST_FILE = 4 << 30  # bytes; an ONNX file ends at 2 GiB, an engine of these networks long before
 _TYPES: dict[str, type] = {
     "name": str,
     "version": str,
@@ -57,6 +59,7 @@ class Manifest:
     bank: {size, selection}. training: {database, split, seed, epochs, metrics with protocol and date}.
     parity: what was compared at export and the largest difference, in score units.
     golden: {images, scores, tolerance}: what `pscr verify` must find (see golden.py); None where nothing is promised.
+    calibration: what the spread stands for (see calibration.py); None where it was not measured.
     files: every other file of the folder by its name.
     """
 
@@ -72,6 +75,7 @@ class Manifest:
     licence: str
     files: dict[str, FileEntry]
     golden: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     family: str = FAMILY
     format_version: int = FORMAT_VERSION
 
@@ -85,6 +89,9 @@ class Manifest:
         """
         path = folder / FILE_NAME
         try:
+            size = path.stat().st_size
+            if size > _LARGEST_MANIFEST:
+                raise _invalid(path, f"has {size} bytes; expected a manifest; fetch or export the model again")
             entries = json.loads(path.read_bytes())
         except OSError as error:
             raise _invalid(path, f"cannot be read ({error.strerror}); expected a model folder") from error
@@ -100,15 +107,16 @@ class Manifest:
                 raise _invalid(path, f"has no key {key!r}; fetch or export the model again")
             if not isinstance(entries[key], kind):
                 raise _wrong(path, key, entries[key], kind)
-        golden = entries.get("golden")
-        if golden is not None and not isinstance(golden, dict):
-            raise _wrong(path, "golden", golden, dict)
+        optional: dict[str, Any] = {key: entries.get(key) for key in ("golden", "calibration")}
+        for key, entry in optional.items():
+            if entry is not None and not isinstance(entry, dict):
+                raise _wrong(path, key, entry, dict)
         return cls(
             **{key: entries[key] for key in _TYPES if key != "score"},
             sampling=_sampling(path, entries.get("sampling")),
             score=_meaning(path, entries["score"]),
             files=_files(path, entries.get("files")),
-            golden=golden,
+            **optional,
         )
 
     def write(self, folder: Path, names: Sequence[str]) -> None:
@@ -127,8 +135,7 @@ class Manifest:
             **{key: getattr(self, key) for key in ("bank", "training", "parity", "licence")},
             "files": {name: asdict(entry) for name, entry in files.items()},
         }
-        if self.golden is not None:
-            entries["golden"] = self.golden
+        entries |= {key: value for key in ("golden", "calibration") if (value := getattr(self, key)) is not None}
         temporary = folder / (FILE_NAME + ".tmp")
         temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
         temporary.replace(folder / FILE_NAME)
@@ -150,6 +157,8 @@ class Manifest:
             size = path.stat().st_size
             if size != entry.size:
                 raise _invalid(path, f"has {size} bytes; expected {entry.size}; fetch or export the model again")
+            if size > _LARGEST_FILE:
+                raise _invalid(path, f"has {size} bytes; expected at most {_LARGEST_FILE}; do not use this model")
             data = path.read_bytes()
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
             reason = error.strerror if isinstance(error, OSError) else one_line(error)

@@ -30,7 +30,8 @@ class Result:
     score: mean vote of the exemplars, in opinion-score units of the model's database; not clipped to its range.
     spread: standard deviation of the votes (population), same units.
     width, height: of the decoded image, in pixels, after EXIF orientation.
-    status, message: OK and empty, or why there is no score. An image that had to be padded is OK with a message.
+    status, message: OK and empty, or why there is no score. An image that had to be padded, or on which its decoder had
+        a warning, is OK with a message.
     path: the input, where it was a path.
     Where status is not OK, score and spread are NaN, and width and height 0.
     """
@@ -129,6 +130,11 @@ def finish(source: Source, prepared: Prepared, score: np.float32, votes: Floats)
     return Result(float(score), spread, prepared.width, prepared.height, Status.OK, prepared.message, _path(source))
 
 
+def failed(source: Source, error: PscrError) -> Result:
+    """The Result of an image without a score."""
+    return Result(math.nan, math.nan, 0, 0, error.status, error.message, _path(source))
+
+
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]], infer: Callable[[Pixels], Outputs], raising: bool
 ) -> Iterator[Result]:
@@ -139,7 +145,7 @@ def _score_group(
         if isinstance(outcome, PscrError):
             if raising:
                 raise outcome
-            outcome = Result(math.nan, math.nan, 0, 0, outcome.status, outcome.message, _path(source))
+            outcome = failed(source, outcome)
         yield outcome
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -12,17 +14,21 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from . import models
-from .backends.base import Outputs
+from . import golden, models
+from .backends.base import Floats, Outputs
 from .bank import Bank
+from .calibration import Calibration
 from .devices import connect
 from .errors import PscrError, Status
+from .graph_check import check_graph
 from .image import DEFAULT_MAX_PIXELS, load
 from .manifest import Manifest
 from .pipeline import Prepared, Result, Source, finish, score_all
 from .sampling import Pixels
 
+_log = logging.getLogger(__name__)
 DEFAULT_MODEL = "agiqa3k-lite0"
+_SAME_TERMS = 0.2  # relative distance of a bank's probe: precisions of a model stay far below, other models above
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
 
 
@@ -31,7 +37,7 @@ def open(
     device: str = "auto",
     threads: int | None = None,
     *,
-    bank: str | os.PathLike[str] | None = None,
+    bank: str | os.PathLike[str] | Bank | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
@@ -41,7 +47,7 @@ def open(
         is an error.
     threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use.
         OpenCV's number of threads belongs to the whole process.
-    bank: a bank.npz in place of the model's own.
+    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
     max_pixels: largest height * width of an input image.
 
     Raises:
@@ -59,7 +65,7 @@ class Scorer:
         device: str = "auto",
         threads: int | None = None,
         *,
-        bank: str | os.PathLike[str] | None = None,
+        bank: str | os.PathLike[str] | Bank | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """See `open`."""
@@ -71,18 +77,31 @@ class Scorer:
             )
         if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
+        started = time.perf_counter()
         self._folder = models.locate(model)
         self._manifest = Manifest.read(self._folder)
         graph = self._manifest.read_verified(self._folder, "model.onnx")
+        check_graph(graph)
         own = self._manifest.read_verified(self._folder, "bank.npz") if bank is None else b""
-        exemplars = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else Bank.read(_bank(bank))
+        self._bank = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else _bank(bank)
+        self._own_bank = bank is None
+        entry = self._manifest.calibration if self._own_bank else self._bank.about.get("calibration")
+        self._calibration = (
+            None if entry is None else Calibration.from_dict(entry, str(self._folder) if bank is None else "the bank")
+        )
         self._asked, self._threads, self._max_pixels = device, threads, max_pixels
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
-        self._backend = connect(device, graph, exemplars, self._sampling.patch, threads, self._folder)
+        units = self._bank.in_model_units()
+        self._backend = connect(device, graph, units, self._sampling.patch, threads, self._folder)
         self._closed = False
+        self._process = os.getpid()
         cv2.setNumThreads(threads)
         self._warm_up()
+        if self._bank.probe is not None:
+            self._check_probe(self._bank.probe)
+        name, seconds = f"{self._manifest.name} {self._manifest.version}", time.perf_counter() - started
+        _log.info("opened %s with %d exemplars on %s in %.2f s", name, len(self._bank), self._backend.device, seconds)
 
     def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
         """Score one image.
@@ -95,12 +114,7 @@ class Scorer:
                 INTERNAL.
         """
         self._check_open()
-        prepared = self._prepare(source, pixel_format)
-        outputs = self.infer(prepared.patches[None])
-        result = finish(source, prepared, outputs.scores[0], outputs.votes[0])
-        if isinstance(result, PscrError):
-            raise result
-        return result
+        return self.finish(source, self.prepare(source, pixel_format))[0]
 
     def score_many(
         self,
@@ -138,7 +152,7 @@ class Scorer:
         self._check_open()
         return score_all(
             sources,
-            lambda source: self._prepare(source, pixel_format),
+            lambda source: self.prepare(source, pixel_format),
             self.infer,
             batch=batch or (1 if self._backend.device == "cpu" else 8),
             workers=min(4, self._threads),
@@ -148,7 +162,15 @@ class Scorer:
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
         self._check_open()
-        return self._prepare(source, pixel_format).patches
+        return self.prepare(source, pixel_format).patches
+
+    def finish(self, source: Source, prepared: Prepared) -> tuple[Result, Floats]:
+        """The Result of an image that was prepared, and its votes [K] float32. Errors as `score`."""
+        outputs = self.infer(prepared.patches[None])
+        result = finish(source, prepared, outputs.scores[0], outputs.votes[0])
+        if isinstance(result, PscrError):
+            raise result
+        return result, outputs.votes[0]
 
     def infer(self, patches: Pixels) -> Outputs:
         """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N] and votes [N,K] float32.
@@ -158,12 +180,15 @@ class Scorer:
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
+        self._check_open()  # before the lock too: in a fork no one would ever release it
         with self._lock:
             self._check_open()
-            return self._backend.infer(patches)
+            outputs = self._backend.infer(patches)
+        return outputs if self._bank.scale == 1 else Outputs(*(self._bank.scale * values for values in outputs))
 
     def terms(self, patches: Pixels) -> Any:
         """The exemplar terms [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
+        self._check_open()
         with self._lock:
             self._check_open()
             return self._backend.terms(patches)
@@ -172,6 +197,31 @@ class Scorer:
     def manifest(self) -> Manifest:
         """The open model's manifest."""
         return self._manifest
+
+    @property
+    def bank(self) -> Bank:
+        """The bank that votes; its scores are in the units of `score`."""
+        return self._bank
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the spread stands for with this model and bank, where it was measured."""
+        return self._calibration
+
+    def interval(self, result: Result, level: float = 0.9) -> tuple[float, float]:
+        """The lowest and highest opinion score that people would give the image, with probability `level`.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT for a level that was not measured, a result without a score, or where model
+                and bank were not calibrated.
+        """
+        if self._calibration is None:
+            advice = "calibrate with: pscr evaluate MODEL --data DATA --calibrate"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{self._manifest.name} has no calibration; {advice}")
+        if not result.ok:
+            raise PscrError(Status.INVALID_ARGUMENT, f"there is no score of {result.path}, so there is no interval")
+        half = self._calibration.factor(level) * result.spread
+        return result.score - half, result.score + half
 
     @property
     def info(self) -> dict[str, Any]:
@@ -186,9 +236,10 @@ class Scorer:
             "sampling": manifest.sampling.to_dict(),
             "meaning": manifest.score.meaning,
             "database": manifest.score.database,
-            "range": list(manifest.score.range),
+            "range": self._range(),
             "higher_is_better": manifest.score.higher_is_better,
             "bank": len(backend.bank),
+            "interval": self._calibration.in_words() if self._calibration else None,
             "training": manifest.training,
             "licence": manifest.licence,
             "device_asked": self._asked,
@@ -199,8 +250,16 @@ class Scorer:
         }
 
     def close(self) -> None:
-        """Release the model, after an inference that another thread is in; a second call does nothing."""
+        """Release the model, after an inference that another thread is in; a second call does nothing.
+
+        In a fork of the process that opened it, it only marks this copy as closed.
+        """
+        if os.getpid() != self._process:
+            self._closed = True
+            return
         with self._lock:
+            if not self._closed:
+                _log.info("closed %s %s", self._manifest.name, self._manifest.version)
             self._closed = True
             self._backend.close()
 
@@ -228,27 +287,53 @@ class Scorer:
             found = "model.onnx gives votes that are not finite; fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found)
 
+    def _check_probe(self, probe: Any) -> None:
+        """Refuse a bank whose terms another network computed: they have the right width by chance only."""
+        image = next(iter(golden.golden_images().values()))
+        found = self._backend.terms(self._sampling.cut(image)[None])[0]
+        distance = float(np.linalg.norm(found - probe) / max(float(np.linalg.norm(found)), 1e-12))
+        if not distance <= _SAME_TERMS:
+            self._backend.close()
+            built = " ".join(str(self._bank.about.get(key, "?")) for key in ("model", "version"))
+            here = f"{self._manifest.name} {self._manifest.version}"
+            raise PscrError(
+                Status.MODEL_INVALID,
+                f"the bank was built with another model ({built}; this is {here}); build it again with this one",
+            )
+
+    def _range(self) -> list[float]:
+        """Lowest and highest opinion score: of the model's database, or of another bank's labels."""
+        if self._own_bank:
+            return list(self._manifest.score.range)
+        return [float(self._bank.scores.min()), float(self._bank.scores.max())]
+
     def _check_open(self) -> None:
+        if os.getpid() != self._process:  # without the library's threads, for which it would wait
+            found = f"this Scorer belongs to process {self._process}, and this is a fork of it"
+            raise PscrError(Status.CLOSED, f"{found}; open the model again in this process, or start it with spawn")
         if self._closed:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
 
-    def _prepare(self, source: Source, pixel_format: str | None) -> Prepared:
-        image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
+    def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
+        """Decode an image and cut its patches: all that comes before the network. Arguments and errors as `score`."""
+        notes: list[str] = []
+        image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels, notes=notes)
         height, width = image.shape[:2]
-        message = ""
         tall, wide = self._sampling.frame_size(height, width)
         if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
             how = "padding" if self._sampling.pads(height, width) else "scaling"
             found = f"{width}x{height} needs {how} to {wide}x{tall}, above {self._max_pixels} pixels; scale it down"
             raise PscrError(Status.IMAGE_TOO_LARGE, found)
         if self._sampling.pads(height, width):
-            message = f"padded from {width}x{height} to {wide}x{tall} by reflection"
-        return Prepared(self._sampling.cut(image), width, height, message)
+            notes.append(f"padded from {width}x{height} to {wide}x{tall} by reflection")
+        return Prepared(self._sampling.cut(image), width, height, "; ".join(notes))
 
 
-def _bank(path: str | os.PathLike[str]) -> Path:
+def _bank(bank: str | os.PathLike[str] | Bank) -> Bank:
+    if isinstance(bank, Bank):
+        return bank
     try:
-        return Path(path)
+        return Bank.read(Path(bank))
     except TypeError as error:
-        found = f"bank is a {type(path).__name__}; expected the path of a bank.npz"
+        found = f"bank is a {type(bank).__name__}; expected the path of a bank.npz, or a Bank"
         raise PscrError(Status.INVALID_ARGUMENT, found) from error

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ..runtime.models import locate
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
 from . import databases, splits
+from .calibrate import calibrate
+from .calibrate import table as calibration_table
 from .databases import Database, Item
 from .metrics import MEASURES, agreement, agreement_fitted, intervals
 from .plots import NAMES, check_plot, scatter
@@ -47,7 +50,18 @@ def parser() -> argparse.ArgumentParser:
     add("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
     add("--data", required=True, help=databases.EXPECTED)
     add("--label", default="quality", help="what the scores judge; see 'pscr train --help'")
-    add("--split", default="all", help="all, or a part of a split that pscr train wrote: RUN/split.json:val")
+    add(
+        "--split",
+        default="all",
+        help="all; a part of a split that pscr train wrote: RUN/split.json:val; or the part that pscr train holds out, "
+        "made again: image:0.2:SEED or prompt:0.2:SEED",
+    )
+    add(
+        "--calibrate",
+        action="store_true",
+        help="measure on these images, which must not have trained the model, what its spread stands for; writes "
+        "'calibration' into the model's manifest and reliability.png beside it",
+    )
     add("--csv", type=Path, default=None, metavar="FILE", help="write path, opinion, score and spread of each image")
     add("--plot", type=Path, default=None, metavar="FILE", help="draw scores against opinions, with the fitted curve")
     add("--resamples", type=int, default=1000, help="resamples of the intervals")
@@ -76,6 +90,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for file in filter(None, (arguments.csv, arguments.plot)):
         if not file.parent.is_dir():
             raise PscrError(Status.FILE_NOT_FOUND, f"{file}: there is no folder {file.parent}; make it first")
+    if arguments.calibrate and arguments.split == "all":
+        found = "--calibrate needs images that did not train the model"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; choose them with --split RUN/split.json:val")
     if arguments.plot:
         check_plot(arguments.plot)  # before an hour of scoring
     database = databases.load(
@@ -104,17 +121,26 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     sys.stdout.write(table(title, figures, bounds))
     if arguments.plot:
         scatter(arguments.plot, predicted, opinion, title, figures)
+    if arguments.calibrate:
+        spreads = [one.result.spread for one in good]
+        protocol = f"held out: {arguments.split.rpartition('/')[2]} of {database.name}"
+        sys.stdout.write(calibration_table(calibrate(locate(arguments.model), predicted, spreads, opinion, protocol)))
     return 1 if failed else 0
 
 
 def chosen(database: Database, split: str) -> list[Item]:
-    """The images that `split` names, in the database's order: "all", or "FILE:PART" of a split.json.
+    """The images that `split` names, in the database's order: "all", "FILE:PART" of a split.json, or
+    "image:FRACTION:SEED" for the part that `pscr train --split-by image --val FRACTION --seed SEED` holds out.
 
     Raises:
         PscrError: FILE_NOT_FOUND or INVALID_ARGUMENT: no such file or part, or one of another database.
     """
     if split == "all":
         return list(database.items)
+    made = re.fullmatch(r"(image|prompt):(0\.\d+):(\d+)", split)
+    if made:
+        held_out = splits.split(database.items, made[1], float(made[2]), int(made[3]))[1]
+        return [database.items[place] for place in held_out]
     file, _, part = split.rpartition(":")
     if not file:
         raise PscrError(Status.INVALID_ARGUMENT, f"split {split!r} is not known; expected all or RUN/split.json:val")

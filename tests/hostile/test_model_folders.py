@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import resource
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from pscr.runtime.manifest import FILE_NAME, FORMAT_VERSION, Manifest
 
 ADVICE = ("again", "expected", "upgrade", "do not use", "another program", "built with this model")
 INF = "1e999"
+CALIBRATION: dict[str, Any] = {
+    "levels": [0.5, 0.9], "factors": [1.0, 2.0], "coverage": [0.5, 0.9], "pair_deviation": 0.4,
+    "spread_correlation": 0.1, "images": 100, "protocol": "made up",
+}  # fmt: skip
 DEEP = functools.reduce(lambda inner, _: [inner], range(400), [])
 
 
@@ -362,6 +367,59 @@ def test_graph_never_reads_another_file(own_model: Path, place: str, monkeypatch
     assert_invalid(own_model, "model.onnx")
 
 
+def huge(operator: str, attributes: dict[str, Any] | None = None) -> onnx.ModelProto:
+    """The graph with 100 GB out of one operator and a number, in place of the constant that scales pixels."""
+    model = tiny.graph()
+    make, add = onnx.helper.make_node, model.graph.initializer.append
+    add(onnx.numpy_helper.from_array(np.array([25_000_000_000], np.int64), "size"))
+    add(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "little"))
+    inputs = {"ConstantOfShape": ["size"], "Expand": ["little", "size"], "Tile": ["little", "size"]}[operator]
+    nodes = [make(operator, inputs, ["much"]), make("ReduceMax", ["much"], ["most"], keepdims=0)]
+    nodes.append(make("Add", ["most", "scale"], ["scale and more"]))
+    next(node for node in model.graph.node if node.op_type == "Mul").input[1] = "scale and more"
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return model
+
+
+@pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand", "Tile"])
+def test_small_graph_that_asks_for_100_gigabytes_is_refused_before_it_is_loaded(own_model: Path, operator: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    data = huge(operator).SerializeToString()
+    assert len(data) < 10_000
+    assert_invalid(with_graph(own_model, data), "model.onnx", operator, "any size")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_unbounded_operator_in_a_subgraph_is_found(own_model: Path) -> None:
+    model, inner = tiny.graph(), huge("Tile").graph
+    branch = onnx.helper.make_graph(inner.node[:1], "branch", [], [], inner.initializer)
+    model.graph.node.insert(0, onnx.helper.make_node("If", ["c"], ["x"], then_branch=branch, else_branch=branch))
+    assert_invalid(with_graph(own_model, model.SerializeToString()), "Tile")
+
+
+def test_shape_that_its_data_do_not_fill_is_refused_before_it_is_allocated(own_model: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for shape in ([8, 3, 100_000, 10_000], [1 << 40], [5_000_000_000, 5]):
+        model = tiny.graph()
+        del initializer(model, "conv").dims[:]
+        initializer(model, "conv").dims.extend(shape)
+        assert_invalid(with_graph(own_model, model.SerializeToString()), "model.onnx")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "bank.npz", FILE_NAME])
+def test_file_of_100_gigabytes_is_not_read(own_model: Path, name: str) -> None:
+    """A sparse file: it takes no room on the disk, and reading it would end the process."""
+    if name != FILE_NAME:
+        edit(own_model, put("files", name, "size", value=100 << 30))
+    try:
+        os.truncate(own_model / name, 100 << 30)
+    except OSError:
+        pytest.skip("this file system has no files of that size")
+    assert_invalid(own_model, name, f"has {100 << 30} bytes")
+
+
 # --- banks with a matching hash ---------------------------------------------------------------------------------------
 
 
@@ -478,6 +536,53 @@ def test_array_header_that_lies_is_refused(
             archive.writestr(name, array if name == "terms.npy" else whole.read(name))
     assert_invalid(with_bank(own_model, stream.getvalue()), "bank.npz")
     assert not Path("unpickled").exists()
+
+
+def test_bank_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(own_model: Path) -> None:
+    """Its directory says that the terms unpack to 2 GiB."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(npz())) as whole, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
+        archive.getinfo("terms.npy").file_size = 2 << 30
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert_invalid(with_bank(own_model, stream.getvalue()), "bank.npz", "unpacks to")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"line": np.array([0.0, 0.0])},
+        {"line": np.array([np.nan, 0.0])},
+        {"line": np.array([1.0])},
+        {"line": np.array([1, 0])},
+        {"probe": np.zeros(3, np.float32)},
+        {"probe": np.full(8, np.inf, np.float32)},
+        {"about": np.array("[]")},
+        {"about": np.array("{")},
+        {"about": np.array("[" * 100_000)},
+        {"about": np.array(7)},
+    ],
+    ids=short,
+)
+def test_what_a_built_bank_says_of_itself_is_checked(own_model: Path, arrays: dict[str, Any]) -> None:
+    assert_invalid(with_bank(own_model, npz(**arrays)), "bank.npz")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *({}, {"levels": [0.9]}, {"levels": "many"}),
+        *({**CALIBRATION, key: value} for key in CALIBRATION for value in (None, DEEP, "x", INF, -1, [0], [INF] * 2)),
+    ],
+    ids=short,
+)
+def test_calibration_that_cannot_be_is_refused(own_model: Path, entry: Any) -> None:
+    if entry.get("protocol", "x") != "made up" or entry.get("spread_correlation") == -1:
+        pytest.skip("any text is a protocol, any number a correlation")
+    edit(own_model, put("calibration", value=entry))
+    assert_invalid(own_model, "'calibration'")
 
 
 def test_names_that_are_no_text_are_refused(own_model: Path) -> None:

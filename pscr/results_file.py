@@ -1,0 +1,184 @@
+"""The file that results go to: it holds whole rows at every moment, and a later run can go on from it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .console import UsageError
+from .runtime.errors import Status
+from .writers import COLUMNS, FIRST_LINE
+
+RESUMABLE = ("csv", "jsonl")
+
+
+class ResultsFile:
+    """A binary file without a buffer: a row is in it whole or not at all, whatever ends the program.
+
+    A write that fails half-way (full disk, interruption) is taken back, so that what is left can be used. Only the
+    machine's own fall can leave half a row; `Earlier.read` drops it.
+    """
+
+    def __init__(self, path: Path, keep: int = 0) -> None:
+        """Open the file and cut it to its first `keep` bytes.
+
+        Raises:
+            OSError: it cannot be opened for writing.
+        """
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o666)
+        self._path = path
+        self._size = keep
+        if keep:
+            os.ftruncate(self._descriptor, keep)
+            os.lseek(self._descriptor, keep, os.SEEK_SET)
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`, or nothing.
+
+        Raises:
+            OSError: with the file's name, and what was written before still there.
+        """
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # a pipe or a device cannot be cut
+                os.ftruncate(self._descriptor, self._size)
+                os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            if isinstance(error, OSError):
+                error.filename = str(self._path)
+            raise
+        self._size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> ResultsFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Tally:
+    """Count, failures, mean and quantiles of results; 8 bytes a score."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.failed = 0
+        self._scores = array("d")
+
+    def add(self, score: float | None) -> None:
+        """One more result; None or NaN for an image without a score."""
+        self.count += 1
+        if score is None or math.isnan(score):
+            self.failed += 1
+        else:
+            self._scores.append(score)
+
+    def __str__(self) -> str:
+        """Such as `9 scored, 1 failed, mean 2.310, quantiles 5 % 1.020, 25 % 1.800, ...`."""
+        text = f"{self.count - self.failed} scored, {self.failed} failed"
+        if not self._scores:
+            return text
+        ordered = sorted(self._scores)
+        shares = (5, 25, 50, 75, 95)
+        quantiles = ", ".join(f"{share} % {ordered[round(share / 100 * (len(ordered) - 1))]:.3f}" for share in shares)
+        return f"{text}, mean {math.fsum(ordered) / len(ordered):.3f}, quantiles {quantiles}"
+
+
+@dataclass
+class Earlier:
+    """What an interrupted run has left in its output.
+
+    size: bytes of its whole rows. done: how often each path stands there. tally: of those rows.
+    example: path and score of the last row that has a score, by which the model can be recognised.
+    """
+
+    size: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
+    example: tuple[str, float] | None = None
+
+    @classmethod
+    def read(cls, path: Path, form: str) -> Earlier:
+        """Read the rows of a csv or jsonl file; half a row at its end does not count. No file is no rows.
+
+        Raises:
+            UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
+        """
+        found = cls()
+        try:
+            with path.open("rb") as stream:
+                for number, record in enumerate(_records(stream, form), 1):
+                    if form == "csv" and number == 1:
+                        if record != FIRST_LINE:
+                            raise _not_ours(path, form, number)
+                    else:
+                        found._add(*_row(path, form, number, record))
+                    found.size += len(record)
+        except FileNotFoundError:
+            return cls()
+        except OSError as problem:
+            raise UsageError(f"--resume: {path} cannot be read: {problem.strerror}") from problem
+        return found
+
+    def _add(self, path: str, status: str, score: float | None) -> None:
+        self.done[path] += 1
+        self.tally.add(score)
+        if status == Status.OK.name and score is not None:
+            self.example = path, score
+
+
+def _records(stream: Any, form: str) -> Iterator[bytes]:
+    """The whole rows with their line ends; a quoted csv cell may hold line ends of its own."""
+    pending = b""
+    quotes = 0
+    for line in stream:
+        pending += line
+        quotes += line.count(b'"') if form == "csv" else 0
+        if line.endswith(b"\n") and quotes % 2 == 0:
+            yield pending
+            pending = b""
+
+
+def _row(path: Path, form: str, number: int, record: bytes) -> tuple[str, str, float | None]:
+    """Path, status and score of a row."""
+    text = record[:-1].decode("utf-8", "surrogateescape")
+    try:
+        if form == "jsonl":
+            entry = json.loads(text)
+        else:
+            (cells,) = csv.reader([text])
+            entry = dict(zip(COLUMNS, cells, strict=True))
+        score = entry["score"]
+        if not (isinstance(entry["path"], str) and entry["status"] in Status.__members__):
+            raise ValueError
+        return entry["path"], entry["status"], None if score in (None, "") else float(score)
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise _not_ours(path, form, number) from error
+
+
+def _not_ours(path: Path, form: str, number: int) -> UsageError:
+    found = f"--resume: row {number} of {path} is not what pscr score --format {form} writes"
+    return UsageError(f"{found}; name the output of the interrupted run, or start anew without --resume")

@@ -1,0 +1,185 @@
+"""A bank from labelled images, through the graph's `terms` output: a score moves to another scale without training.
+
+A vote for an image is the exemplar's opinion score plus the difference that the model predicts. The model predicts it
+in the units it was trained in, so for labels on another scale the difference goes through a straight line, the bank's
+`scale` and `offset`: least squares of the labels over the predictions, each image left out of the votes for itself.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import calibration, golden
+from .bank import Bank
+from .errors import PscrError, Status
+from .pipeline import in_order
+from .sampling import Pixels
+from .scorer import Scorer
+
+Floats = NDArray[np.float64]
+_GOOD_SCALE = 0.1  # relative standard error of the scale that is good enough
+_CLEAR = 2.0  # standard errors by which a bank must be better than a constant
+
+
+class Labelled(NamedTuple):
+    """An image and what people said of it: its name in the bank, its path, its opinion score."""
+
+    name: str
+    path: str | os.PathLike[str]
+    score: float
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """How well a bank scores its own images, each scored by the others only; errors in the labels' units.
+
+    rmse, mae: of the scores. srcc, plcc: with the labels. rmse_of_mean: of giving every image the others' mean label,
+    which needs no model. scale_error: standard error of the scale, in units of it; 0 where it was not fitted.
+    clearly_better: by how many standard errors the squared errors are below those of the mean, paired over images.
+    """
+
+    images: int
+    rmse: float
+    mae: float
+    srcc: float
+    plcc: float
+    rmse_of_mean: float
+    scale: float
+    offset: float
+    scale_error: float
+    clearly_better: float
+
+    def warnings(self) -> list[str]:
+        """Why this bank should not be trusted yet, in whole sentences."""
+        found = []
+        if self.clearly_better < _CLEAR:
+            found.append(
+                f"{self.images} images are too few, or their labels do not follow this model's score: the "
+                f"leave-one-out error {self.rmse:.3f} is not clearly below {self.rmse_of_mean:.3f}, the error of "
+                "always giving the mean"
+            )
+        elif self.scale_error > _GOOD_SCALE:
+            needed = math.ceil(self.images * (self.scale_error / _GOOD_SCALE) ** 2)
+            found.append(
+                f"{self.images} images are too few for a firm scale: it is known to ±{100 * self.scale_error:.0f} % "
+                f"only; about {needed} such images would bring that to {100 * _GOOD_SCALE:.0f} %"
+            )
+        return found
+
+
+def build(
+    model: str | os.PathLike[str],
+    images: Sequence[Labelled],
+    device: str = "auto",
+    threads: int | None = None,
+    *,
+    fit_scale: bool = True,
+    step: Callable[[], None] = lambda: None,
+) -> tuple[Bank, LeaveOneOut]:
+    """Build a bank and measure it. Every image passes the network twice: for its terms, then for the others' votes.
+
+    model, device, threads: as `open` takes them. images: at least 3, names and opinion scores.
+    fit_scale: False where the labels are on the model's own scale: then the line is not fitted, scale 1 and offset 0.
+    step: called after each image of each of the two passes.
+
+    Returns the bank, whose `about` holds the leave-one-out figures and, from 20 images on, the calibration.
+    Raises:
+        PscrError: INVALID_ARGUMENT: fewer images, or labels that are all the same or not finite; errors of `open` and
+            `score`, with the image's name.
+    """
+    scores = np.array([image.score for image in images], np.float64)
+    if len(images) < 3 or not np.isfinite(scores).all() or np.ptp(scores) == 0:
+        found = f"{len(images)} images with labels {scores[:5].tolist()}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected 3 or more, finite and not all the same")
+    with Scorer(model, device, threads) as scorer:
+        terms = [scorer.terms(patches)[0] for patches in _patches(scorer, images, step)]
+        probe = scorer.terms(scorer.patches(next(iter(golden.golden_images().values())), pixel_format="rgb")[None])[0]
+        about: dict[str, Any] = {"model": scorer.manifest.name, "version": scorer.manifest.version}
+    names = tuple(image.name for image in images)
+    plain = Bank(np.stack(terms).astype(np.float32), np.zeros(len(images), np.float32), names)
+    with Scorer(model, device, threads, bank=plain) as scorer:
+        differences = np.stack([scorer.infer(patches).votes[0] for patches in _patches(scorer, images, step)])
+    figures, predicted, spreads = leave_one_out(differences, scores, fit_scale)
+    about["leave_one_out"] = {key: round(value, 6) for key, value in vars(figures).items()}
+    if len(images) >= calibration.FEWEST:
+        protocol = f"the {len(images)} exemplars, each left out of its own votes"
+        about["calibration"] = calibration.measure(predicted, spreads, scores, protocol).to_dict()
+    bank = replace(
+        plain, scores=scores.astype(np.float32), scale=figures.scale, offset=figures.offset, probe=probe, about=about
+    )
+    return bank, figures
+
+
+def leave_one_out(
+    differences: NDArray[Any], scores: Floats, fit_scale: bool = True
+) -> tuple[LeaveOneOut, Floats, Floats]:
+    """Score every image by the other exemplars.
+
+    differences: [K,K], the predicted opinion score of image i minus that of exemplar k, in the model's units.
+    scores: [K], the labels.
+
+    Returns the figures, the scores [K] and their spreads [K].
+    Raises:
+        PscrError: INVALID_ARGUMENT where the predictions are all the same, so that no scale can be fitted.
+    """
+    count = len(scores)
+    others = ~np.eye(count, dtype=bool)
+    differences = np.asarray(differences, np.float64)
+    predicted = (differences * others).sum(1) / (count - 1)
+    mean = (scores.sum() - scores) / (count - 1)
+    label = scores - mean
+    scale, offset, scale_error = 1.0, 0.0, 0.0
+    scales, offsets = np.ones(count), np.zeros(count)
+    if fit_scale:
+        line = _line(predicted[None], label[None])
+        scale, offset = float(line[0][0]), float(line[1][0])
+        centred = predicted - predicted.mean()
+        square = float(centred @ centred)
+        if not square > 1e-9 * count or scale == 0:
+            found = "the model gives these images scores that are all the same"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected images of different quality")
+        residual = label - scale * predicted - offset
+        scale_error = math.sqrt(float(residual @ residual) / max(count - 2, 1) / square) / abs(scale)
+        kept = np.array([np.delete(np.arange(count), place) for place in range(count)])
+        scales, offsets = _line(predicted[kept], label[kept])  # of the other images only
+    found_scores = mean + offsets + scales * predicted
+    votes = scores[None] + offsets[:, None] + scales[:, None] * differences
+    spreads = np.array([row[kept].std() for row, kept in zip(votes, others, strict=True)])
+    gain = (scores - mean) ** 2 - (scores - found_scores) ** 2
+    deviation = float(gain.std(ddof=1)) / math.sqrt(count)
+    figures = LeaveOneOut(
+        images=count,
+        rmse=float(np.sqrt(np.mean((scores - found_scores) ** 2))),
+        mae=float(np.mean(np.abs(scores - found_scores))),
+        srcc=calibration.correlation(calibration.ranks(found_scores), calibration.ranks(scores)),
+        plcc=calibration.correlation(found_scores, scores),
+        rmse_of_mean=float(np.sqrt(np.mean(label**2))),
+        scale=scale,
+        offset=offset,
+        scale_error=scale_error,
+        clearly_better=float(gain.mean()) / deviation if deviation else 0.0,
+    )
+    return figures, found_scores, spreads
+
+
+def _line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Slopes and offsets [R] of the least-squares lines through the rows of x and y [R,N]."""
+    centred = x - x.mean(1, keepdims=True)
+    slope = (centred * y).sum(1) / np.maximum((centred**2).sum(1), 1e-12)
+    return slope, y.mean(1) - slope * x.mean(1)
+
+
+def _patches(scorer: Scorer, images: Sequence[Labelled], step: Callable[[], None]) -> Iterable[Pixels]:
+    """The patches [1,P,S,S,3] of each image in order, decoded beside what the caller does with them."""
+    for image, found in in_order(lambda image: scorer.patches(image.path), images, workers=2, ahead=4):
+        if isinstance(found, PscrError):
+            raise PscrError(found.status, f"{found.message} (labelled {image.score:g})")
+        yield found[None]
+        step()

@@ -1,0 +1,201 @@
+"""What spread and score differences are worth, measured on images whose opinion scores are known.
+
+The spread of the votes is no error bar by itself: the exemplars share one network and err together. What it stands for
+is measured: split conformal prediction (Lei et al., "Distribution-free predictive inference for regression", JASA 2018,
+section 2.2) with the absolute error divided by the spread as its score. For images of the same kind the interval
+score ± factor * spread then holds an opinion score as often as its level says, whatever the errors' distribution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import PscrError, Status
+
+Floats = NDArray[np.float64]
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+FEWEST = 20  # images; 19 are the fewest for which a 95 % interval exists at all
+_HALVES = 200
+_MOST_PAIRS = 20_000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One factor of the spread for each level, and how sure an order of two scores is.
+
+    levels: shares of opinion scores, ascending, in (0, 1).
+    factors: score ± factor * spread holds that share.
+    coverage: the share that it held where one half of the images set the factor and the other counted; the mean
+        over 200 random halves.
+    pair_deviation: people order two images as their scores do with probability Phi(|difference| / pair_deviation);
+        in score units.
+    spread_correlation: rank correlation of spread and absolute error. Near zero, the spread does not tell which image
+        is uncertain, and the interval has nearly the same width for all.
+    images: how many were measured. protocol: which, in words.
+    """
+
+    levels: tuple[float, ...]
+    factors: tuple[float, ...]
+    coverage: tuple[float, ...]
+    pair_deviation: float
+    spread_correlation: float
+    images: int
+    protocol: str
+
+    def factor(self, level: float) -> float:
+        """The factor of a level.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT for a level that was not measured.
+        """
+        if level not in self.levels:
+            known = ", ".join(map(str, self.levels))
+            raise PscrError(Status.INVALID_ARGUMENT, f"level is {level!r}; expected one of {known}")
+        return self.factors[self.levels.index(level)]
+
+    def agreement(self, difference: float) -> float:
+        """The probability, 0.5 to 1, that people order two images as their scores do, which differ by `difference`."""
+        return _normal(abs(difference) / self.pair_deviation)
+
+    def in_words(self, level: float = 0.9) -> str:
+        """Such as `score ± 1.91 x spread holds 90 % of opinion scores (90.1 % measured; 477 images: held out)`."""
+        place = self.levels.index(level)
+        share = f"{level:.0%} of opinion scores".replace("%", " %")
+        measured = f"{100 * self.coverage[place]:.1f} % measured; {self.images} images, {self.protocol}"
+        return f"score ± {self.factors[place]:.2f} x spread holds {share} ({measured})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest's `calibration` entry."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, entry: Any, origin: str) -> Calibration:
+        """Read the manifest's `calibration` entry.
+
+        Raises:
+            PscrError: MODEL_INVALID where it is not one; the message names `origin`.
+        """
+        try:
+            levels, factors, coverage = (
+                tuple(float(value) for value in entry[key]) for key in ("levels", "factors", "coverage")
+            )
+            deviation, spread_correlation = float(entry["pair_deviation"]), float(entry["spread_correlation"])
+            images, protocol = int(entry["images"]), str(entry["protocol"])
+            found = cls(levels, factors, coverage, deviation, spread_correlation, images, protocol)
+            sizes = {len(levels), len(factors), len(coverage)}
+            ascending = list(found.levels) == sorted(set(found.levels))
+            shares = all(0 < level < 1 for level in found.levels) and all(0 <= share <= 1 for share in found.coverage)
+            positive = all(0 < factor < math.inf for factor in (*found.factors, found.pair_deviation))
+            sane = images > 0 and math.isfinite(spread_correlation)
+            if len(sizes) != 1 or 0.9 not in found.levels or not (ascending and shares and positive and sane):
+                raise ValueError("levels, factors and coverage do not go together")
+            return found
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise PscrError(
+                Status.MODEL_INVALID, f"{origin}: 'calibration' is not usable ({error!r}); calibrate the model again"
+            ) from error
+
+
+def measure(scores: ArrayLike, spreads: ArrayLike, opinions: ArrayLike, protocol: str, seed: int = 0) -> Calibration:
+    """Calibrate on images that did not train the model.
+
+    scores, spreads, opinions: [N] each, in the same units, N at least 20; spreads above 0.
+    protocol: which images these are, in words; goes into the result.
+    seed: of the halves that coverage is measured with, and of the pairs, where there are more than 20,000.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for fewer images, other shapes, or numbers that cannot be used.
+    """
+    score, spread, opinion = (np.asarray(values, np.float64) for values in (scores, spreads, opinions))
+    if score.ndim != 1 or not score.shape == spread.shape == opinion.shape or len(score) < FEWEST:
+        found = f"{score.shape} scores, {spread.shape} spreads and {opinion.shape} opinions"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected three rows of the same length, {FEWEST} or more")
+    if not (np.isfinite([score, spread, opinion]).all() and (spread > 0).all() and np.ptp(opinion) > 0):
+        found = "scores, spreads and opinions are finite, spreads above 0, opinions not all the same"
+        raise PscrError(Status.INVALID_ARGUMENT, f"calibration expects that {found}")
+    ratio = np.abs(opinion - score) / spread
+    return Calibration(
+        LEVELS,
+        tuple(round(_quantile(ratio, level), 4) for level in LEVELS),
+        tuple(round(share, 4) for share in reliability(score, spread, opinion, LEVELS, seed)),
+        round(_pair_deviation(score, opinion, np.random.default_rng(seed)), 4),
+        round(correlation(ranks(spread), ranks(np.abs(opinion - score))), 4),
+        len(score),
+        protocol,
+    )
+
+
+def reliability(
+    scores: ArrayLike, spreads: ArrayLike, opinions: ArrayLike, levels: Sequence[float], seed: int = 0
+) -> list[float]:
+    """The share of opinions that the interval of each level holds, one half of the images setting it for the other."""
+    ratio = np.abs(np.asarray(opinions, np.float64) - np.asarray(scores)) / np.asarray(spreads)
+    rng = np.random.default_rng(seed)
+    held = []
+    for _ in range(_HALVES):
+        order = rng.permutation(len(ratio))
+        first, second = ratio[order[: len(ratio) // 2]], ratio[order[len(ratio) // 2 :]]
+        held.append([(second <= _quantile(first, level)).mean() for level in levels])
+    return [float(share) for share in np.mean(held, 0)]
+
+
+def ranks(values: ArrayLike) -> Floats:
+    """Ranks from 1, equal values sharing the mean of theirs."""
+    _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    shared: Floats = (last - (counts - 1) / 2)[place]
+    return shared
+
+
+def correlation(x: ArrayLike, y: ArrayLike) -> float:
+    """Pearson's correlation of two rows; 0 where either is constant."""
+    a, b = (np.asarray(values, np.float64) for values in (x, y))
+    a, b = a - a.mean(), b - b.mean()
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size else 0.0
+
+
+def _quantile(ratio: Floats, level: float) -> float:
+    """The conformal quantile: the ceil((n + 1) * level)-th smallest, or the largest where that is beyond the last."""
+    place = min(math.ceil((len(ratio) + 1) * level), len(ratio))
+    return float(np.sort(ratio)[place - 1])
+
+
+def _pair_deviation(score: Floats, opinion: Floats, rng: np.random.Generator) -> float:
+    """The deviation under which the pairs' observed orders are likeliest (a probit model), by golden-section search."""
+    first, second = np.triu_indices(len(score), 1)
+    if len(first) > _MOST_PAIRS:
+        chosen = rng.permutation(len(first))[:_MOST_PAIRS]
+        first, second = first[chosen], second[chosen]
+    people = np.sign(opinion[first] - opinion[second])
+    agreeing = ((score[first] - score[second]) * people)[people != 0]
+
+    def cost(log_deviation: float) -> float:
+        deviation = math.exp(log_deviation)
+        return -sum(math.log(max(_normal(difference / deviation), 1e-12)) for difference in agreeing.tolist())
+
+    unit = math.log(max(float(np.std(score - opinion)), 1e-9))
+    low, high, golden = unit - 4, unit + 4, (math.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    cost_left, cost_right = cost(left), cost(right)
+    while high - low > 1e-3:
+        if cost_left < cost_right:
+            high, right, cost_right = right, left, cost_left
+            left = high - golden * (high - low)
+            cost_left = cost(left)
+        else:
+            low, left, cost_left = left, right, cost_right
+            right = low + golden * (high - low)
+            cost_right = cost(right)
+    return math.exp((low + high) / 2)
+
+
+def _normal(x: float) -> float:
+    """The standard normal distribution function."""
+    return 0.5 * math.erfc(-x / math.sqrt(2))

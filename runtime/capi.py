@@ -1,0 +1,388 @@
+"""The flat form of the runtime: functions, integer handles, integer statuses, buffers that the caller owns.
+
+It is what a binding from C or C++ calls, and what a Python program calls that wants no objects and no exceptions:
+
+>>> import array
+>>> from pscr.runtime import capi
+>>> handle, score = array.array("q", [0]), array.array("d", [0.0, 0.0])
+>>> status = capi.pscr_open("agiqa3k-lite0", "cpu", 1, handle)
+>>> status = capi.pscr_score_file(handle[0], "image.jpg", score) or capi.pscr_close(handle[0])
+
+Rules for all functions; docs/c-api.md is the same in the form of a header.
+
+- The return value is a `Status` number, 0 for success. Nothing raises but KeyboardInterrupt and SystemExit, which are
+  the program's own. What went wrong in words: `pscr_last_error`.
+- An out buffer belongs to the caller and is not kept: anything with the buffer protocol, writable and C-contiguous
+  (numpy arrays, array.array, ctypes numbers and arrays), with items of the type that the function names. Where the
+  status is not OK it is as it was before, but for what `pscr_score_batch` says.
+- Inputs are read during the call only, and belong to the caller throughout.
+- Any thread may call any function at any time; inferences on one handle take turns. A handle is never used again for
+  another model, so a call with a closed one is always CLOSED and never somebody else's score.
+- A handle works in the process that opened it; in a child made by fork it is CLOSED.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PscrError, Status, one_line
+from .image import PIXEL_FORMATS, from_array
+from .pipeline import Result, Source
+from .scorer import Scorer
+
+__all__ = [
+    "Status",
+    "pscr_close",
+    "pscr_info",
+    "pscr_last_error",
+    "pscr_open",
+    "pscr_score_batch",
+    "pscr_score_encoded",
+    "pscr_score_file",
+    "pscr_score_pixels",
+    "pscr_strerror",
+    "pscr_version",
+]
+
+_WORDS = {
+    Status.OK: "success",
+    Status.INVALID_ARGUMENT: "an argument is not what the function takes",
+    Status.FILE_NOT_FOUND: "there is no such file",
+    Status.DECODE_FAILED: "the file is not an image that can be read",
+    Status.IMAGE_TOO_LARGE: "the image has more pixels than the limit",
+    Status.MODEL_INVALID: "the model folder is damaged, or is none",
+    Status.DEVICE_UNAVAILABLE: "the device or the library for it cannot be used here",
+    Status.ENGINE_INCOMPATIBLE: "the engine was built for another GPU or library version",
+    Status.OUT_OF_MEMORY: "there is not enough memory",
+    Status.CLOSED: "the handle is closed",
+    Status.INTERNAL: "a fault in pscr or in a library it uses",
+}
+_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
+_MOST_MESSAGES = 64  # handles whose last error a thread keeps
+
+_open: dict[int, Scorer] = {}
+_numbers = itertools.count(1)
+_issued = 0
+_lock = threading.Lock()
+_errors = threading.local()
+F = TypeVar("F", bound=Callable[..., int])
+
+
+def _flat(function: F) -> F:
+    """The function with its errors turned into statuses; the words are kept for the first argument's handle."""
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> int:
+        handle = 0 if function.__name__ == "pscr_open" else arguments[0] if arguments else named.get("handle")
+        try:
+            return int(function(*arguments, **named))
+        except PscrError as error:
+            return _failed(handle, error.status, error.message)
+        except MemoryError:
+            return _failed(handle, Status.OUT_OF_MEMORY, "not enough memory for this call")
+        except TypeError as error:  # a wrong number of arguments, as far as a C compiler would have said it
+            return _failed(handle, Status.INVALID_ARGUMENT, one_line(error))
+        except Exception as error:
+            return _failed(handle, Status.INTERNAL, f"{type(error).__name__}: {one_line(error)}; report this")
+
+    return wrapped  # type: ignore[return-value]
+
+
+@_flat
+def pscr_open(model: str, device: str, threads: int, handle_out: Any) -> int:
+    """Open a model. Slow (it loads and runs the model once); `pscr_close` releases it.
+
+    model       [in]  name of a packaged model, or path of a model folder.
+    device      [in]  "auto", "cpu", "cuda", "cuda:N", "tensorrt", "tensorrt:N" or "openvino"; only "auto" chooses.
+    threads     [in]  CPU threads of inference and OpenCV together, 1 to 1024; 0 for every core.
+    handle_out  [out] int32 or int64, 1 item: the handle, above 0.
+
+    Any thread. Returns OK, INVALID_ARGUMENT, MODEL_INVALID, DEVICE_UNAVAILABLE, ENGINE_INCOMPATIBLE, OUT_OF_MEMORY,
+    INTERNAL. The words for a failure are `pscr_last_error(0)`.
+    """
+    global _issued
+    out = _buffer("handle_out", handle_out, 1, np.int64, np.int32)
+    scorer = Scorer(model, device, threads if threads != 0 or isinstance(threads, bool) else None)
+    with _lock:
+        _issued = handle = next(_numbers)
+        _open[handle] = scorer
+    out[0] = handle
+    return Status.OK
+
+
+@_flat
+def pscr_score_file(handle: int, path: str, score_out: Any) -> int:
+    """Score an image file.
+
+    handle     [in]  of `pscr_open`.
+    path       [in]  str, bytes in the file system's encoding, or os.PathLike.
+    score_out  [out] float32 or float64, 1 item or more: [0] the score in opinion-score units of the model's database,
+                     not clipped; [1], where there is one, the spread (standard deviation of the exemplars' votes).
+
+    Any thread. Returns OK, INVALID_ARGUMENT, FILE_NOT_FOUND, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED,
+    INTERNAL.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise _wrong(f"path is a {type(path).__name__}; expected the name of a file")
+    return _score_into(handle, os.fsdecode(path), score_out)
+
+
+@_flat
+def pscr_score_encoded(handle: int, data: Any, score_out: Any) -> int:
+    """Score the bytes of an image file.
+
+    handle     [in]  of `pscr_open`.
+    data       [in]  the whole file: bytes, or any C-contiguous buffer.
+    score_out  [out] as in `pscr_score_file`.
+
+    Any thread. Returns OK, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
+    """
+    return _score_into(handle, _bytes("data", data), score_out)
+
+
+@_flat
+def pscr_score_pixels(
+    handle: int, data: Any, height: int, width: int, stride: int, pixel_format: str, score_out: Any
+) -> int:
+    """Score pixels in memory, 8 bits a channel, channels interleaved.
+
+    handle         [in]  of `pscr_open`.
+    data           [in]  the rows from the top, in any C-contiguous buffer; the last row may end at its last pixel.
+    height, width  [in]  in pixels, 1 or more.
+    stride         [in]  bytes from a row's start to the next one's, at least a row; 0 where rows follow without a gap.
+    pixel_format   [in]  "rgb", "bgr", "rgba", "bgra" or "gray". Alpha is dropped, grey repeated.
+    score_out      [out] as in `pscr_score_file`.
+
+    Any thread. Returns OK, INVALID_ARGUMENT, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
+    """
+    pixels = _pixels(data, height, width, stride, pixel_format)
+    return _score_into(handle, pixels, score_out, pixel_format)
+
+
+@_flat
+def pscr_score_batch(handle: int, items: Sequence[Any], scores_out: Any, statuses_out: Any) -> int:
+    """Score several images; they are decoded beside inference.
+
+    handle        [in]  of `pscr_open`.
+    items         [in]  a sequence of n: a str or os.PathLike is a path, bytes (or bytearray, memoryview) an encoded
+                        image, a tuple (data, height, width, stride, pixel_format) pixels as in `pscr_score_pixels`.
+    scores_out    [out] float32 or float64, n items: the scores; NaN where an item has none.
+    statuses_out  [out] int32 or int64, n items: each item's own status, as its own function would return it.
+
+    Any thread. Returns OK where every item has its status, good or bad; else INVALID_ARGUMENT, OUT_OF_MEMORY, CLOSED or
+    INTERNAL, and then the items that were not reached have NaN and INTERNAL. The words for the first item that failed
+    are `pscr_last_error(handle)`, whose text names its number.
+    """
+    scorer = _scorer(handle)
+    if not isinstance(items, Sequence) or isinstance(items, (str, bytes, bytearray, memoryview)):
+        raise _wrong(f"items is a {type(items).__name__}; expected a list of images")
+    count = len(items)
+    scores = _buffer("scores_out", scores_out, count, np.float64, np.float32)
+    statuses = _buffer("statuses_out", statuses_out, count, np.int32, np.int64)
+    scores[:count], statuses[:count] = math.nan, Status.INTERNAL
+    refused: dict[int, PscrError] = {}
+
+    def sources() -> Any:
+        for place, item in enumerate(items):
+            try:
+                yield _item(item)
+            except PscrError as error:
+                refused[place] = error
+                yield b""  # stands for the item until its result, which is not looked at
+
+    first = ""
+    for place, result in enumerate(scorer.score_many(sources(), pixel_format="rgb")):
+        error = refused.pop(place, None)
+        status, message = (error.status, error.message) if error else (result.status, result.message)
+        statuses[place] = status
+        if status is Status.OK:
+            scores[place] = result.score
+        elif not first:
+            first = f"item {place}: {message}"
+    if first:
+        _remember(handle, first)
+    return Status.OK
+
+
+def pscr_info(handle: int, key: str) -> str | None:
+    """A fact about an open handle as text.
+
+    handle  [in] of `pscr_open`.
+    key     [in] a key of `Scorer.info` ("model", "device", "meaning", "range", "bank" ...), or "keys" for all of them.
+
+    Any thread. Returns text (what is no text is written as JSON), or None where the handle is not open or the key not
+    known; `pscr_last_error(handle)` then says which.
+    """
+    found: list[str] = []
+
+    def look(number: int) -> int:
+        info = _scorer(number).info
+        if key == "keys":
+            found.append(" ".join(info))
+        elif key in info:
+            found.append(info[key] if isinstance(info[key], str) else json.dumps(info[key], ensure_ascii=False))
+        else:
+            raise _wrong(f"key {key!r} is not known; expected keys or one of: {' '.join(info)}")
+        return Status.OK
+
+    return found[0] if _flat(look)(handle) == Status.OK else None
+
+
+def pscr_last_error(handle: int) -> str:
+    """What went wrong in the calling thread's latest failed call with this handle, as one line.
+
+    handle  [in] of `pscr_open`, open or closed; 0 for `pscr_open` itself and for a handle that is none.
+
+    Any thread; each has its own. Returns "" where nothing went wrong. A thread keeps the words of its last 64 handles.
+    """
+    return _kept().get(_number(handle), "")
+
+
+def pscr_strerror(status: int) -> str:
+    """What a status means, in words; for a number that is no status it says so. Any thread."""
+    try:
+        return _WORDS[Status(status)]
+    except (ValueError, TypeError):
+        return f"unknown status {status!r}"
+
+
+@_flat
+def pscr_close(handle: int) -> int:
+    """Release a model, after the inference that another thread is in. Closing a closed handle does nothing.
+
+    handle  [in] of `pscr_open`.
+
+    Any thread. Returns OK, or INVALID_ARGUMENT for a number that no `pscr_open` gave.
+    """
+    number = _known(handle)
+    with _lock:
+        scorer = _open.pop(number, None)
+    if scorer is not None:
+        scorer.close()
+    return Status.OK
+
+
+def pscr_version() -> str:
+    """The version of pscr, such as "0.1.0". Any thread."""
+    from .. import __version__  # not at the top: pscr imports the runtime before it has a version
+
+    return __version__
+
+
+def _score_into(handle: int, source: Source, score_out: Any, pixel_format: str | None = None) -> int:
+    scorer = _scorer(handle)
+    out = _buffer("score_out", score_out, 1, np.float64, np.float32)
+    result: Result = scorer.score(source, pixel_format=pixel_format)
+    out[0] = result.score
+    if len(out) > 1:
+        out[1] = result.spread
+    return Status.OK
+
+
+def _item(item: Any) -> Source:
+    """An item of a batch as `Scorer.score_many` takes it; pixels become RGB, since it takes one pixel format."""
+    if isinstance(item, (str, os.PathLike)):
+        return os.fsdecode(item)
+    if isinstance(item, tuple) and len(item) == 5:
+        return from_array(_pixels(*item), item[4])
+    return _bytes("item", item)
+
+
+def _pixels(data: Any, height: int, width: int, stride: int, pixel_format: str) -> NDArray[np.uint8]:
+    """The caller's own memory as an array [H,W,C] or [H,W]."""
+    if pixel_format not in PIXEL_FORMATS:
+        raise _wrong(f"pixel_format is {pixel_format!r}; expected one of {', '.join(PIXEL_FORMATS)}")
+    for name, value in (("height", height), ("width", width), ("stride", stride)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < (name != "stride"):
+            least = "0" if name == "stride" else "1"
+            raise _wrong(f"{name} is {value!r}; expected a whole number of {least} or more")
+    channels = _CHANNELS[pixel_format]
+    row = int(width) * channels
+    step = int(stride) or row
+    flat = np.frombuffer(_bytes("data", data), np.uint8)
+    needed = (int(height) - 1) * step + row
+    if step < row:
+        raise _wrong(f"stride is {step}; a row of {width} {pixel_format} pixels takes {row} bytes")
+    if len(flat) < needed:
+        raise _wrong(f"data has {len(flat)} bytes; {width}x{height} {pixel_format} with stride {step} takes {needed}")
+    shape, steps = ((height, width, channels), (step, channels, 1)) if channels > 1 else ((height, width), (step, 1))
+    return np.ndarray(shape, np.uint8, flat, strides=steps)
+
+
+def _bytes(name: str, data: Any) -> memoryview:
+    try:
+        return memoryview(data).cast("B")
+    except (TypeError, ValueError) as error:
+        found = f"{name} is a {type(data).__name__}; expected bytes or another C-contiguous buffer"
+        raise _wrong(found) from error
+
+
+def _buffer(name: str, buffer: Any, count: int, *types: type) -> NDArray[Any]:
+    """The caller's buffer as a flat array that shares its memory."""
+    words = " or ".join(np.dtype(kind).name for kind in types)
+    try:
+        array = np.asarray(memoryview(buffer))
+    except (TypeError, ValueError) as error:
+        raise _wrong(f"{name} is a {type(buffer).__name__}; expected a writable buffer of {words}") from error
+    if not array.flags.writeable or not array.flags.c_contiguous:
+        raise _wrong(f"{name} is read-only or has gaps; expected a writable C-contiguous buffer of {words}")
+    if array.dtype not in types or array.size < count:
+        raise _wrong(f"{name} has {array.size} items of {array.dtype}; expected {count} or more of {words}")
+    return array.reshape(-1)
+
+
+def _scorer(handle: int) -> Scorer:
+    number = _known(handle)
+    scorer = _open.get(number)
+    if scorer is None:
+        raise PscrError(Status.CLOSED, f"handle {number} is closed; open the model again")
+    return scorer
+
+
+def _known(handle: int) -> int:
+    number = _number(handle)
+    if not number:
+        raise _wrong(f"handle {handle!r} is none that pscr_open gave")
+    return number
+
+
+def _number(handle: Any) -> int:
+    """The handle, or 0 for anything that `pscr_open` never gave."""
+    whole = isinstance(handle, (int, np.integer)) and not isinstance(handle, bool)
+    return int(handle) if whole and 1 <= handle <= _issued else 0
+
+
+def _failed(handle: Any, status: Status, message: str) -> int:
+    _remember(handle, message)
+    return int(status)
+
+
+def _remember(handle: Any, message: str) -> None:
+    number = _number(handle)
+    kept = _kept()
+    kept[number] = message
+    kept.move_to_end(number)
+    while len(kept) > _MOST_MESSAGES:
+        kept.popitem(last=False)
+
+
+def _kept() -> OrderedDict[int, str]:
+    if not hasattr(_errors, "kept"):
+        _errors.kept = OrderedDict()
+    kept: OrderedDict[int, str] = _errors.kept
+    return kept
+
+
+def _wrong(message: str) -> PscrError:
+    return PscrError(Status.INVALID_ARGUMENT, message)
