@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int]
     ) -> Tensor:
         x = x.bfloat16()
@@ -24,7 +24,7 @@ class _Depthwise(torch.autograd.Function):
         return F.conv2d(x, weight.bfloat16(), bias.bfloat16(), stride, padding, 1, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
             gradient.float(), x.float(), weight, [len(weight)], list(ctx.stride), list(ctx.padding), [1, 1],
