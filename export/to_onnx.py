@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 import torch
 
 from pscr import PscrError, Status
-from pscr.export import convert, parity
+from pscr.export import convert, parity, twin
 from pscr.export.score_graph import bake_bank, save, to_onnx
 from pscr.export.shipment import UNSTATED, Measured, mean_bank, members, of_published, of_run
 from pscr.runtime import golden
@@ -63,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
         help="how large weights lie on disk; computed in fp32 (default: half; float for a published checkpoint)",
     )
     add("--bake-bank", action="store_true", help="also write model-baked.onnx, with the bank inside: one input")
+    add(
+        "--twin",
+        type=Path,
+        default=None,
+        metavar="MODEL",
+        help="for a model of all images, which leaves none to measure it on: the model folder of the same recipe on a "
+        "part of them, whose figures and calibration go into the manifest as the twin's",
+    )
     add("--licence", default="Apache-2.0", help="the licence of the weights, for the manifest")
     add("--threads", type=int, default=0, help="CPU threads, 0 for all")
     group = result.add_argument_group("a published checkpoint in place of RUN")
@@ -170,6 +179,8 @@ def export(arguments: argparse.Namespace) -> int:
             files={},
             golden=promised,
         )
+        if arguments.twin:
+            manifest = _with_twin(manifest, arguments.twin, folder, files)
         manifest.write(folder, files)
         output.mkdir(exist_ok=True)
         for name in (*files, FILE_NAME):
@@ -218,6 +229,17 @@ def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> Mea
         sys.stderr.write("the four-parameter logistic could not be fitted; there is no PLCC after it\n")
     sys.stderr.write(f"on {len(items)} held-out images, through onnxruntime: {_figures(measured)}\n")
     return measured
+
+
+def _with_twin(manifest: Manifest, folder: Path, output: Path, files: list[str]) -> Manifest:
+    """The manifest with what the twin in `folder` showed; its plot is written to `output` and named in `files`."""
+    if "metrics" in manifest.training:
+        raise PscrError(Status.INVALID_ARGUMENT, "this run has held-out images of its own; it takes no --twin")
+    found = twin.read(folder, manifest)
+    if found.plot is not None:
+        (output / twin.PLOT).write_bytes(found.plot)
+        files.append(twin.PLOT)
+    return replace(manifest, training={**manifest.training, "metrics": found.metrics}, calibration=found.calibration)
 
 
 def _figures(measured: Measured) -> str:

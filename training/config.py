@@ -36,15 +36,16 @@ PUBLISHED_RECIPE: dict[str, Any] = {
     "head_epochs": 0,
     "frozen_blocks": 0,
 }
-# How the default model is trained: the whole image at two scales, features of several depths.
+# How the default model is trained: on whole images, with features of several depths.
 DENSE_RECIPE: dict[str, Any] = {
     "sampling": "dense",
     "features": "depths",
-    "scales": 2,
     "hidden": 256,
     "patches": 1,
-    "window": 0.75,
-    "epochs": 8,
+    "window": 0.6,
+    "epochs": 6,
+    "lr": 1e-4,
+    "dropout": 0.4,
     "exemplars": 200,
     "precision": "bf16",
 }
