@@ -160,6 +160,8 @@ def defaults(recipe: str, method: str, sampling: str, protocol: str, backbone: s
         found["crops"] = "random"
     if sampling == "resize":
         found["patches"] = 1
+    if method == "nr":
+        found["pairs"] = "all"  # it has none
     if protocol == "published":
         found["exemplars"] = PUBLISHED_EXEMPLARS
     return found
