@@ -35,14 +35,17 @@ class ScoreGraph(nn.Module):
         self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.backbone.fuse()
         regressor = self.model.regressor
-        query, exemplar = regressor.halves()
-        self.query_weight = nn.Parameter(query.detach().T.contiguous())
-        self.exemplar_weight = nn.Parameter(exemplar.detach().T.contiguous())
+        weight = regressor.fc1.weight.detach()
+        self.query_weight = nn.Parameter(weight[:, : regressor.channels].T.contiguous())
+        if not self.model.direct:  # there every image has the same term, the bias
+            self.exemplar_weight = nn.Parameter(weight[:, regressor.channels :].T.contiguous())
 
     def forward(self, patches: Tensor, bank_terms: Tensor, bank_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.model.features(patches)
         regressor = self.model.regressor
         votes = regressor.differences(features @ self.query_weight, bank_terms) + bank_scores
+        if self.model.direct:
+            return votes.mean(1), votes, regressor.terms(features)
         return votes.mean(1), votes, features @ self.exemplar_weight + regressor.fc1.bias
 
 

@@ -179,6 +179,8 @@ def defaults(recipe: str, method: str, sampling: str, protocol: str, backbone: s
         found["crops"] = "random"
     if sampling in ("resize", "dense"):
         found["patches"] = 1
+    if method == "nr":
+        found["pairs"] = "all"  # it has none
     if protocol == "published":
         found["exemplars"] = PUBLISHED_EXEMPLARS
     return found

@@ -24,11 +24,6 @@ class Regressor(nn.Module):
         """[N,C] and [N,C] to the differences [N], computed as published, on the concatenation."""
         return self.fc2(torch.relu(self.fc1(torch.cat([query, exemplar], 1)))).squeeze(1)
 
-    def halves(self) -> tuple[Tensor, Tensor]:
-        """The first layer's weights for the query and for the exemplar, Wq and We: [H,C] each."""
-        query, exemplar = self.fc1.weight.split(self.channels, 1)
-        return query, exemplar
-
     def query_part(self, features: Tensor) -> Tensor:
         """Wq q: [N,C] to [N,H]. W[q;e] + b = Wq q + (We e + b), so the first layer splits exactly."""
         return features @ self.fc1.weight[:, : self.channels].T
@@ -58,10 +53,6 @@ class DirectRegressor(Regressor):
         """[N,C] to [N]; `exemplar` is not looked at."""
         return self.fc2(torch.relu(self.fc1(query))).squeeze(1)
 
-    def halves(self) -> tuple[Tensor, Tensor]:
-        """See Regressor; the exemplar's half is zero."""
-        return self.fc1.weight, torch.zeros_like(self.fc1.weight)
-
     def terms(self, features: Tensor) -> Tensor:
         """See Regressor: the bias, for each of the K."""
-        return self.fc1.bias.expand(len(features), -1)
+        return self.fc1.bias.expand(features.shape[0], -1)

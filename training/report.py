@@ -34,9 +34,9 @@ _NO_TEST = (
     "from that choice (`--test` or `--split` does)."
 )
 _PUBLISHED = (
-    "**Maxima over the test set**: every epoch was scored on the test images, each against {exemplars} training images "
-    "drawn anew for it, and SRCC and PLCC each count from their own best epoch, as PSCR was published. To be put "
-    "beside the paper's figures, not beside those of images that chose nothing."
+    "**Maxima over the test set**: every epoch was scored on the test images{against}, and SRCC and PLCC each count "
+    "from their own best epoch, as PSCR was published. To be put beside the paper's figures, not beside those of images "
+    "that chose nothing."
 )
 
 
@@ -190,7 +190,8 @@ def summary(story: Story, results: dict[str, Any]) -> str:
         for name, entry in results["published"].items():
             median = f"median of the last {entry['last']} judged epochs {entry['median_last']:.4f}"
             lines.append(f"- {NAMES[name]}: {entry['max']:.4f}, the best test epoch ({entry['epoch']}); {median}")
-        lines += ["", _PUBLISHED.format(exemplars=config.exemplars), ""]
+        against = f", each against {config.exemplars} training images drawn anew for it"
+        lines += ["", _PUBLISHED.format(against="" if config.method == "nr" else against), ""]
     elif results["figures"]:
         lines += [_HELD_OUT if "test" in results["figures"] else _NO_TEST, ""]
     if config.split:

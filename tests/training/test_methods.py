@@ -26,9 +26,9 @@ def labelled(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "sampling", "patches"),
     [
-        (["--method=cr"], "resize", 1),
+        (["--method=cr", "--precision=bf16"], "resize", 1),
         (["--method=nr", "--rank-weight=0.5"], "resize", 1),
-        (["--sampling=rps"], "rps", 9),
+        (["--sampling=rps", "--accumulate=2"], "rps", 9),
         (["--sampling=nops", "--recipe=published", "--batch-norm=frozen"], "nops", 4),
     ],
 )
@@ -83,6 +83,7 @@ def test_the_defaults_follow_method_and_recipe():
     assert all(ours[key] == value for key, value in vars(Config("")).items() if key != "data")
     assert defaults("ours", "cr", "", "held-out", "resnet18")["crops"] == "random"
     assert defaults("ours", "nr", "", "held-out", "resnet18")["patches"] == 1
+    assert defaults("published", "nr", "", "published", "resnet18")["pairs"] == "all"
     published = defaults("published", "pscr", "", "published", "efficientnet_lite0")
     assert (published["patches"], published["pairs"], published["optimizer"]) == (9, "partner", "adam")
     assert (published["frozen_blocks"], published["exemplars"], published["lr"]) == (0, 10, 1e-4)
