@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import subprocess
 import sys
@@ -51,13 +52,42 @@ def test_rotated_avif_keeps_to_the_limit() -> None:
     [
         pytest.param(b"GIF89a" + struct.pack("<HH", 40_000, 60_000) + bytes(60), id="gif"),
         pytest.param(b"P6 99999 99999 255 ", id="pnm"),
+        pytest.param(b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 65500, 65500) + b"\x03" + bytes(60), id="jpeg"),
+        pytest.param(
+            b"RIFF" + struct.pack("<I", 40) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + b"\xff\xff\0" * 2 + bytes(40),
+            id="webp",
+        ),
+        pytest.param(
+            b"II*\0\x08\0\0\0\x02\0"
+            + struct.pack("<HHII", 256, 4, 1, 60_000)
+            + struct.pack("<HHII", 257, 4, 1, 60_000)
+            + bytes(40),
+            id="tiff",
+        ),
+        pytest.param(
+            b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 \0\0\0\0jp2 \0\0\0\x2djp2h\0\0\0\x16ihdr"
+            + struct.pack(">IIH", 60_000, 60_000, 3)
+            + bytes(40),
+            id="jpeg2000",
+        ),
+        pytest.param(
+            b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\0\x14ispe\0\0\0\0" + struct.pack(">II", 60_000, 60_000),
+            id="avif",
+        ),
         pytest.param(b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 99999, -99999, 1, 24) + bytes(40), id="bmp"),
     ],
 )
-def test_tiny_file_of_huge_size_is_refused(data: bytes) -> None:
+def test_tiny_file_of_huge_size_is_refused_before_memory_is_taken(data: bytes) -> None:
+    assert len(data) < 200
+    tracemalloc.start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(PscrError) as caught:
         decode(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert_refused(caught, Status.IMAGE_TOO_LARGE, "expected at most")
+    assert peak < 10_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
 def test_opencvs_own_limit_is_image_too_large() -> None:

@@ -23,17 +23,21 @@ HANG = 60  # seconds for one case
 
 @dataclass
 class Report:
-    """What became of the cases: how many of each outcome, the slowest, the largest, and those that broke a promise."""
+    """What became of the cases: how many of each outcome, and those that broke a promise.
+
+    slowest: seconds, and which case. peak: the process's memory in MiB, and minus the number of the case it came with.
+    """
 
     cases: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    slowest: float = 0.0
-    peak: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
+    peak: tuple[float, int] = (0.0, 0)
     broken: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         found = ", ".join(f"{name} {count}" for name, count in self.outcomes.most_common())
-        text = f"{self.cases} cases: {found}; slowest {self.slowest:.2f} s, peak memory {self.peak:.0f} MiB"
+        text = f"{self.cases} cases: {found}; slowest {self.slowest[0]:.2f} s (case {self.slowest[1]})"
+        text += f", peak memory {self.peak[0]:.0f} MiB (case {-self.peak[1]})"
         return text + "".join(f"\nBROKEN {line}" for line in self.broken)
 
 
@@ -52,15 +56,14 @@ def run_cases(script: str, count: int, seed: int, minutes: float, start: int = 0
         for line in done.stdout.splitlines():
             kind, _, rest = line.partition(" ")
             if kind == "case":
-                number, seconds, outcome = rest.split(" ", 2)
+                number, seconds, peak, outcome = rest.split(" ", 3)
                 last = int(number)
                 report.cases += 1
-                report.slowest = max(report.slowest, float(seconds))
+                report.slowest = max(report.slowest, (float(seconds), int(number)))
+                report.peak = max(report.peak, (float(peak), -int(number)))
                 report.outcomes[outcome.split(":")[0]] += 1
                 if outcome.startswith("BROKEN"):
                     report.broken.append(f"case {number}: {outcome}")
-            elif kind == "peak":
-                report.peak = max(report.peak, float(rest))
         if done.stderr.strip() and done.returncode == 0:
             report.broken.append(f"cases {start} to {stop}: wrote to stderr: {done.stderr.strip()[:300]!r}")
         if done.returncode:
@@ -78,13 +81,16 @@ def child(case: Callable[[int, int], str], first: int, stop: int, seed: int, gig
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     limit = used + int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    signal.alarm(HANG)
+    case(seed, first)  # what is made once is made now, and is no part of a case's time
     for number in range(first, stop):
         signal.alarm(HANG)  # its default action ends the process, also in the middle of C code
         started = time.perf_counter()
         outcome = case(seed, number)
-        sys.stdout.write(f"case {number} {time.perf_counter() - started:.4f} {outcome}\n")
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        sys.stdout.write(f"case {number} {seconds:.4f} {peak:.0f} {outcome}\n")
         sys.stdout.flush()
-    sys.stdout.write(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}\n")
 
 
 def main(script: str, case: Callable[[int, int], str], count: int, gigabytes: float, chunk: int = 500) -> int:
