@@ -62,8 +62,8 @@ def average(runs: Sequence[Path], output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     epochs = [meta["epoch"] for _, meta in loaded]
     shares = {"val": min(config.val for config in configs), "test": min(config.test for config in configs)}
-    config = {**json.loads((runs[0] / "config.json").read_text()), **shares}
-    checkpoint.write_atomically(output / "config.json", json.dumps(config, indent=1).encode())
+    written = {**json.loads((runs[0] / "config.json").read_text()), **shares}
+    checkpoint.write_atomically(output / "config.json", json.dumps(written, indent=1).encode())
     split = json.dumps(common([json.loads((run / "split.json").read_text()) for run in runs]), indent=1)
     checkpoint.write_atomically(output / "split.json", split.encode())
     note = {"averaged": [json.loads((run / "config.json").read_text()) for run in runs], "epochs": epochs}
