@@ -35,8 +35,8 @@ _NO_TEST = (
 )
 _PUBLISHED = (
     "**Maxima over the test set**: every epoch was scored on the test images{against}, and SRCC and PLCC each count "
-    "from their own best epoch, as PSCR was published. To be put beside the paper's figures, not beside those of images "
-    "that chose nothing."
+    "from their own best epoch, as PSCR was published. To be put beside the paper's figures, not beside those of "
+    "images that chose nothing."
 )
 
 
