@@ -101,7 +101,7 @@ def test_nothing_in_a_checkpoint_is_executed(network, folder, tmp_path, capsys):
         ),
         (lambda network, file: torch.save([1], file), "resnet18", 3, "holds list"),
         (as_published, "vgg16", 3, "another backbone's checkpoint"),
-        (as_published, "resnet50", 3, "layer1.0.conv1.weight"),
+        (as_published, "resnet50", 3, "key 'layer1.0.downsample.0.weight' is missing"),
         (lambda network, file: as_published(network, file, regressor={}), "resnet18", 3, "'fc1.weight' is missing"),
     ],
 )
