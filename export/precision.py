@@ -145,7 +145,9 @@ def _replace(whole: onnx.ModelProto, part: onnx.ModelProto, new: onnx.ModelProto
     old = {node.output[0] for node in part.graph.node}
     nodes = [node for node in graph.node if node.output[0] not in old] + list(new.graph.node)
     read = {name for node in nodes for name in node.input}
-    tensors = {tensor.name: tensor for tensor in (*graph.initializer, *new.graph.initializer) if tensor.name in read}
+    computed = {name for node in nodes for name in node.output}  # a quantised bias has the name of the float one
+    stored = (*graph.initializer, *new.graph.initializer)
+    tensors = {tensor.name: tensor for tensor in stored if tensor.name in read and tensor.name not in computed}
     for field, values in (("node", nodes), ("initializer", tensors.values()), ("value_info", ())):
         kept = [type(value).FromString(value.SerializeToString()) for value in values]
         del getattr(graph, field)[:]

@@ -84,6 +84,14 @@ def test_int8_is_explicit_and_per_channel(target: str) -> None:
     assert target == "cpu" or not zero.any(), "symmetric activations"
 
 
+def test_int8_for_cpus_quantises_biases_as_well(default: onnx.ModelProto) -> None:
+    images = patches_of([], Manifest.read(DEFAULT).sampling)[:1]
+    proto = to_int8(default, [images[0][:1]], 6, "cpu")
+    origin = {name: node.op_type for node in proto.graph.node for name in node.output}
+    biases = [origin.get(node.input[2]) for node in proto.graph.node if node.op_type == "Conv"]
+    assert biases == [None] * 6 + ["DequantizeLinear"] * (len(biases) - 6)
+
+
 def test_int8_leaves_as_many_leading_convolutions_in_float_as_asked(default: onnx.ModelProto) -> None:
     images = patches_of([], Manifest.read(DEFAULT).sampling)[:1]
     proto = to_int8(default, [images[0][:1]], 6)

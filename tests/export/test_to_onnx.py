@@ -135,6 +135,16 @@ def test_the_same_run_exports_to_the_same_bytes(run, model, tmp_path):
         assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes(), file.name
 
 
+def test_a_run_exports_in_half_precision_with_its_parity(run, model, tmp_path):
+    """Its own training images are compared; nothing but the model folder is left."""
+    assert main([str(run), "-o", str(tmp_path / "half"), "--precision", "fp16", "--weights", "float"]) == 0
+    manifest, full = Manifest.read(tmp_path / "half"), Manifest.read(model)
+    assert (manifest.name, manifest.precision, manifest.bank) == ("half", "fp16", full.bank)
+    assert manifest.parity["images"] == 9
+    assert manifest.parity["compared"].startswith("fp16 against fp32")
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
+
+
 def test_a_failed_parity_gate_exits_non_zero_and_leaves_nothing(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(parity, "SCORE_TOLERANCE", -1.0)
     assert main([str(run), "-o", str(tmp_path / "model")]) == 3
