@@ -217,6 +217,9 @@ def _decode_with_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, str]
             found = "TIFF with signed or floating-point samples; expected unsigned 8 or 16 bits; convert it first"
             raise _error(Status.DECODE_FAILED, name, found)
         data = header.tiff_without_straight_alpha(data)
+    elif kind == "PNG" and (claimed := header.png_claims(data)):
+        found = f"PNG with a part of {claimed} bytes in a file of {len(data)}; expected a whole file"
+        raise _error(Status.DECODE_FAILED, name, f"{found}; make or copy it again")
     elif kind == "AVIF":
         flags |= cv2.IMREAD_IGNORE_ORIENTATION  # in AVIF `irot` and `imir` count, EXIF is a copy for information
     try:

@@ -77,6 +77,22 @@ def avif_orientation(data: bytes) -> tuple[int, int | None]:
     return (turn[1][0] & 3 if turn else 0), (mirror[1][0] & 1 if mirror else None)
 
 
+def png_claims(data: bytes) -> int:
+    """The length of the first chunk that promises far more than the file has, or 0.
+
+    OpenCV takes memory for what a chunk's length says before it looks at the file: 85 bytes can ask for 2 GiB. Up to
+    16 MiB may be promised, so that an animation that is cut short in a later frame keeps its first.
+    Source: PNG, third edition (W3C), 5.3 Chunk layout.
+    """
+    place = 8
+    while place + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        if length > max(len(data), 1 << 24):
+            return int(length)
+        place += 12 + length
+    return 0
+
+
 def tiff_has_plain_samples(data: bytes) -> bool:
     """Whether a TIFF's samples are unsigned integers: SampleFormat 1, or 4 (undefined)."""
     return all(value in (1, 4) for tag, _, value in _tiff_shorts(data) if tag == 339)

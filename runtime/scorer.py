@@ -19,7 +19,7 @@ from .backends.base import Floats, Outputs
 from .bank import Bank
 from .calibration import Calibration
 from .devices import connect
-from .errors import PscrError, Status
+from .errors import PscrError, Status, one_line
 from .graph_check import check_graph
 from .image import DEFAULT_MAX_PIXELS, load
 from .manifest import Manifest
@@ -93,7 +93,11 @@ class Scorer:
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
         units = self._bank.in_model_units()
-        self._backend = connect(device, graph, units, self._sampling.patch, threads, self._folder)
+        try:
+            self._backend = connect(device, graph, units, self._sampling.patch, threads, self._folder)
+        except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
+            found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
+            raise PscrError(Status.MODEL_INVALID, found) from error
         self._closed = False
         self._process = os.getpid()
         cv2.setNumThreads(threads)

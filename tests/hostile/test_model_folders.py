@@ -328,6 +328,15 @@ def test_flipped_byte_in_a_sealed_graph_never_crashes(own_model: Path) -> None:
             assert "model.onnx" in error.message  # noqa: PT017
 
 
+def test_graph_whose_names_are_not_utf8_is_refused(own_model: Path) -> None:
+    """Found by the fuzzer: onnxruntime loads such a graph and fails only where Python asks for the name."""
+    model = tiny.graph()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "BATCH"
+    data = model.SerializeToString()
+    assert data.count(b"BATCH") == 1
+    assert_invalid(with_graph(own_model, data.replace(b"BATCH", b"\xcb\xff\xfe\x80\xcb")), "model.onnx")
+
+
 def test_graph_of_another_patch_size_is_refused(own_model: Path) -> None:
     edit(own_model, put("sampling", "patch", value=24))
     assert_invalid(own_model, "model.onnx", "24 pixels")

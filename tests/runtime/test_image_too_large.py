@@ -90,6 +90,19 @@ def test_tiny_file_of_huge_size_is_refused_before_memory_is_taken(data: bytes) -
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"iCCP", b"eXIf"])
+@pytest.mark.parametrize("length", [1 << 25, 1 << 30, 2**31 - 1, 2**32 - 1])
+def test_png_part_that_promises_gigabytes_is_refused_before_memory_is_taken(kind: bytes, length: int) -> None:
+    """OpenCV 5.0 takes as much as the length says: 2 GiB and seconds for 100 bytes (found by the fuzzer)."""
+    whole = png_header(64, 48)
+    data = whole[:33] + struct.pack(">I", length) + kind + whole[33:]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PscrError) as caught:
+        decode(data)
+    assert_refused(caught, Status.DECODE_FAILED, str(length), "expected a whole file")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
 def test_opencvs_own_limit_is_image_too_large() -> None:
     with pytest.raises(PscrError) as caught:
         decode(png_header(40_000, 40_000), name="huge.png", max_pixels=10**12)
