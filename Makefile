@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint stress clean
+.PHONY: demo test test-gpu lint stress clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
 
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest
+
+# With a GPU and TensorRT installed in $(VENV): pip install -e '.[dev,trt]' or '.[dev,rtx]'.
+test-gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu -rs
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -4,8 +4,8 @@
 
 A bank of n labelled images is drawn from those that trained the model and tested on the images that it held out. Three
 ways: nothing refitted (the model's own bank), a bank whose line is not fitted, and a bank as `pscr bank build` makes
-it; and what a straight line through the model's own score would give with the same labels. SRCC and RMSE in the labels'
-units, means over the draws. One pass through the network per image and bank: all banks are parts of one.
+it; and what a straight line through the model's own score would give with the same labels. SRCC and RMSE in their
+own units, means over the draws. One pass through the network per image and bank: all banks are parts of one.
 """
 
 from __future__ import annotations

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..runtime.backends.base import Backend
 from ..runtime.sampling import Pixels
 from ..training.model import PSCR
+from .difference import in_batches
 
 SCORE_TOLERANCE = 1e-3  # opinion-score units
+PUBLISHED_TOLERANCE = 1e-4  # against the published computation; weights then stay in fp32
 BATCH_TOLERANCE = 1e-4
 BATCHES = (1, 3, 8)
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What the gate found; all differences are of final scores, in opinion-score units."""
+    """What the gate found; all differences are of final scores, in opinion-score units.
+
+    against: what onnxruntime was compared with. tolerance: the largest difference allowed.
+    """
 
     images: int
     largest: float
     median: float
     batch_largest: float
+    against: str
+    tolerance: float
 
     @property
     def ok(self) -> bool:
         """Whether the exported graph may be shipped."""
-        return self.largest <= SCORE_TOLERANCE and self.batch_largest <= BATCH_TOLERANCE
+        return self.largest <= self.tolerance and self.batch_largest <= BATCH_TOLERANCE
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest's `parity` entry."""
         return {
-            "compared": f"torch against onnxruntime, scores of {self.images} images",
+            "compared": f"{self.against} against onnxruntime, scores of {self.images} images",
             "largest_difference": float(f"{self.largest:.3g}"),
             "median_difference": float(f"{self.median:.3g}"),
-            "tolerance": SCORE_TOLERANCE,
+            "tolerance": self.tolerance,
             "batch_largest_difference": float(f"{self.batch_largest:.3g}"),
             "batch_tolerance": BATCH_TOLERANCE,
         }
@@ -46,8 +54,8 @@ class Parity:
     def __str__(self) -> str:
         verdict = "passed" if self.ok else "FAILED"
         return (
-            f"parity {verdict}: torch against onnxruntime on {self.images} images: "
-            f"largest difference {self.largest:.2e}, median {self.median:.2e} (allowed {SCORE_TOLERANCE:.0e}); "
+            f"parity {verdict}: {self.against} against onnxruntime on {self.images} images: "
+            f"largest difference {self.largest:.2e}, median {self.median:.2e} (allowed {self.tolerance:.0e}); "
             f"one image in batches of {', '.join(map(str, BATCHES))}, every position: "
             f"{self.batch_largest:.2e} (allowed {BATCH_TOLERANCE:.0e})"
         )
@@ -60,15 +68,34 @@ def check(model: PSCR, backend: Backend, images: Sequence[Pixels]) -> Parity:
     """
     regressor = model.regressor
     with torch.inference_mode():
-        features = torch.cat([model.features(torch.from_numpy(patches[None])) for patches in images])
+        features = _features(model, images)
         votes = regressor.differences(regressor.query_part(features), torch.from_numpy(backend.bank.terms))
         expected = (votes + torch.from_numpy(backend.bank.scores)).mean(1).numpy()
+    return _compare(expected, backend, images, "torch", SCORE_TOLERANCE)
+
+
+def check_published(model: PSCR, backend: Backend, images: Sequence[Pixels], exemplars: Iterable[Pixels]) -> Parity:
+    """Compare the exported graph with the published computation, which knows neither bank nor folded regressor.
+
+    images: as in `check`. exemplars: [P,S,S,3] uint8 RGB of each image of the bank that `backend` holds, in its order.
+    Every image meets every exemplar in the regressor, as their concatenated features, and the votes are averaged.
+    """
+    scores = torch.from_numpy(backend.bank.scores)
+    with torch.inference_mode():
+        others = _features(model, exemplars)
+        votes = [model.regressor(query.expand(len(others), -1), others) + scores for query in _features(model, images)]
+        expected = torch.stack(votes).mean(1).numpy()
+    return _compare(expected, backend, images, "the published computation in torch", PUBLISHED_TOLERANCE)
+
+
+def _features(model: PSCR, images: Iterable[Pixels]) -> torch.Tensor:
+    return torch.cat([model.features(torch.from_numpy(patches[None])) for patches in images])
+
+
+def _compare(
+    expected: NDArray[np.float32], backend: Backend, images: Sequence[Pixels], against: str, tolerance: float
+) -> Parity:
     found = np.concatenate([backend.infer(patches[None]).scores for patches in images])
     differences = np.abs(expected - found)
-    worst = 0.0
-    for size in BATCHES:
-        for turn in range(size):
-            order = [(i + turn) % size % len(images) for i in range(size)]
-            scored = backend.infer(np.stack([images[i] for i in order])).scores
-            worst = max(worst, float(np.abs(found[order] - scored).max()))
-    return Parity(len(images), float(differences.max()), float(np.median(differences)), worst)
+    worst = in_batches(backend, images, BATCHES)
+    return Parity(len(images), float(differences.max()), float(np.median(differences)), worst, against, tolerance)

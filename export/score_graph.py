@@ -12,7 +12,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from ..runtime.bank import Bank
 from ..training.model import PSCR
+from .baking import bake
 
 OPSET = 18
 INPUTS = ("patches", "bank_terms", "bank_scores")
@@ -33,14 +35,17 @@ class ScoreGraph(nn.Module):
         self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.backbone.fuse()
         regressor = self.model.regressor
-        query, exemplar = regressor.fc1.weight.detach().split(regressor.channels, 1)
-        self.query_weight = nn.Parameter(query.T.contiguous())
-        self.exemplar_weight = nn.Parameter(exemplar.T.contiguous())
+        weight = regressor.fc1.weight.detach()
+        self.query_weight = nn.Parameter(weight[:, : regressor.channels].T.contiguous())
+        if not self.model.direct:  # there every image has the same term, the bias
+            self.exemplar_weight = nn.Parameter(weight[:, regressor.channels :].T.contiguous())
 
     def forward(self, patches: Tensor, bank_terms: Tensor, bank_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.model.features(patches)
         regressor = self.model.regressor
         votes = regressor.differences(features @ self.query_weight, bank_terms) + bank_scores
+        if self.model.direct:
+            return votes.mean(1), votes, regressor.terms(features)
         return votes.mean(1), votes, features @ self.exemplar_weight + regressor.fc1.bias
 
 
@@ -51,7 +56,7 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
         arithmetic stays fp32 (every inference library folds the casts when it loads).
     """
     graph = ScoreGraph(model).eval()
-    side, width = model.sampling.patch, model.spec.channels
+    side, width = model.sampling.patch, model.regressor.hidden
     example = (
         torch.zeros(2, 3, side, side, 3, dtype=torch.uint8),
         torch.zeros(5, width),
@@ -83,17 +88,7 @@ def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
 
 def bake_bank(proto: onnx.ModelProto, terms: Tensor, scores: Tensor) -> onnx.ModelProto:
     """The variant with the bank as constants: `patches` is the only input left. terms [K,H], scores [K] float32."""
-    baked = onnx.ModelProto()
-    baked.CopyFrom(proto)
-    for name, value in (("bank_terms", terms), ("bank_scores", scores)):
-        baked.graph.initializer.append(numpy_helper.from_array(value.numpy(), name))
-        baked.graph.input.remove(next(entry for entry in baked.graph.input if entry.name == name))
-    for output in baked.graph.output:
-        for dimension in output.type.tensor_type.shape.dim:
-            if dimension.dim_param == "K":
-                dimension.dim_value = len(scores)
-    onnx.checker.check_model(baked, full_check=True)
-    return baked
+    return bake(proto, Bank(terms.numpy(), scores.numpy(), ()))
 
 
 def save(proto: onnx.ModelProto, file: Path) -> None:

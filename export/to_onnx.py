@@ -1,39 +1,36 @@
-"""`pscr export` and `python export/to_onnx.py`: a training run to a model folder that scores without torch."""
+"""`pscr export` and `python export/to_onnx.py`: a training run, or a published checkpoint, to a model folder."""
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 
 from pscr import PscrError, Status
-from pscr.export import parity
-from pscr.export.bank import choose
+from pscr.export import convert, parity, twin
 from pscr.export.score_graph import bake_bank, save, to_onnx
+from pscr.export.shipment import UNSTATED, Measured, mean_bank, members, of_published, of_run
 from pscr.runtime import golden
 from pscr.runtime.backends.base import Backend
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
-from pscr.runtime.manifest import FILE_NAME, Manifest, ScoreMeaning
+from pscr.runtime.manifest import FILE_NAME, Manifest
 from pscr.runtime.pipeline import in_order
 from pscr.runtime.sampling import Pixels, Sampling
-from pscr.training import checkpoint
-from pscr.training.databases import Database, Item
+from pscr.training.backbones import BACKBONES
+from pscr.training.config import Config
+from pscr.training.databases import Item, read_csv
 from pscr.training.metrics import agreement, agreement_fitted, intervals
-from pscr.training.model import PSCR, build, load_state
 from pscr.training.progress import progress
-from pscr.training.trainer import Config
 
 PARITY_IMAGES = 32
 
@@ -47,25 +44,60 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = result.add_argument
-    add("run", type=Path, metavar="RUN", help="the folder that pscr train wrote")
+    add(
+        "run",
+        type=Path,
+        metavar="RUN",
+        nargs="?",
+        help="the folder that pscr train wrote; with --precision also a model folder",
+    )
     add(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="the model folder to write; its name by default"
     )
     add("--name", default=None, help="the model's name (default: the folder's)")
     add("--version", default="1.0.0", help="the model's version")
     add("--bank", default="all", help="exemplars, of the training images: all, spread:K or random:K")
-    add("--weights", default="half", choices=("half", "float"), help="how large weights lie on disk; computed in fp32")
+    add(
+        "--weights",
+        default=None,
+        choices=("half", "float"),
+        help="how large weights lie on disk; computed in fp32 (default: half; float for a published checkpoint)",
+    )
     add("--bake-bank", action="store_true", help="also write model-baked.onnx, with the bank inside: one input")
+    add(
+        "--twin",
+        type=Path,
+        default=None,
+        metavar="MODEL",
+        help="for a model of all images, which leaves none to measure it on: the model folder of the same recipe on a "
+        "part of them, whose figures and calibration go into the manifest as the twin's",
+    )
     add("--licence", default="Apache-2.0", help="the licence of the weights, for the manifest")
     add("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    group = result.add_argument_group("a published checkpoint in place of RUN")
+    add = group.add_argument
+    add("--published", type=Path, default=None, metavar="FILE", help="best_model.pt of the published training code")
+    add("--backbone", default=None, choices=sorted(BACKBONES), help="what it was trained with")
+    add("--bank-csv", type=Path, default=None, metavar="FILE", help="its exemplars: columns path and score")
+    add("--bank-root", type=Path, default=None, metavar="DIR", help="where the paths begin (default: the CSV's folder)")
+    add("--database", default=UNSTATED, help="what it was trained on, for the manifest")
+    add("--range", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"), help="of the opinion scores")
+    convert.add_options(result)
+    for option, module in (("--engine", "to_trt"), ("--triton", "to_triton")):
+        add(option, metavar="MODEL", help=f"another command: see python -m pscr.export.{module} --help")
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pscr export`. Returns the exit code: 0, 1 for data that cannot be used, 3 for a model that cannot."""
-    arguments = parser().parse_args(argv)
+    command = parser()
+    arguments = command.parse_args(argv)
+    if (arguments.run is None) == (arguments.published is None):
+        command.error("expected RUN or --published FILE, and not both")
+    if arguments.published and (arguments.backbone is None or arguments.bank_csv is None):
+        command.error("--published needs --backbone and --bank-csv")
     try:
-        return export(arguments)
+        return in_precision(arguments)
     except PscrError as error:
         sys.stderr.write(f"pscr export: error: {error}\n")
         return 3 if error.status is Status.MODEL_INVALID else 1
@@ -74,58 +106,81 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def in_precision(arguments: argparse.Namespace) -> int:
+    """Export in fp32, and convert where another precision is asked for; a model folder is only converted."""
+    precision, run, output = arguments.precision, arguments.run, arguments.output.resolve()
+    given = arguments.calibrate
+    options = {"target": arguments.int8_for, "threads": arguments.threads or len(os.sched_getaffinity(0))}
+    if run is not None and convert.is_model(run):
+        return convert.run(str(run), output, precision, given, **options)
+    if precision == "fp32":
+        return export(arguments)
+    with tempfile.TemporaryDirectory(prefix="pscr-export-") as temporary:
+        folder = Path(temporary) / output.name
+        code = export(argparse.Namespace(**{**vars(arguments), "output": folder}))
+        return code or convert.run(str(folder), output, precision, given or labelled(arguments), **options)
+
+
+def labelled(arguments: argparse.Namespace) -> list[str]:
+    """The images that int8 is calibrated on where none are given: those that trained, or the exemplars' file."""
+    if arguments.published:
+        items: Sequence[Item] = read_csv(arguments.bank_csv, arguments.bank_root or arguments.bank_csv.parent)
+    else:
+        items = members(arguments.run, "train", Config.read(arguments.run).load_database())
+    return [str(item.path) for item in items]
+
+
 def export(arguments: argparse.Namespace) -> int:
     """Build everything in a temporary folder beside the output; it takes the output's place only when all is well."""
-    run, output = arguments.run, arguments.output.resolve()
+    output = arguments.output.resolve()
     threads = arguments.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    config = Config.read(run)
-    model, epoch = read_run(run, config)
-    database = config.load_database()
-    train = members(run, "train", database)
-    exemplars = [train[i] for i in choose([item.score for item in train], arguments.bank, config.seed)]
+    shipment = of_published(arguments) if arguments.published else of_run(arguments)
+    model, sampling = shipment.model, shipment.model.sampling
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         folder = Path(temporary)
-        graph = to_onnx(model, half_weights=arguments.weights == "half")
+        weights = arguments.weights or ("float" if shipment.published else "half")
+        graph = to_onnx(model, half_weights=weights == "half")
         save(graph, folder / "model.onnx")
-        bank = build_bank(graph, model.sampling, exemplars, threads)
+        if model.direct:
+            bank = mean_bank(model, shipment.mean)
+        else:
+            bank = build_bank(graph, sampling, shipment.exemplars, threads)
         bank.write(folder / "bank.npz")
         files = ["model.onnx", "bank.npz"]
         if arguments.bake_bank:
             baked = bake_bank(graph, torch.from_numpy(bank.terms), torch.from_numpy(bank.scores))
             save(baked, folder / "model-baked.onnx")
             files.append("model-baked.onnx")
-        unseen = members(run, "val", database)
-        checked = (unseen or train)[:PARITY_IMAGES]
-        with _backend(graph, bank, model.sampling, threads) as backend:
-            found = parity.check(model, backend, [model.sampling.cut(load(item.path)) for item in checked])
+        checked = [sampling.cut(load(item.path)) for item in shipment.checked[:PARITY_IMAGES]]
+        with _backend(graph, bank, sampling, threads) as backend:
+            if shipment.published:
+                exemplars = (sampling.cut(load(item.path)) for item in shipment.exemplars)
+                found = parity.check_published(model, backend, checked, exemplars)
+            else:
+                found = parity.check(model, backend, checked)
             sys.stderr.write(f"{found}\n")
             if not found.ok:
                 return 3
-            promised = golden.promise(
-                [score_of(backend, model.sampling, image) for image in golden.golden_images().values()]
-            )
-            measured = evaluate(backend, model.sampling, unseen)
+            promised = golden.promise([score_of(backend, sampling, image) for image in golden.golden_images().values()])
+            measured = evaluate(backend, sampling, shipment.unseen)
         manifest = Manifest(
             name=arguments.name or output.name,
             version=arguments.version,
-            backbone=config.backbone,
+            backbone=model.spec.name,
             precision="fp32",
-            sampling=model.sampling,
-            score=ScoreMeaning(
-                f"{database.meaning} ({database.label})",
-                database.name,
-                database.scale,
-                higher_is_better=True,
-            ),
-            bank={"size": len(bank), "selection": f"{arguments.bank} of the {len(train)} training images"},
-            training=training_entry(config, database, epoch, measured),
+            sampling=sampling,
+            score=shipment.score,
+            bank={"size": len(bank), "selection": shipment.selection},
+            training=shipment.training(measured),
             parity=found.to_dict(),
             licence=arguments.licence,
             files={},
             golden=promised,
         )
+        if arguments.twin:
+            manifest = _with_twin(manifest, arguments.twin, folder, files)
         manifest.write(folder, files)
         output.mkdir(exist_ok=True)
         for name in (*files, FILE_NAME):
@@ -133,23 +188,6 @@ def export(arguments: argparse.Namespace) -> int:
     sizes = ", ".join(f"{name} {(output / name).stat().st_size / 1e6:.1f} MB" for name in files)
     sys.stderr.write(f"{output.name}: {sizes}; {len(bank)} exemplars\n")
     return 0
-
-
-def read_run(run: Path, config: Config) -> tuple[PSCR, int | list[int]]:
-    """The network with the selected weights, and their epoch (a list of epochs, where runs were averaged)."""
-    tensors, meta = checkpoint.read(run / "best.safetensors")
-    model = build(config.backbone)
-    load_state(model, checkpoint.part("model", tensors), str(run / "best.safetensors"))
-    return model.eval(), meta["epoch"]
-
-
-def members(run: Path, part: str, database: Database) -> list[Item]:
-    """The images of a part ("train" or "val") of the run's split, in the database's order."""
-    try:
-        names = set(json.loads((run / "split.json").read_text())[part])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PscrError(Status.MODEL_INVALID, f"{run / 'split.json'}: not a split of pscr train ({error!r})") from error
-    return [item for item in database.items if item.name in names]
 
 
 def build_bank(graph: onnx.ModelProto, sampling: Sampling, exemplars: Sequence[Item], threads: int) -> Bank:
@@ -168,7 +206,7 @@ def score_of(backend: Backend, sampling: Sampling, image: Pixels) -> float:
     return float(backend.infer(sampling.cut(image)[None]).scores[0])
 
 
-def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> dict[str, float | list[float]]:
+def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> Measured:
     """Agreement of the shipped graph's scores with people, on images that did not train; empty for fewer than two.
 
     srcc, krcc, plcc, plcc_fitted, rmse, and srcc_95 and plcc_95: [lowest, highest] of the 95 % bootstrap interval.
@@ -183,7 +221,7 @@ def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> dic
     opinion = [item.score for item in items]
     plain, fitted = agreement(scores, opinion), agreement_fitted(scores, opinion)
     bounds = intervals(scores, opinion, measures=("srcc", "plcc"))
-    figures: dict[str, float | list[float]] = {key: plain[key] for key in ("srcc", "krcc", "plcc")}
+    figures: Measured = {key: plain[key] for key in ("srcc", "krcc", "plcc")}
     figures |= {"plcc_fitted": fitted["plcc_fitted"], "rmse": plain["rmse"]}
     figures |= {f"{key}_95": list(bound) for key, bound in bounds.items()}
     measured = {key: value for key, value in figures.items() if np.isfinite(value).all()}
@@ -193,27 +231,18 @@ def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> dic
     return measured
 
 
-def training_entry(
-    config: Config, database: Database, epoch: int | list[int], measured: dict[str, float | list[float]]
-) -> dict[str, Any]:
-    """The manifest's `training` entry: what was trained on what, and how well it did on images it never saw."""
-    entry: dict[str, Any] = {
-        "database": database.name,
-        "split": f"{1 - config.val:.0%} of the images train, by {config.split_by}, identical images kept together",
-        "seed": config.seed,
-        "epochs": epoch,
-    }
-    if measured:
-        entry["metrics"] = {
-            **{key: np.round(value, 4).tolist() for key, value in measured.items()},
-            "protocol": f"held-out: {config.val:.0%} of the images by {config.split_by}, seed {config.seed}; they "
-            "chose the epoch; scored through onnxruntime with the model's own bank",
-            "date": datetime.date.today().isoformat(),
-        }
-    return entry
+def _with_twin(manifest: Manifest, folder: Path, output: Path, files: list[str]) -> Manifest:
+    """The manifest with what the twin in `folder` showed; its plot is written to `output` and named in `files`."""
+    if "metrics" in manifest.training:
+        raise PscrError(Status.INVALID_ARGUMENT, "this run has held-out images of its own; it takes no --twin")
+    found = twin.read(folder, manifest)
+    if found.plot is not None:
+        (output / twin.PLOT).write_bytes(found.plot)
+        files.append(twin.PLOT)
+    return replace(manifest, training={**manifest.training, "metrics": found.metrics}, calibration=found.calibration)
 
 
-def _figures(measured: dict[str, float | list[float]]) -> str:
+def _figures(measured: Measured) -> str:
     """The figures on one line, each with its interval where there is one."""
     parts = []
     for key, value in measured.items():

@@ -48,7 +48,7 @@ the exemplars' votes. Status is OK or says what went wrong; a failed image has n
 DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
     "evaluate": ("pscr.training.evaluate", "train", "compare a model's scores with the opinion scores of a database"),
-    "export": ("pscr.export.to_onnx", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
+    "export": ("pscr.export.command", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
 }
 
 
@@ -210,12 +210,16 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         "check a model's files against their hashes, then its scores against recorded ones",
         _lazily("verb_model", "verify"),
     )
-    for command in (info, verify):
+    engines = verb(
+        "engines", "list a model's TensorRT engines and which of them would run here", _lazily("verb_engines")
+    )
+    for command in (info, verify, engines):
         command.add_argument("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
+    for command in (info, verify):
         _device(command)
     doctor = verb("doctor", "say which libraries and devices can be used here, and what would help", _lazily("doctor"))
     doctor.add_argument("--model", default=DEFAULT_MODEL, help="the model that is tried (default: %(default)s)")
-    for command in (info, doctor):
+    for command in (info, doctor, engines):
         command.add_argument("--json", action="store_true", help="write one JSON object")
     _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
     for command in (score, ranking, info):
@@ -288,7 +292,9 @@ def _bank(parser: Parser) -> None:
 
 def _device(parser: Parser) -> None:
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu or cuda[:N]; only auto chooses for itself (default: %(default)s)"
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda[:N] or tensorrt[:N]; only auto chooses for itself (default: %(default)s)",
     )
 
 

@@ -1,11 +1,10 @@
-"""NVIDIA GPUs as the driver itself lists them: no CUDA toolkit, no Python package."""
+"""The NVIDIA GPUs of this machine, in words."""
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 
-_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
+from .runtime import gpus
 
 
 @dataclass(frozen=True)
@@ -17,38 +16,13 @@ class Gpus:
 
 
 def find_gpus() -> Gpus:
-    """Ask the driver; every failure is told in `problem`, together with what would help."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Gpus(problem="no NVIDIA driver here (libcuda.so.1 is missing); with a GPU, install its driver")
-    code = driver.cuInit(0)
-    if code:
-        return Gpus(problem=f"the NVIDIA driver does not start: cuInit gives {_named(driver, code)}; try nvidia-smi")
-    version, count = ctypes.c_int(), ctypes.c_int()
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    driver.cuDeviceGetCount(ctypes.byref(count))
-    if not count.value:
-        return Gpus(problem="the NVIDIA driver lists no GPU; look at CUDA_VISIBLE_DEVICES")
-    cuda = f"driver for CUDA {version.value // 1000}.{version.value % 1000 // 10}"
-    return Gpus(tuple(f"{number}: {_describe(driver, number)}, {cuda}" for number in range(count.value)))
-
-
-def _describe(driver: ctypes.CDLL, number: int) -> str:
-    """Such as `NVIDIA H200, compute capability 9.0, 139.8 GiB`."""
-    device = ctypes.c_int()
-    driver.cuDeviceGet(ctypes.byref(device), number)
-    name = ctypes.create_string_buffer(256)
-    driver.cuDeviceGetName(name, len(name), device)
-    major, minor, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
-    driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
-    driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
-    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-    capability = f"compute capability {major.value}.{minor.value}"
-    return f"{name.value.decode(errors='replace')}, {capability}, {memory.value / 2**30:.1f} GiB"
-
-
-def _named(driver: ctypes.CDLL, code: int) -> str:
-    text = ctypes.c_char_p()
-    driver.cuGetErrorName(code, ctypes.byref(text))
-    return text.value.decode(errors="replace") if text.value else f"error {code}"
+    """Each GPU such as `0: NVIDIA H200, compute capability 9.0, 139.8 GiB, driver for CUDA 13.0`."""
+    there = gpus.find()
+    return Gpus(
+        tuple(
+            f"{gpu.index}: {gpu.name}, compute capability {gpu.compute_capability}, {gpu.memory / 2**30:.1f} GiB, "
+            f"driver for CUDA {there.cuda}"
+            for gpu in there.found
+        ),
+        there.problem,
+    )

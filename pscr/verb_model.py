@@ -14,6 +14,7 @@ from .runtime import golden
 from .runtime.errors import PscrError
 from .runtime.manifest import Manifest, ScoreMeaning
 from .runtime.models import PACKAGED, locate, packaged
+from .runtime.sampling import Sampling
 from .runtime.scorer import open as open_scorer
 
 FAILED = 3
@@ -59,7 +60,7 @@ def info(options: argparse.Namespace) -> int:
         "folder": facts["folder"],
         "backbone": f"{manifest.backbone}, {manifest.precision}",
         "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
-        "patches": f"{sampling.count} of {sampling.patch}x{sampling.patch} pixels ({sampling.method})",
+        "patches": f"{_count(sampling)} of {sampling.patch}x{sampling.patch} pixels ({sampling.method})",
         "bank": f"{facts['bank']} exemplars{_aside(options.bank or manifest.bank.get('selection'))}",
         "interval": facts["interval"] or "not calibrated: the spread is no error bar",
         "runs on": runs_on(facts),
@@ -148,6 +149,10 @@ def _check_scores(options: argparse.Namespace) -> list[str]:
                 failures.append(f"{name}: {numbers}, tolerance {tolerance:g}; {advice}")
     out(f"ran    {where}")
     return failures
+
+
+def _count(sampling: Sampling) -> str:
+    return str(sampling.count) if sampling.most == sampling.count else f"{sampling.count} to {sampling.most}"
 
 
 def _aside(value: Any) -> str:

@@ -216,8 +216,9 @@ def _sampling(path: Path, entry: Any) -> Sampling:
         raise _invalid(path, f"{one_line(error)}; fetch or export the model again") from error
     if any(entry[key] != value for key, value in sampling.to_dict().items()):
         raise _invalid(path, "'sampling' has text or fractions for whole numbers; fetch or export the model again")
-    if sampling.count > _MOST_PATCHES or sampling.reference_side > _LONGEST_SIDE:
-        found = f"'sampling' cuts {sampling.count} patches from {reprlib.repr(sampling.reference_side)} pixels"
+    side = max(sampling.reference_side, sampling.resized)
+    if sampling.count > _MOST_PATCHES or side > _LONGEST_SIDE:
+        found = f"'sampling' cuts {sampling.count} patches from {reprlib.repr(side)} pixels"
         raise _invalid(path, f"{found}; expected at most {_MOST_PATCHES} from {_LONGEST_SIDE}")
     return sampling
 

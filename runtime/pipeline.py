@@ -138,9 +138,7 @@ def failed(source: Source, error: PscrError) -> Result:
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]], infer: Callable[[Pixels], Outputs], raising: bool
 ) -> Iterator[Result]:
-    good = [prepared.patches for _, prepared in group if isinstance(prepared, Prepared)]
-    outputs = infer(np.stack(good)) if good else Outputs(np.empty(0, np.float32), np.empty((0, 0), np.float32))
-    rows = zip(outputs.scores, outputs.votes, strict=True)
+    rows = iter(_infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
     for source, prepared in group:
         # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
         outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, *next(rows))
@@ -149,6 +147,16 @@ def _score_group(
                 raise outcome
             outcome = failed(source, outcome)
         yield outcome
+
+
+def _infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats]]:
+    """Score and votes [K] of each of `images` [P,S,S,3]; those with equally many patches go through together."""
+    found: dict[int, tuple[np.float32, Floats]] = {}
+    for count in {len(patches) for patches in images}:
+        places = [place for place, patches in enumerate(images) if len(patches) == count]
+        outputs = infer(np.stack([images[place] for place in places]))
+        found |= zip(places, zip(outputs.scores, outputs.votes, strict=True), strict=True)
+    return [found[place] for place in range(len(images))]
 
 
 def _path(source: Source) -> str | None:

@@ -28,7 +28,7 @@ from .sampling import Pixels
 
 _log = logging.getLogger(__name__)
 DEFAULT_MODEL = "agiqa3k-lite0"
-_SAME_TERMS = 0.2  # relative distance of a bank's probe: precisions of a model stay far below, other models above
+_SAME_TERMS = 0.3  # relative distance of a bank's probe: fp16 has 0.007, int8 0.1, another training run 1.1
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
 
 
@@ -92,8 +92,9 @@ class Scorer:
         self._asked, self._threads, self._max_pixels = device, threads, max_pixels
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
+        units = self._bank.in_model_units()
         try:
-            self._backend = connect(device, graph, self._bank.in_model_units(), self._sampling.patch, threads)
+            self._backend = connect(device, graph, units, self._sampling.patch, threads, self._folder)
         except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
@@ -322,13 +323,13 @@ class Scorer:
         notes: list[str] = []
         image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels, notes=notes)
         height, width = image.shape[:2]
+        tall, wide = self._sampling.frame_size(height, width)
+        if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
+            how = "padding" if self._sampling.pads(height, width) else "scaling"
+            found = f"{width}x{height} needs {how} to {wide}x{tall}, above {self._max_pixels} pixels; scale it down"
+            raise PscrError(Status.IMAGE_TOO_LARGE, found)
         if self._sampling.pads(height, width):
-            side = self._sampling.patch
-            padded = f"{max(width, side)}x{max(height, side)}"
-            if max(width, side) * max(height, side) > max(self._max_pixels, side * side):
-                found = f"{width}x{height} needs padding to {padded}, above {self._max_pixels} pixels; scale it down"
-                raise PscrError(Status.IMAGE_TOO_LARGE, found)
-            notes.append(f"padded from {width}x{height} to {padded} by reflection")
+            notes.append(f"padded from {width}x{height} to {wide}x{tall} by reflection")
         return Prepared(self._sampling.cut(image), width, height, "; ".join(notes))
 
 

@@ -48,7 +48,7 @@ def test_any_size_scores(scorer, height, width):
     result = scorer.score(image, pixel_format="rgb")
     assert (result.width, result.height) == (width, height)
     assert np.isfinite(result.score)
-    assert ("padded" in result.message) == (min(height, width) < 224)
+    assert ("padded" in result.message) == (min(height, width) < scorer.manifest.sampling.patch)
 
 
 def test_the_packaged_model_is_small_and_was_measured_on_images_it_never_saw(scorer):

@@ -16,9 +16,11 @@ import torch
 
 from ..runtime.errors import PscrError, Status
 from . import checkpoint
-from .trainer import Config
+from .config import Config
 
-SAME = ("data", "label", "backbone", "pretrained", "frozen_blocks", "val", "split_by", "seed")
+SAME = ("data", "label", "backbone", "pretrained", "method", "sampling", "features", "scales",
+        "hidden", "frozen_blocks", "protocol", "split",
+        "split_by", "seed")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def average(runs: Sequence[Path], output: Path) -> None:
     """Average the selected weights of `runs` into the folder `output`, which `pscr export` takes like any run.
+
+    The runs may have held out different shares of the images: held out of the mean is what every one of them held out.
 
     Raises:
         PscrError: INVALID_ARGUMENT where the runs differ in database, split, backbone or first weights;
@@ -57,11 +61,23 @@ def average(runs: Sequence[Path], output: Path) -> None:
         mean[key] = torch.stack(values).mean(0) if first.is_floating_point() else first
     output.mkdir(parents=True, exist_ok=True)
     epochs = [meta["epoch"] for _, meta in loaded]
-    for name in ("split.json", "config.json"):
-        checkpoint.write_atomically(output / name, (runs[0] / name).read_bytes())
+    shares = {"val": min(config.val for config in configs), "test": min(config.test for config in configs)}
+    written = {**json.loads((runs[0] / "config.json").read_text()), **shares}
+    checkpoint.write_atomically(output / "config.json", json.dumps(written, indent=1).encode())
+    split = json.dumps(common([json.loads((run / "split.json").read_text()) for run in runs]), indent=1)
+    checkpoint.write_atomically(output / "split.json", split.encode())
     note = {"averaged": [json.loads((run / "config.json").read_text()) for run in runs], "epochs": epochs}
     checkpoint.write_atomically(output / "averaged.json", json.dumps(note, indent=1).encode())
     checkpoint.write(output / "best.safetensors", mean, {"epoch": epochs})
+
+
+def common(splits: Sequence[dict[str, list[str]]]) -> dict[str, list[str]]:
+    """The split of a mean: in each held-out part what is in that part of all `splits`; the rest trained."""
+    held = {part: [n for n in splits[0][part] if all(n in other[part] for other in splits)]
+            for part in ("val", "test") if all(part in other for other in splits)}  # fmt: skip
+    kept = {name for names in held.values() for name in names}
+    train = [name for split in splits for names in split.values() for name in names if name not in kept]
+    return {"train": list(dict.fromkeys(train)), **held}
 
 
 if __name__ == "__main__":

@@ -19,13 +19,17 @@ Tensors = dict[str, Tensor]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either the old one or the whole new one, also after a power cut."""
+    """Write a file that is either the old one or the whole new one, also after a power cut or on a full disk."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write(path: Path, tensors: Tensors, meta: dict[str, Any]) -> None:
@@ -78,7 +82,12 @@ def restore_optimizer(optimizer: Optimizer, tensors: Tensors) -> None:
 
 
 def average(into: nn.Module, source: nn.Module, decay: float) -> None:
-    """Move the averaged weights `into` towards `source`: into = decay * into + (1 - decay) * source."""
+    """Move the averaged weights `into` towards `source`: into = decay * into + (1 - decay) * source.
+
+    Statistics of batch normalisations, which are averages already, are copied.
+    """
     with torch.no_grad():
         for mean, value in zip(into.parameters(), source.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
+        for statistic, current in zip(into.buffers(), source.buffers(), strict=True):
+            statistic.copy_(current)

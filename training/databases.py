@@ -100,6 +100,14 @@ def load(
     raise PscrError(Status.INVALID_ARGUMENT, f"database {spec!r} is not known; expected {EXPECTED}")
 
 
+def read_csv(
+    file: Path, root: Path, path_column: str = "path", score_column: str = "score", group_column: str = ""
+) -> tuple[Item, ...]:
+    """The images of a CSV file, whose paths are relative to `root`; one is enough. Errors as `load`."""
+    table = _columns(file, _lines(file), path_column, score_column, group_column or path_column)
+    return _items(file, root, (_Row(number, *cells) for number, cells in table), path_column, group_column)
+
+
 def _agiqa1k(folder: Path, label: str) -> Database:
     """AGIQA-1K (arXiv 2303.12618): 1080 images of two generators, 720 prompts; scores 0 to 5.
 
@@ -148,8 +156,7 @@ def _aigciqa2023(folder: Path, label: str) -> Database:
 def _csv(file: Path, label: str, path_column: str, score_column: str, group_column: str) -> Database:
     if not label.strip() or not label.isprintable():
         raise PscrError(Status.INVALID_ARGUMENT, f"label is {label!r}; expected a word for what the scores judge")
-    table = _columns(file, _lines(file), path_column, score_column, group_column or path_column)
-    items = _items(file, file.parent, (_Row(number, *cells) for number, cells in table), path_column, group_column)
+    items = read_csv(file, file.parent, path_column, score_column, group_column)
     scores = [item.score for item in items]
     if min(scores) == max(scores):
         raise _bad(file, f"every {score_column} is {scores[0]:g}; expected images of different quality")

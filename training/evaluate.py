@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import math
 import re
 import sys
@@ -23,17 +22,10 @@ from . import databases, splits
 from .calibrate import calibrate
 from .calibrate import table as calibration_table
 from .databases import Database, Item
-from .metrics import MEASURES, agreement, agreement_fitted, fit_logistic, intervals
+from .metrics import MEASURES, agreement, agreement_fitted, intervals
+from .plots import NAMES, check_plot, scatter
 from .progress import progress
 
-NAMES = {
-    "srcc": "SRCC",
-    "krcc": "KRCC",
-    "plcc": "PLCC",
-    "plcc_fitted": "PLCC fitted",
-    "rmse": "RMSE",
-    "rmse_fitted": "RMSE fitted",
-}
 UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE)
 
 
@@ -128,7 +120,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     title = f"{manifest.name} {manifest.version} on {len(good)} images of {database.name} ({database.label})"
     sys.stdout.write(table(title, figures, bounds))
     if arguments.plot:
-        plot(arguments.plot, predicted, opinion, title, figures)
+        scatter(arguments.plot, predicted, opinion, title, figures)
     if arguments.calibrate:
         spreads = [one.result.spread for one in good]
         protocol = f"held out: {arguments.split.rpartition('/')[2]} of {database.name}"
@@ -152,19 +144,7 @@ def chosen(database: Database, split: str) -> list[Item]:
     file, _, part = split.rpartition(":")
     if not file:
         raise PscrError(Status.INVALID_ARGUMENT, f"split {split!r} is not known; expected all or RUN/split.json:val")
-    try:
-        parts = json.loads(Path(file).read_text("utf-8"))
-        names = {str(name) for name in parts[part]}
-    except OSError as error:
-        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError) as error:
-        found = f"{file}: has no part {part!r}; expected a split.json that pscr train wrote"
-        raise PscrError(Status.INVALID_ARGUMENT, found) from error
-    unknown = sorted(names - {item.name for item in database.items})
-    if unknown:
-        found = f"{file}: {len(unknown)} of its {len(names)} images are not in {database.name}, first {unknown[0]}"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; is it the split of another database?")
-    return [item for item in database.items if item.name in names]
+    return [database.items[index] for index in splits.read(Path(file), database.items, part)[part]]
 
 
 def without(items: Sequence[Item], exemplars: Sequence[str]) -> list[Item]:
@@ -221,45 +201,6 @@ def table(title: str, figures: dict[str, float], bounds: dict[str, tuple[float, 
     if math.isnan(figures["plcc_fitted"]):
         lines.append("fitted: the four-parameter logistic curve could not be fitted to these scores")
     return "\n".join(lines) + "\n"
-
-
-def check_plot(file: Path) -> None:
-    """Find out early that a plot cannot be drawn.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-        PscrError: INVALID_ARGUMENT for an ending that it does not know.
-    """
-    from matplotlib.figure import Figure
-
-    kinds = Figure().canvas.get_supported_filetypes()
-    if file.suffix.removeprefix(".").lower() not in kinds:
-        found = f"{file}: cannot be drawn; expected a name ending in one of: {', '.join(sorted(kinds))}"
-        raise PscrError(Status.INVALID_ARGUMENT, found)
-
-
-def plot(
-    file: Path, predicted: Sequence[float], opinion: Sequence[float], title: str, figures: dict[str, float]
-) -> None:
-    """Draw opinions over scores with the fitted curve, as PNG, PDF or SVG by the file's ending."""
-    import numpy as np
-    from matplotlib.figure import Figure  # the object interface: no display, no global state
-
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    axes = figure.add_subplot()
-    axes.scatter(predicted, opinion, s=14, alpha=0.5, linewidths=0, color="#1f5fa8", label="images")
-    curve = fit_logistic(predicted, opinion)
-    if curve is not None:
-        x = np.linspace(min(predicted), max(predicted), 200)
-        axes.plot(x, curve(x), color="#c8501e", linewidth=2, label="four-parameter logistic")
-    axes.set_xlabel("score of the model")
-    axes.set_ylabel("opinion score")
-    shown = (measure for measure in ("srcc", "plcc", "plcc_fitted") if not math.isnan(figures[measure]))
-    below = ", ".join(f"{NAMES[measure]} {figures[measure]:.3f}" for measure in shown)
-    axes.set_title(f"{title}\n{below}", fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.legend(loc="upper left", frameon=False)
-    figure.savefig(file, dpi=150)
 
 
 if __name__ == "__main__":

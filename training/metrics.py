@@ -190,7 +190,8 @@ def _srcc(x: Floats, y: Floats) -> float:
 
 
 def _krcc(x: Floats, y: Floats) -> float:
-    return math.nan if _constant(x, y) else float(stats.kendalltau(x, y, method="asymptotic").statistic)
+    method = "exact" if len(x) == 2 else "asymptotic"  # of the p-value; for two the latter divides by zero
+    return math.nan if _constant(x, y) else float(stats.kendalltau(x, y, method=method).statistic)
 
 
 def _plcc(x: Floats, y: Floats) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,55 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import PscrError, Status
-from ..runtime.sampling import Sampling, ops
+from ..runtime.sampling import BY_NAME, Sampling, ops
 from .backbones import BACKBONES, BackboneSpec
 from .pretrained import imagenet_weights
-from .regressor import Regressor
+from .regressor import DirectRegressor, Regressor
+
+METHODS = ("pscr", "cr", "nr")
+PATCHED = ("ops", "nops", "rps", "dense")
+FEATURES = ("last", "depths")
 
 
 class PSCR(nn.Module):
-    """Backbone and regressor; `features` pools each patch and averages over the patches of an image."""
+    """Backbone and regressor; `features` pools each patch and averages over the patches of an image.
+
+    sampling: the patches it is trained on and served with; the published ones where it is None.
+    direct: regress the score itself (NR) in place of differences to exemplars.
+    depths: features of several depths in place of the last one's; scales: 2 to see each patch at half its size too.
+        With either the features are standardised, by what `standardise` found.
+    hidden: width of the regressor's hidden layer (H); 0 for as wide as the features, as published.
+    """
 
     mean: Tensor
     std: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
 
-    def __init__(self, spec: BackboneSpec) -> None:
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        sampling: Sampling | None = None,
+        direct: bool = False,
+        depths: bool = False,
+        scales: int = 1,
+        hidden: int = 0,
+    ) -> None:
         super().__init__()
+        self.depths, self.scales = depths, scales
+        self.sampling = sampling or ops(spec.patch)
+        self.direct = direct
         self.spec = spec
         self.backbone: Any = spec.build()
-        self.regressor = Regressor(spec.channels)
+        channels = 2 * (spec.channels + sum(wide for _, wide in self.backbone.stages())) if depths else spec.channels
+        self.width = scales * channels
+        self.regressor = (DirectRegressor if direct else Regressor)(self.width, hidden)
+        self.standardised = depths or scales > 1
+        if self.standardised:
+            self.register_buffer("feature_mean", torch.zeros(self.width))
+            self.register_buffer("feature_std", torch.ones(self.width))
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
-
-    @property
-    def sampling(self) -> Sampling:
-        """The patches this network is trained on and served with."""
-        return ops(self.spec.patch)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """[M,S,S,3] RGB pixel values to the backbone's [M,3,S,S] float32."""
@@ -43,21 +69,68 @@ class PSCR(nn.Module):
 
         The cast comes before anything else: TensorRT takes a uint8 input only straight into a Cast.
         """
-        pooled = self.backbone(self.normalise(patches.to(torch.float32).flatten(0, 1)))
-        return pooled.reshape(patches.shape[0], patches.shape[1], self.spec.channels).mean(1)
+        x = self.normalise(patches.to(torch.float32).flatten(0, 1))
+        return self.trunk(self.stems(x, 0), 0, patches.shape[0], patches.shape[1])
+
+    def stems(self, x: Tensor, blocks: int) -> list[Tensor]:
+        """Normalised patches [M,3,S,S] through the first `blocks` blocks, once for each scale, the largest first."""
+        views = [x, nn.functional.avg_pool2d(x, 2)][: self.scales]
+        return [self.backbone.stem(view, blocks) for view in views]
+
+    def trunk(self, stems: Sequence[Tensor], blocks: int, images: int, patches: int) -> Tensor:
+        """What `stems` gave, of images * patches patches, to the features [images, C] float32."""
+        run = self.backbone.depths if self.depths else self.backbone.trunk
+        pooled = torch.cat([run(stem, blocks).float() for stem in stems], 1)
+        pooled = pooled.reshape(images, patches, self.width).mean(1)
+        return (pooled - self.feature_mean) / self.feature_std if self.standardised else pooled
+
+    def standardise(self, features: Tensor) -> None:
+        """Let the features that are now [n, C] have mean 0 and deviation 1 over the n from here on."""
+        if self.standardised:
+            self.feature_mean += self.feature_std * features.mean(0)
+            self.feature_std *= features.std(0).clamp(min=1e-2)
 
 
-def build(backbone: str) -> PSCR:
+def build(
+    backbone: str,
+    method: str = "pscr",
+    sampling: str = "ops",
+    features: str = "last",
+    scales: int = 1,
+    hidden: int = 0,
+) -> PSCR:
     """A network with random weights.
 
+    method: "pscr", contrastive regression over patches; "cr", the same without patches, on the resized image;
+        "nr", direct regression of the score on the resized image. They are the rows of the paper's ablation.
+    sampling: which patches "pscr" takes: ops, nops, rps or dense; always "resize" with the others.
+    features: "last", the backbone's pooled output as published, or "depths", mean and deviation at several depths.
+    scales, hidden: see `PSCR`.
+
     Raises:
-        PscrError: INVALID_ARGUMENT for a name that is not in the registry.
+        PscrError: INVALID_ARGUMENT for a name that is not in the registry, or a sampling the method does not take.
     """
     if backbone not in BACKBONES:
         raise PscrError(
             Status.INVALID_ARGUMENT, f"backbone {backbone!r} is not known; expected one of {', '.join(BACKBONES)}"
         )
-    return PSCR(BACKBONES[backbone])
+    taken = PATCHED if method == "pscr" else ("resize",)
+    if method not in METHODS or sampling not in taken:
+        raise PscrError(
+            Status.INVALID_ARGUMENT,
+            f"method {method!r} with sampling {sampling!r} is not known; expected pscr with {', '.join(PATCHED)}, or "
+            "cr or nr with resize",
+        )
+    if features not in FEATURES or scales not in (1, 2) or hidden < 0:
+        raise PscrError(
+            Status.INVALID_ARGUMENT,
+            f"features {features!r}, scales {scales}, hidden {hidden}; expected one of {FEATURES}, 1 or 2, 0 or more",
+        )
+    spec, depths = BACKBONES[backbone], features == "depths"
+    model = PSCR(spec, BY_NAME[sampling](spec.patch), method == "nr", depths, scales, hidden)
+    if depths and not model.backbone.stages():
+        raise PscrError(Status.INVALID_ARGUMENT, f"backbone {backbone!r} gives no features of several depths")
+    return model
 
 
 def load_pretrained(model: PSCR, source: str) -> None:
@@ -83,9 +156,14 @@ def load_pretrained(model: PSCR, source: str) -> None:
         raise PscrError(Status.MODEL_INVALID, f"{path}: not a readable torch checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise PscrError(Status.MODEL_INVALID, f"{path}: holds a {type(state).__name__}; expected a state dict")
+    load_backbone(model, state, str(path))
+
+
+def load_backbone(model: PSCR, state: dict[str, Tensor], origin: str) -> None:
+    """Load the backbone's state dict; see `load_pretrained` for what it may have more and less, and for the errors."""
     counters = {k: v for k, v in model.backbone.state_dict().items() if k.endswith(".num_batches_tracked")}
     kept = {k: v for k, v in state.items() if not str(k).startswith(model.spec.ignored)}
-    load_state(model.backbone, {**counters, **kept}, str(path))
+    load_state(model.backbone, {**counters, **kept}, origin)
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:

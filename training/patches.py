@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..runtime.errors import PscrError, Status
 from ..runtime.image import load
-from ..runtime.sampling import Pixels, pad_to
+from ..runtime.sampling import Pixels
 from .databases import Item
 from .model import PSCR
 from .progress import progress
 
+GRAIN = 8  # positions: what the deeper layers stride over, at half size too
 Choice = NDArray[np.int64]
 Indices = Sequence[int] | NDArray[np.int64]
 
@@ -26,11 +30,15 @@ Indices = Sequence[int] | NDArray[np.int64]
 class PatchSource(Protocol):
     """Pooled features of chosen patches of chosen images.
 
-    The variants of an image are its P grid patches followed by the same P mirrored, so a choice is in 0..2P-1.
+    The variants of an image are the P patches that its sampling cuts followed by the same P mirrored, so a choice is
+    in 0..2P-1.
     """
 
     def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
-        """images: n indices; choices: [n, p] variants. Returns [n, C], averaged over the p patches, with gradients."""
+        """images: n indices; choices: [n, p] variants.
+
+        Returns [n, C] float32 on the model's device, averaged over the p patches, with gradients.
+        """
         ...
 
     def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
@@ -69,15 +77,14 @@ class CropSource:
         def cut(image: int, chosen: NDArray[np.int64]) -> Pixels:
             if chosen.ndim == 1:
                 return variants(model, self.items[image])[chosen]
-            return crops(load(self.items[image].path), model.sampling.patch, chosen)
+            return crops(model.sampling.frame(load(self.items[image].path)), model.sampling.patch, chosen)
 
         pixels = torch.from_numpy(np.stack(list(self.pool.map(cut, images, choices))))
         with torch.no_grad():
+            pixels = pixels.to(model.mean.device, non_blocking=True)
             x = model.normalise(pixels.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-            if self.blocks:
-                x = model.backbone.stem(x, self.blocks)
-        features = model.backbone.trunk(x, self.blocks) if self.blocks else model.backbone(x)
-        return features.reshape(*choices.shape[:2], -1).mean(1)
+            stems = model.stems(x, self.blocks) if self.blocks else []
+        return model.trunk(stems or model.stems(x, 0), self.blocks, *choices.shape[:2])
 
     def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
         """See PatchSource; corners are uniform."""
@@ -91,50 +98,75 @@ class CropSource:
 class StemCache:
     """The activations of the frozen first blocks for every variant of every image, in half precision on disk.
 
-    The cache is a plain .npy file of [images, 2P, h, w, c] float16, mapped into memory; a .json beside it says
-    which images, weights and block it was made from, and it is made anew where that differs.
+    The cache is a plain .npy file of [images, 2P, h, w, c] float16, mapped into memory, and another one for each
+    further scale; a .json beside them says which images, weights and block they were made from, and they are made
+    anew where that differs. Each sampling but the published one has files of its own name, so that one folder serves
+    them all.
+
+    window: below 1, training steps see a part of each patch: a square whose side, a multiple of GRAIN positions, is
+    drawn for the step from that share of the whole up, at a place drawn for every patch.
     """
 
-    def __init__(self, model: PSCR, items: Sequence[Item], blocks: int, folder: Path, key: str) -> None:
-        self.blocks = blocks
-        data, note = folder / "stem.npy", folder / "stem.json"
+    def __init__(
+        self, model: PSCR, items: Sequence[Item], blocks: int, folder: Path, key: str, window: float = 1.0
+    ) -> None:
+        self.blocks, self.window = blocks, window
+        name = "stem" if model.sampling.method == "ops" else f"stem-{model.sampling.method}"
+        files = [folder / f"{name}{suffix}.npy" for suffix in ("", "-half")[: model.scales]]
+        note = folder / (f"{name}.json" if model.scales == 1 else f"{name}-{model.scales}.json")
         stamp = json.dumps({"key": key, "blocks": blocks, "images": [str(item.path) for item in items]})
-        if not (data.is_file() and note.is_file() and note.read_text() == stamp):
+        if not (all(file.is_file() for file in files) and note.is_file() and note.read_text() == stamp):
             folder.mkdir(parents=True, exist_ok=True)
-            note.unlink(missing_ok=True)
-            self._fill(model, items, data)
+            for other in folder.glob(f"{name}*.json"):
+                other.unlink()
+            self._fill(model, items, files)
             note.write_text(stamp)
-        self.activations = np.load(data, mmap_mode="r")
+        self.activations = [np.load(file, mmap_mode="r") for file in files]
 
-    def _fill(self, model: PSCR, items: Sequence[Item], file: Path) -> None:
-        out: np.memmap | None = None
+    def _fill(self, model: PSCR, items: Sequence[Item], files: Sequence[Path]) -> None:
+        out: list[np.memmap] = []
         with torch.inference_mode(), ThreadPoolExecutor(2) as pool:
             decoded = _ahead(pool, model, items)
             for index, pixels in enumerate(progress(decoded, len(items), "frozen layers")):
-                x = model.normalise(torch.from_numpy(pixels)).contiguous(memory_format=torch.channels_last)
-                y = model.backbone.stem(x, self.blocks).permute(0, 2, 3, 1).half().numpy()
-                if out is None:
-                    shape = (len(items), *y.shape)
-                    out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
-                out[index] = y
-        if out is not None:
-            out.flush()
+                x = model.normalise(torch.from_numpy(pixels).to(model.mean.device))
+                stems = model.stems(x.contiguous(memory_format=torch.channels_last), self.blocks)
+                found = [stem.permute(0, 2, 3, 1).half().cpu().numpy() for stem in stems]
+                for file, y in zip(files, found, strict=True):
+                    if len(out) < len(files):
+                        shape = (len(items), *y.shape)
+                        out.append(np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape))
+                        _reserve(file)
+                for memory, y in zip(out, found, strict=True):
+                    memory[index] = y
+        for memory in out:
+            memory.flush()
 
     def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
-        """See PatchSource; the patches are those of the grid."""
-        return draw_from_grid(rng, self.activations.shape[1] // 2, images, per_image)
+        """See PatchSource; the patches are those of the grid. With a window: [n, p, 4] of variant, top, left, side."""
+        variants = draw_from_grid(rng, self.activations[0].shape[1] // 2, images, per_image)
+        if self.window == 1:
+            return variants
+        whole = self.activations[0].shape[2] // GRAIN
+        side = GRAIN * int(rng.integers(math.ceil(self.window * whole), whole + 1))
+        corners = 2 * rng.integers(0, (GRAIN * whole - side) // 2 + 1, (images, per_image, 2))
+        return np.concatenate([variants[..., None], corners, np.full((images, per_image, 1), side)], 2)
 
     def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
-        """See PatchSource."""
-        rows = np.asarray(images)[:, None]
-        stem = torch.from_numpy(self.activations[rows, choices]).float().flatten(0, 1).permute(0, 3, 1, 2)
-        features = model.backbone.trunk(stem, self.blocks)
-        return features.reshape(*choices.shape, -1).mean(1)
+        """See PatchSource; choices are [n, p] variants or [n, p, 4] as `draw` gives them."""
+        rows, places = np.repeat(images, choices.shape[1]), choices.reshape(-1, *choices.shape[2:])
+        stems = []
+        for scale, stored in enumerate(self.activations):
+            if places.ndim == 1:
+                taken = stored[rows, places]
+            else:
+                parts = zip(rows, places[:, 0], places[:, 1:] >> scale, strict=True)
+                taken = np.stack([stored[i, v, y : y + side, x : x + side] for i, v, (y, x, side) in parts])
+            stems.append(torch.from_numpy(taken).to(model.mean.device).float().permute(0, 3, 1, 2))
+        return model.trunk(stems, self.blocks, *choices.shape[:2])
 
 
 def crops(image: Pixels, side: int, chosen: NDArray[np.int64]) -> Pixels:
-    """Crops [p,S,S,3] of one image [H,W,3], padded where it is small, at `chosen` [p,3] as `CropSource` has them."""
-    image = pad_to(image, side)
+    """Crops [p,S,S,3] of one image [H,W,3], no side below S, at `chosen` [p,3] as `CropSource` has them."""
     room = np.array(image.shape[:2]) - side
     out = np.empty((len(chosen), side, side, 3), np.uint8)
     for patch, (top, left, mirrored) in zip(out, chosen, strict=True):
@@ -144,9 +176,26 @@ def crops(image: Pixels, side: int, chosen: NDArray[np.int64]) -> Pixels:
 
 
 def variants(model: PSCR, item: Item) -> Pixels:
-    """All variants of an image: [2P,S,S,3] uint8, the P patches and their mirror images."""
+    """All variants of an image: [2P,S,S,3] uint8, the P patches and their mirror images.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for an image that gives more patches than one of the reference size.
+    """
     patches = model.sampling.cut(load(item.path))
+    if len(patches) != model.sampling.count:
+        side = model.sampling.reference_side
+        raise PscrError(
+            Status.INVALID_ARGUMENT,
+            f"{item.path}: gives {len(patches)} patches; training with {model.sampling.method} takes images of up to "
+            f"{side}x{side} pixels: scale them down, or choose --sampling ops",
+        )
     return np.concatenate([patches, patches[:, :, ::-1]])
+
+
+def _reserve(file: Path) -> None:
+    """Claim the disk space of a sparse file: too little is an OSError here, where a later write would be SIGBUS."""
+    with file.open("r+b") as stream:
+        os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
 
 
 def _ahead(pool: ThreadPoolExecutor, model: PSCR, items: Sequence[Item], depth: int = 8) -> Iterator[Pixels]:

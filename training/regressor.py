@@ -1,4 +1,4 @@
-"""The contrastive regressor of PSCR and its folded form."""
+"""The regressors: the contrastive one of PSCR in its folded form, and the direct one that it is compared with."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from torch import Tensor, nn
 
 
 class Regressor(nn.Module):
-    """Linear(2C, C), ReLU, Linear(C, 1) on [query, exemplar]: the difference of the two images' scores.
+    """Linear(2C, H), ReLU, Linear(H, 1) on [query, exemplar]: the difference of the two images' scores.
+
+    As published H = C.
 
     Parameter names (`fc1`, `fc2`) are those of the published checkpoints. Source: PSCR section III-C.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int = 0) -> None:
         super().__init__()
-        self.channels = channels
-        self.fc1 = nn.Linear(2 * channels, channels)
-        self.fc2 = nn.Linear(channels, 1)
+        self.channels, self.hidden = channels, hidden or channels
+        self.fc1 = nn.Linear(2 * channels, self.hidden)
+        self.fc2 = nn.Linear(self.hidden, 1)
 
     def forward(self, query: Tensor, exemplar: Tensor) -> Tensor:
         """[N,C] and [N,C] to the differences [N], computed as published, on the concatenation."""
@@ -34,3 +36,23 @@ class Regressor(nn.Module):
         """Every query against every exemplar: [N,H] and [K,H] to [N,K]."""
         hidden = torch.relu(query_part[:, None] + terms[None])
         return (hidden @ self.fc2.weight[0]) + self.fc2.bias
+
+
+class DirectRegressor(Regressor):
+    """Linear(C, C), ReLU, Linear(C, 1) on the query alone: how far the image is from the mean training image (NR).
+
+    In the score graph it is a contrastive regressor whose exemplar half is zero: every image has the same exemplar
+    term, the first layer's bias, so a bank of that one term and the mean training opinion gives the score.
+    """
+
+    def __init__(self, channels: int, hidden: int = 0) -> None:
+        super().__init__(channels, hidden)
+        self.fc1 = nn.Linear(channels, self.hidden)
+
+    def forward(self, query: Tensor, exemplar: Tensor) -> Tensor:
+        """[N,C] to [N]; `exemplar` is not looked at."""
+        return self.fc2(torch.relu(self.fc1(query))).squeeze(1)
+
+    def terms(self, features: Tensor) -> Tensor:
+        """See Regressor: the bias, for each of the K."""
+        return self.fc1.bias.expand(features.shape[0], -1)

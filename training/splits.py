@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import PscrError, Status, one_line
 from ..runtime.image import load
 from .databases import Item
 
@@ -26,17 +28,83 @@ def split(items: Sequence[Item], by: str, fraction: float, seed: int) -> tuple[l
     Raises:
         PscrError: INVALID_ARGUMENT for another `by` or fraction; decoding errors of the images.
     """
-    if by not in BY or not 0 <= fraction < 1:
-        raise PscrError(Status.INVALID_ARGUMENT, f"cannot split by {by!r} at {fraction}; expected {BY} and 0 to 1")
+    rest, smaller = draw(items, by, (fraction,), seed)
+    return rest, smaller
+
+
+def draw(items: Sequence[Item], by: str, fractions: Sequence[float], seed: int) -> list[list[int]]:
+    """Divide a database into parts: first what is left over, then one for each of `fractions`, as `split` does.
+
+    The first fraction's part does not depend on the others.
+    """
+    if by not in BY or not all(0 <= fraction < 1 for fraction in fractions) or sum(fractions) >= 1:
+        shares = " and ".join(map(str, fractions))
+        raise PscrError(Status.INVALID_ARGUMENT, f"cannot split by {by!r} at {shares}; expected {BY} and 0 to 1")
     clusters = _clusters([[item.group] if by == "prompt" else [] for item in items], pixel_hashes(items))
     order = np.random.default_rng(seed).permutation(len(clusters))
-    smaller: list[int] = []
+    parts: list[list[int]] = [[] for _ in fractions]
+    wanted = [round(fraction * len(items)) for fraction in fractions]
     for index in order:
-        if len(smaller) >= round(fraction * len(items)):
+        short = (part for part, size in zip(parts, wanted, strict=True) if len(part) < size)
+        part = next(short, None)
+        if part is None:
             break
-        smaller += clusters[index]
-    taken = set(smaller)
-    return [i for i in range(len(items)) if i not in taken], sorted(smaller)
+        part += clusters[index]
+    taken = {index for part in parts for index in part}
+    return [[i for i in range(len(items)) if i not in taken], *(sorted(part) for part in parts)]
+
+
+def published(items: Sequence[Item], seed: int = 1) -> tuple[list[int], list[int]]:
+    """The published 80/20 split: the list of images is shuffled after `numpy.random.seed(seed)`; the first 80 % train.
+
+    The paper's own split is that of seed 1 and the whole database in the order of its label file. Identical images
+    may stand on both sides of it.
+
+    Returns the indices of the training and of the test images, each ascending.
+    """
+    order = list(range(len(items)))
+    np.random.RandomState(seed).shuffle(order)  # what numpy.random.shuffle does after numpy.random.seed
+    count = int(0.8 * len(order))
+    return sorted(order[:count]), sorted(order[count:])
+
+
+def read(file: Path, items: Sequence[Item], only: str | None = None) -> dict[str, list[int]]:
+    """Read a split.json, as `pscr train` writes it: {"train": [names], "val": [names], "test": [names]}.
+
+    only: the one part that is wanted; the others are then not looked at.
+
+    Returns the indices of the images of each part, ascending.
+    Raises:
+        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT: not such a file, without that part, with an image that the database
+            does not have, or one in two parts.
+    """
+    try:
+        entries = json.loads(file.read_text("utf-8"))
+        parts = {str(part): [str(name) for name in names] for part, names in entries.items()}
+    except OSError as error:
+        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        found = f"{file}: not a split ({one_line(error)}); expected a split.json that pscr train wrote"
+        raise PscrError(Status.INVALID_ARGUMENT, found) from error
+    if only is not None:
+        if only not in parts:
+            found = f"{file}: has no part {only!r}; it has {', '.join(parts) or 'none'}"
+            raise PscrError(Status.INVALID_ARGUMENT, found)
+        parts = {only: parts[only]}
+    places = {item.name: index for index, item in enumerate(items)}
+    owner: dict[str, str] = {}
+    for part, names in parts.items():
+        unknown = sorted(set(names) - set(places))
+        if unknown:
+            found = (
+                f"{file}: {len(unknown)} of its {len(names)} {part} images are not in the database, first {unknown[0]}"
+            )
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; is it the split of another database?")
+        for name in names:
+            if owner.setdefault(name, part) != part:
+                found = f"{file}: {name} is in {owner[name]!r} and in {part!r}; expected every image in one part"
+                raise PscrError(Status.INVALID_ARGUMENT, found)
+    return {part: sorted({places[name] for name in names}) for part, names in parts.items()}
 
 
 def pixel_hashes(items: Sequence[Item]) -> list[str]:

@@ -1,112 +1,153 @@
-"""`pscr train`: train a PSCR model on a database and leave a run folder."""
+"""`pscr train`: train a model on a database and leave a run folder.
+
+Several GPUs or machines: `accelerate launch -m pscr.training.train ...`.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..runtime.errors import PscrError, Status
-from . import checkpoint, databases, splits
-from .backbones import BACKBONES
-from .trainer import Config, Trainer, check_resumable
+import torch
 
+from ..runtime.errors import PscrError, Status, one_line
+from . import checkpoint, processes, repeats, splits
+from .config import Config, check_resumable
+from .databases import Database
+from .options import parse
+from .processes import Processes
+from .report import Reporter, Story
+from .trainer import Stopped, Trainer
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `pscr train`; every option's default is the recipe of the default model."""
-    result = argparse.ArgumentParser(
-        prog="pscr train",
-        description="Train a PSCR model. Running the same command again goes on from the last finished epoch.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = result.add_argument
-    add("--data", required=True, help=databases.EXPECTED)
-    add(
-        "--label",
-        default=Config.label,
-        help="what the scores judge: quality; agiqa3k also alignment; aigciqa2023 also "
-        "authenticity, correspondence; csv any word",
-    )
-    add("-o", "--output", type=Path, required=True, metavar="RUN", help="the run folder")
-    add("--backbone", default=Config.backbone, choices=sorted(BACKBONES), help="the shared network")
-    add("--pretrained", default=Config.pretrained, help="imagenet, none, or a checkpoint file")
-    add("--epochs", type=int, default=Config.epochs, help="passes over the training images")
-    add("--batch", type=int, default=Config.batch, help="images per step; each is exemplar to all the others")
-    add("--patches", type=int, default=Config.patches, help="patches per image and step, of the sampling's grid")
-    add("--crops", default=Config.crops, choices=("random", "grid"), help="where training patches are cut")
-    add("--lr", type=float, default=Config.lr, help="highest learning rate of the backbone")
-    add("--head-lr", type=float, default=Config.head_lr, help="highest learning rate of the regressor")
-    add("--weight-decay", type=float, default=Config.weight_decay, help="AdamW's decoupled weight decay")
-    add("--dropout", type=float, default=Config.dropout, help="dropout on the pooled features")
-    add("--drop-path", type=float, default=Config.drop_path, help="stochastic depth at the last block")
-    add("--mixup", type=float, default=Config.mixup, help="strength of mixup between images of a batch; 0 for none")
-    add(
-        "--rank-weight",
-        type=float,
-        default=Config.rank_weight,
-        help="weight of the ranking loss beside the paper's; 0: none",
-    )
-    add("--rank-scale", type=float, default=Config.rank_scale, help="difference that counts as clear, in score units")
-    add(
-        "--frozen-blocks",
-        type=int,
-        default=argparse.SUPPRESS,
-        help="leading blocks kept as they are and cached (default: 5 for EfficientNet-Lite, 0 for the others)",
-    )
-    add("--averaging", type=float, default=Config.averaging, help="decay of the weight average that is validated")
-    add("--head-epochs", type=int, default=Config.head_epochs, help="epochs of the regressor alone, at the start")
-    add("--exemplars", type=int, default=Config.exemplars, help="training images that validation compares with")
-    add("--validate-every", type=int, default=Config.validate_every, metavar="N", help="epochs between validations")
-    add("--val", type=float, default=Config.val, help="share of the images that selects and never trains; 0 for none")
-    add("--split-by", default=Config.split_by, choices=splits.BY, help="what is drawn for validation")
-    add("--seed", type=int, default=Config.seed, help="decides the split and the regressor's first weights")
-    add("--shuffle", type=int, default=Config.shuffle, help="decides the order of the images and the patches")
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
-    add("--cache", type=Path, default=None, metavar="DIR", help="where frozen layers are cached (default: RUN/cache)")
-    columns = result.add_argument_group("columns of a csv: file")
-    columns.add_argument("--path-column", default=Config.path_column, help="image files, relative to the CSV file")
-    columns.add_argument("--score-column", default=Config.score_column, help="opinion scores")
-    columns.add_argument("--group-column", default=Config.group_column, help="prompts, for --split-by prompt")
-    return result
+UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `pscr train`. Returns the exit code: 0, 1 for data that cannot be used, 3 for weights that cannot."""
-    arguments = parser().parse_args(argv)
+    """Run `pscr train`. Returns the exit code: 0, 1 for data that cannot be used or a disk that is full, 3 for weights
+    or a device that cannot be used, 130 after Ctrl-C.
+    """
+    arguments = parse(argv)
     try:
         return _train(arguments)
     except PscrError as error:
-        sys.stderr.write(f"pscr train: error: {error}\n")
-        return 3 if error.status is Status.MODEL_INVALID else 1
-    except KeyboardInterrupt:
-        sys.stderr.write("pscr train: stopped; the same command goes on from the last finished epoch\n")
+        _say(f"pscr train: error: {error}")
+        return 3 if error.status in UNUSABLE else 1
+    except Stopped:
+        _say("pscr train: stopped and saved; the same command goes on from here")
         return 130
+    except KeyboardInterrupt:
+        _say("pscr train: stopped; the same command goes on from the last finished epoch")
+        return 130
+    except OSError as error:
+        _say(
+            f"pscr train: error: cannot write {error.filename or 'the run'} ({error.strerror or one_line(error)}); "
+            "what was saved before is whole: make room, and the same command goes on from the last finished epoch"
+        )
+        return 1
 
 
-def _train(arguments: argparse.Namespace) -> int:
-    options = {"frozen_blocks": BACKBONES[arguments.backbone].frozen, **vars(arguments)}
-    config = Config(**{field.name: options[field.name] for field in fields(Config)})
-    run: Path = arguments.output
+def _train(arguments: Namespace) -> int:
+    config = Config(**{field.name: getattr(arguments, field.name) for field in fields(Config)})
+    if arguments.repeats < 1 or (config.protocol == "published" and config.split_by != "image"):
+        raise PscrError(
+            Status.INVALID_ARGUMENT, "expected --repeats of 1 or more, and --split-by image in the published protocol"
+        )
+    team = processes.start(config.device)
     database = config.load_database()
-    check_resumable(config, run)
     for note in database.notes:
-        sys.stderr.write(f"{note}\n")
-    train, val = splits.split(database.items, config.split_by, config.val, config.seed)
-    run.mkdir(parents=True, exist_ok=True)
-    names = {part: [database.items[i].name for i in chosen] for part, chosen in (("train", train), ("val", val))}
-    checkpoint.write_atomically(run / "split.json", json.dumps(names, indent=1).encode())
+        _say(note)
+    run: Path = arguments.output
+    if arguments.repeats == 1:
+        train_one(config, database, run, arguments.cache, team)
+        return 0
+    seeds = range(config.seed, config.seed + arguments.repeats)
+    folders = [run / f"seed-{seed}" for seed in seeds]
+    for seed, folder in zip(seeds, folders, strict=True):
+        one = replace(config, seed=seed, shuffle=config.shuffle + seed - config.seed)
+        train_one(one, database, folder, arguments.cache or run / "cache", team)
+    if team.first:
+        repeats.write(run, folders)
+        _say((run / "summary.md").read_text())
+    return 0
+
+
+def train_one(config: Config, database: Database, run: Path, cache: Path | None, team: Processes) -> None:
+    """Train one run to its end, from where it stands, and write its reports.
+
+    Raises:
+        PscrError: data, options or weights that cannot be used. Stopped: see `Trainer.fit`. OSError: a full disk.
+    """
+    check_resumable(config, run)
+    parts: dict[str, list[int]] = team.told(divide(config, database) if team.first else {})
     description = {**asdict(config), "database": database.name, "scale": database.scale}
     description["label_column"] = database.label
-    trainer = Trainer(config, database, train, val, run, arguments.cache)
-    checkpoint.write_atomically(run / "config.json", json.dumps(description, indent=1).encode())
-    sys.stderr.write(f"{len(train)} images train, {len(val)} validate (seed {config.seed}, by {config.split_by})\n")
-    for row in trainer.fit():
-        sys.stderr.write(", ".join(f"{key} {value:.4g}" for key, value in row.items()) + "\n")
-    return 0
+    if team.first:
+        run.mkdir(parents=True, exist_ok=True)
+        names = {part: [database.items[i].name for i in chosen] for part, chosen in parts.items()}
+        checkpoint.write_atomically(run / "split.json", json.dumps(names, indent=1).encode())
+    trainer = Trainer(config, database, parts["train"], parts.get(config.judged, []), run, cache, team)
+    reporter = Reporter(Story(run, config, database, parts, _device(config, team))) if team.first else None
+    if team.first:
+        checkpoint.write_atomically(run / "config.json", json.dumps(description, indent=1).encode())
+    counts = ", ".join(f"{len(chosen)} images {part}" for part, chosen in parts.items())
+    _say(f"{counts} (seed {config.seed}, {config.protocol})")
+    try:
+        for row in trainer.fit():
+            _say(", ".join(f"{key} {value:.4g}" for key, value in row.items()))
+            if reporter:
+                reporter.epoch(trainer.rows)
+    except Stopped:
+        if reporter:
+            reporter.write(trainer.rows)
+        raise
+    _finish(trainer, reporter, parts.get("test", []) if config.protocol == "held-out" else [])
+
+
+def divide(config: Config, database: Database) -> dict[str, list[int]]:
+    """The parts of the split by name, as indices of the database's images: read from a file, or drawn.
+
+    Raises:
+        PscrError: as `splits.read` and `splits.draw`; INVALID_ARGUMENT for a file without the parts that are needed.
+    """
+    judged = config.judged
+    if config.split:
+        parts = splits.read(Path(config.split), database.items)
+        if not parts.get("train") or (judged == "test" and not parts.get("test")):
+            needed = "train" if judged == "val" else "train and test"
+            found = f"{config.split}: has {', '.join(parts) or 'no parts'}; expected {needed}, not empty"
+            raise PscrError(Status.INVALID_ARGUMENT, found)
+        return {part: parts.get(part, []) for part in ("train", "val", "test") if part in parts or part == judged}
+    if config.protocol == "published":
+        train, test = splits.published(database.items, config.seed)
+        return {"train": train, "test": test}
+    train, val, test = splits.draw(database.items, config.split_by, (config.val, config.test), config.seed)
+    return {"train": train, "val": val, **({"test": test} if config.test else {})}
+
+
+def _finish(trainer: Trainer, reporter: Reporter | None, test: list[int]) -> None:
+    """Score the test part with the selected weights, once for the run, and write the last reports."""
+    done = trainer.run / "results.json"
+    if trainer.processes.told(done.is_file() and bool(json.loads(done.read_text()).get("finished"))):
+        return
+    scores = trainer.test(test) if len(test) > 1 else None
+    if reporter:
+        reporter.write(trainer.rows, scores, finished=True)
+
+
+def _device(config: Config, team: Processes) -> str:
+    name = torch.cuda.get_device_name(team.device) if team.device.type == "cuda" else f"cpu, {config.threads} threads"
+    return name if team.count == 1 else f"{team.count} processes on {name}"
+
+
+def _say(line: str) -> None:
+    """Write a line, in the first process only; also before the processes have met."""
+    if os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"{line}\n")
 
 
 if __name__ == "__main__":

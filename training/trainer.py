@@ -7,13 +7,11 @@ exemplar of all the others, so B passes through the backbone give B(B-1) differe
 from __future__ import annotations
 
 import copy
-import csv
-import io
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,145 +21,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..runtime.errors import PscrError, Status
-from . import checkpoint, databases
+from . import checkpoint
+from .config import Config, check_same
 from .databases import Database
-from .metrics import agreement
+from .interrupts import Interrupts
+from .losses import blend, direct_loss, pair_loss, partner_loss
 from .model import PSCR, build, load_pretrained
-from .patches import CropSource, PatchSource, StemCache, every_patch
+from .patches import CropSource, PatchSource, StemCache
+from .processes import Processes
 from .progress import progress
+from .validation import Judge, Scores, best
 
-COLUMNS = ("epoch", "train_loss", "val_srcc", "val_krcc", "val_plcc", "val_rmse", "seconds")
-WARMUP_STEPS = 100
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides a run; it is written to config.json and a resumed run must have the same.
-
-    label: what the scores judge, where the database has several; see `databases.load`.
-    lr, head_lr: highest learning rates of backbone and regressor; both follow a cosine after a short rise.
-    patches: patches per image and step. crops: "random", anywhere, or "grid", where the sampling cuts them.
-    frozen_blocks: leading blocks that keep their ImageNet weights.
-    averaging: decay of the exponential average of the weights, which is what is validated and exported.
-    mixup: images of a batch are blended in feature space with weights from Beta(mixup, mixup); 0 for not at all.
-    shuffle: decides order and patches, so that runs of one split can differ and their weights be averaged.
-    rank_weight, rank_scale: see `pair_loss`; the scale is in opinion-score units.
-    validate_every: epochs between validations; the last one always validates.
-    head_epochs: epochs of the regressor alone, on features of the unchanged backbone, before the first real epoch.
-    """
-
-    data: str
-    backbone: str = "efficientnet_lite0"
-    pretrained: str = "imagenet"
-    epochs: int = 6
-    batch: int = 16
-    patches: int = 4
-    crops: str = "grid"
-    lr: float = 1.5e-4
-    head_lr: float = 3e-4
-    weight_decay: float = 5e-2
-    dropout: float = 0.3
-    drop_path: float = 0.2
-    mixup: float = 0.0
-    rank_weight: float = 0.0
-    rank_scale: float = 0.3
-    frozen_blocks: int = 5
-    averaging: float = 0.997
-    head_epochs: int = 6
-    exemplars: int = 100
-    validate_every: int = 1
-    val: float = 0.2
-    split_by: str = "image"
-    seed: int = 1
-    shuffle: int = 1
-    threads: int = 2
-    label: str = "quality"
-    path_column: str = "path"
-    score_column: str = "score"
-    group_column: str = ""
-
-    def load_database(self) -> Database:
-        """The database that `data`, the label and the columns name; see `databases.load`."""
-        return databases.load(
-            self.data,
-            label=self.label,
-            path_column=self.path_column,
-            score_column=self.score_column,
-            group_column=self.group_column,
-        )
-
-    @classmethod
-    def read(cls, run: Path) -> Config:
-        """Read RUN/config.json.
-
-        Raises:
-            PscrError: FILE_NOT_FOUND or MODEL_INVALID.
-        """
-        file = run / "config.json"
-        if not file.is_file():
-            raise PscrError(Status.FILE_NOT_FOUND, f"{run}: not a run of pscr train (it has no config.json)")
-        try:
-            entries = json.loads(file.read_text())
-            if "label_column" not in entries:  # runs from before labels could be chosen: there it was the column
-                entries.pop("label", None)
-            return cls(**{field.name: entries[field.name] for field in fields(cls) if field.name in entries})
-        except (ValueError, KeyError, TypeError) as error:
-            raise PscrError(Status.MODEL_INVALID, f"{file}: not a configuration of pscr train ({error!r})") from error
+Row = dict[str, float]
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def pair_loss(
-    model: PSCR, features: Tensor, opinion: Tensor, rank_weight: float = 0.0, rank_scale: float = 1.0
-) -> Tensor:
-    """The contrastive loss over all ordered pairs of a batch, and optionally a ranking loss on the same differences.
-
-    features [B,C], opinion [B]. The first part is the mean squared error of the predicted differences (both orders of
-    a pair count, PSCR equation 6). The second, times `rank_weight`, is the cross-entropy between the chances that a
-    is preferred to b, logistic in the difference over `rank_scale`: it has the same minimum, but is moved by close
-    pairs, which decide the rank correlation, and hardly by distant ones (RankNet, Burges et al. 2005).
-    """
-    regressor = model.regressor
-    found = regressor.differences(regressor.query_part(features), regressor.terms(features))
-    wanted = opinion[:, None] - opinion[None]
-    errors = (found - wanted) ** 2
-    if rank_weight:
-        chance = torch.sigmoid(wanted / rank_scale)
-        ranking = nn.functional.binary_cross_entropy_with_logits(found / rank_scale, chance, reduction="none")
-        errors = errors + rank_weight * ranking
-    count = len(opinion)
-    return (errors.sum() - errors.diagonal().sum()) / (count * (count - 1))
-
-
-def predict(model: PSCR, queries: Tensor, exemplars: Tensor, exemplar_scores: Tensor) -> NDArray[np.float32]:
-    """Scores [N] of query features [N,C] against exemplar features [K,C] with opinion scores [K]."""
-    regressor = model.regressor
-    with torch.inference_mode():
-        terms = regressor.terms(exemplars)
-        parts = [
-            (regressor.differences(regressor.query_part(some), terms) + exemplar_scores).mean(1)
-            for some in queries.split(64)
-        ]
-    return torch.cat(parts).numpy()
-
-
-def check_resumable(config: Config, run: Path) -> None:
-    """Refuse a run folder that another configuration has begun, before anything in it is overwritten.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT for another configuration, MODEL_INVALID for a damaged checkpoint.
-    """
-    last = run / "last.safetensors"
-    if last.is_file():
-        _check_same(last, checkpoint.read(last)[1], config)
-
-
-def _check_same(file: Path, meta: dict[str, Any], config: Config) -> None:
-    stored = {"label": Config.label, **meta["config"]}  # runs from before labels could be chosen have none
-    if {**stored, "threads": 0} != {**asdict(config), "threads": 0}:
-        raise PscrError(Status.INVALID_ARGUMENT, f"{file}: made with another configuration; choose another -o folder")
+class Stopped(Exception):  # noqa: N818 (a wish, not an error)
+    """The run was asked to stop, and has saved where it was."""
 
 
 class Trainer:
-    """One run in one folder: RUN/{config.json, split.json, metrics.csv, last.safetensors, best.safetensors}."""
+    """One run in one folder: RUN/{last.safetensors, best.safetensors}; `report.py` writes the rest.
+
+    train, val: indices of the images that train, and of those that are scored after every epoch.
+    """
 
     def __init__(
         self,
@@ -171,25 +55,26 @@ class Trainer:
         val: Sequence[int],
         run: Path,
         cache: Path | None = None,
+        processes: Processes | None = None,
     ) -> None:
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.config, self.database, self.run = config, database, run
+        self.processes = processes or Processes(torch.device("cpu"))
+        self.device = self.processes.device
         self.train_set, self.val_set = np.asarray(train), np.asarray(val)
-        self.opinion = torch.tensor([item.score for item in database.items], dtype=torch.float32)
-        model = build(config.backbone)
-        if not 0 <= config.frozen_blocks <= model.spec.blocks:
-            raise PscrError(
-                Status.INVALID_ARGUMENT,
-                f"{config.frozen_blocks} frozen blocks; expected 0 to {model.spec.blocks} for {config.backbone}",
-            )
+        self.opinion = torch.tensor([item.score for item in database.items], dtype=torch.float32, device=self.device)
+        model = build(config.backbone, config.method, config.sampling, config.features, config.scales, config.hidden)
+        self._check(model)
         load_pretrained(model, config.pretrained)
         model.backbone.set_drop_path(config.drop_path)
-        self.model = model.eval()
+        model.backbone.set_share(self.processes.rank, self.processes.count)
+        self.model = model.eval().to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model)
-        self.steps_from, self.images_from = self._sources(cache or run / "cache")
-        self.optimizer = torch.optim.AdamW(
+        self.steps_from, images_from = self._sources(cache or run / "cache")
+        self.judge = Judge(config, images_from, self.opinion, self.train_set, self.processes)
+        self.optimizer = OPTIMIZERS[config.optimizer](
             [
                 {"params": self._trainable(), "lr": config.lr},
                 {"params": list(self.model.regressor.parameters()), "lr": config.head_lr},
@@ -197,24 +82,72 @@ class Trainer:
             weight_decay=config.weight_decay,
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.rows: list[dict[str, float]] = []
-        self.steps = len(self.train_set) // config.batch
+        self.precision = self._precision()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
+        self.rows: list[Row] = []
+        self.centre = float(self.opinion[self.train_set].mean())
+        self._position: dict[str, Any] | None = None
+
+    def _check(self, model: PSCR) -> None:
+        config, count = self.config, self.processes.count
+        if not 0 <= config.frozen_blocks <= model.spec.blocks:
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"{config.frozen_blocks} frozen blocks; expected 0 to {model.spec.blocks} for {config.backbone}",
+            )
+        stages = model.backbone.stages()
+        if config.features == "depths" and config.frozen_blocks > stages[0][0]:
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"{config.frozen_blocks} frozen blocks; features of several depths begin behind block {stages[0][0]}",
+            )
+        if not 0 < config.window <= 1 or (config.window < 1 and not (config.frozen_blocks and config.crops == "grid")):
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"window {config.window}; expected above 0 to 1, and 1 without frozen blocks or with random crops",
+            )
+        if config.batch % count or config.batch < 2:
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"a batch of {config.batch} cannot be shared by {count} processes; expected a multiple, 2 or more",
+            )
+        images = config.batch * config.accumulate
+        self.steps = len(self.train_set) // images if config.accumulate > 0 else 0
         if not self.steps:
             raise PscrError(
                 Status.INVALID_ARGUMENT,
-                f"{len(self.train_set)} training images do not fill one batch of {config.batch}",
+                f"{len(self.train_set)} training images do not fill one batch of {images}",
             )
+        if config.pairs == "partner" and (model.direct or config.mixup or config.rank_weight):
+            raise PscrError(
+                Status.INVALID_ARGUMENT, "pairs with a partner need exemplars and take no mixup or ranking loss"
+            )
+
+    def _precision(self) -> torch.dtype | None:
+        """What the backbone computes in while it trains; None for fp32."""
+        asked, on_gpu = self.config.precision, self.device.type == "cuda"
+        if asked == "auto":
+            return (torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16) if on_gpu else None
+        if asked == "fp16" and not on_gpu:
+            raise PscrError(Status.INVALID_ARGUMENT, f"fp16 trains on a GPU only, not on {self.device}; use bf16")
+        return PRECISIONS.get(asked)
 
     def _sources(self, cache: Path) -> tuple[PatchSource, PatchSource]:
         """Where training steps take their patches from, and where whole images are read from."""
         config, items = self.config, self.database.items
-        grid = self.model.sampling.count if config.crops == "grid" else 0
-        crops = CropSource(items, config.frozen_blocks, config.threads, grid)
+        count = self.model.sampling.count
+        crops = CropSource(items, config.frozen_blocks, config.threads, count if config.crops == "grid" else 0)
         if not config.frozen_blocks:
             return crops, crops
         key = f"{config.backbone}/{config.pretrained}"
-        stems = StemCache(self.model, items, config.frozen_blocks, cache, key)
-        return (stems if grid else crops), stems
+        if config.pretrained == "none":
+            key += f"/{config.seed}"
+        if not self.processes.first:
+            self.processes.wait()  # until the first has filled the cache
+        stems = StemCache(self.model, items, config.frozen_blocks, cache, key, config.window)
+        if self.processes.first:
+            self.processes.wait()
+        return (stems if config.crops == "grid" else crops), stems
 
     def _trainable(self) -> list[nn.Parameter]:
         """The backbone's parameters behind the frozen blocks; the others lose their gradients."""
@@ -222,33 +155,69 @@ class Trainer:
             return list(self.model.backbone.parameters())
         for parameter in self.model.backbone.parameters():
             parameter.requires_grad_(False)
-        free = self.model.backbone.after(self.config.frozen_blocks)
+        free: list[nn.Parameter] = self.model.backbone.after(self.config.frozen_blocks)
         for parameter in free:
             parameter.requires_grad_(True)
         return free
 
-    def fit(self) -> Iterator[dict[str, float]]:
-        """Train to the last epoch, from the last checkpoint where there is one; gives each new row of metrics.csv."""
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done, or `patience` validations in a row have brought nothing better."""
+        if len(self.rows) >= self.config.epochs or not self.config.patience or not self.rows:
+            return len(self.rows) >= self.config.epochs
+        part = self.config.judged
+        later = self.rows[self.rows.index(best(self.rows, part)) + 1 :]
+        return sum(f"{part}_srcc" in row for row in later) >= self.config.patience
+
+    def restore(self) -> bool:
+        """Go back to the last checkpoint. Returns whether there is one."""
         last = self.run / "last.safetensors"
         if last.is_file():
             self._restore(last)
-        else:
+        return last.is_file()
+
+    def fit(self) -> Iterator[Row]:
+        """Train to the end, from the last checkpoint where there is one; gives the row of each finished epoch.
+
+        Raises:
+            Stopped: after Ctrl-C or SIGTERM; the checkpoint then stands in the middle of an epoch.
+        """
+        last = self.run / "last.safetensors"
+        if not self.restore():
             self._train_head()
             self._save(last)
-        while len(self.rows) < self.config.epochs:
-            row = self._epoch(len(self.rows) + 1)
-            self.rows.append(row)
-            if row is self._best():
-                tensors = checkpoint.prefixed("model", self.average.state_dict())
-                checkpoint.write(self.run / "best.safetensors", tensors, {"epoch": row["epoch"], "metrics": row})
-            self._save(last)
-            self._write_metrics()
-            yield row
+        with Interrupts() as interrupts:
+            while not self.over:
+                row, scores = self._epoch(len(self.rows) + 1, interrupts)
+                self.rows.append(row)
+                if row is best(self.rows, self.config.judged):
+                    tensors = checkpoint.prefixed("model", self.average.state_dict())
+                    meta = {"epoch": row["epoch"], "metrics": row}
+                    if scores is not None:
+                        meta["scores"] = scores.tolist()
+                    self._write(self.run / "best.safetensors", tensors, meta)
+                self._save(last)
+                yield row
+                if self.processes.any(interrupts.wished) and not self.over:
+                    raise Stopped
+
+    def test(self, images: Sequence[int]) -> Scores:
+        """Scores of images by the selected weights."""
+        tensors, meta = checkpoint.read(self.run / "best.safetensors")
+        selected = copy.deepcopy(self.average)
+        selected.load_state_dict(checkpoint.part("model", tensors))
+        return self.judge.scores(selected, np.asarray(images), meta["epoch"])
 
     def _train_head(self) -> None:
         """The regressor alone, on features of the unchanged backbone: seconds, and the first real step starts sane."""
         config, rng = self.config, np.random.default_rng([self.config.seed, 0])
-        sides = torch.stack([self._features(self.model, self.train_set, mirrored) for mirrored in (False, True)])
+        if not config.head_epochs:
+            return
+        with self._autocast():
+            both = [self.judge.features(self.model, self.train_set, mirrored) for mirrored in (False, True)]
+        sides = torch.stack(both)
+        self.model.standardise(sides[0])
+        sides = (sides - self.model.feature_mean) / self.model.feature_std if self.model.standardised else sides
         opinion, size = self.opinion[self.train_set], min(64, len(self.train_set))
         optimizer = torch.optim.AdamW(self.model.regressor.parameters(), lr=3e-4, weight_decay=config.weight_decay)
         for epoch in range(config.head_epochs):
@@ -257,116 +226,140 @@ class Trainer:
             order = rng.permutation(len(opinion))
             for start in range(0, len(order) - size + 1, size):
                 chosen = order[start : start + size]
-                loss = pair_loss(self.model, sides[rng.integers(0, 2), chosen], opinion[chosen])
+                features = nn.functional.dropout(sides[rng.integers(0, 2), chosen], config.dropout)
+                loss = self._loss(features, opinion[chosen], plain=True)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
         self.average.load_state_dict(self.model.state_dict())
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
+    def _loss(self, features: Tensor, opinion: Tensor, plain: bool = False) -> Tensor:
+        """The loss of features [B,C] and opinions [B]; plain: of all pairs, without ranking."""
+        config, regressor = self.config, self.model.regressor
+        ranking = (0.0 if plain else config.rank_weight, config.rank_scale)
+        if self.model.direct:
+            return direct_loss(regressor, features, opinion, self.centre, *ranking)
+        if config.pairs == "partner" and not plain:
+            return partner_loss(regressor, features, opinion)
+        return pair_loss(regressor, features, opinion, *ranking)
+
+    def _epoch(self, epoch: int, interrupts: Interrupts) -> tuple[Row, Scores | None]:
+        """Train one epoch, from the middle where the checkpoint stands there; the row and the judged images' scores."""
         config, started = self.config, time.monotonic()
         rng = np.random.default_rng([config.shuffle, epoch])
         torch.manual_seed(config.shuffle * 100_003 + epoch)
-        order = rng.permutation(self.train_set)[: self.steps * config.batch].reshape(self.steps, config.batch)
+        shape = (self.steps, config.accumulate, config.batch)
+        order = rng.permutation(self.train_set)[: math.prod(shape)].reshape(shape)
+        losses, spent = self._resume_epoch(rng)
+        train_mode(self.model, config.batch_norm == "trained")
+        bar = progress(order[len(losses) :], len(order) - len(losses), f"epoch {epoch}/{config.epochs}")
+        for batches in bar:
+            losses.append(self._step((epoch - 1) * self.steps + len(losses), batches, rng))
+            bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}")
+            if self.processes.any(interrupts.wished) and len(losses) < self.steps:
+                spent += time.monotonic() - started
+                self._save(self.run / "last.safetensors", {"losses": losses, "seconds": spent, **_state(rng)})
+                raise Stopped
+        self.model.eval()
+        row: Row = {"epoch": epoch, "train_loss": float(np.mean(losses))}
+        scores = None
+        if len(self.val_set) >= 2 and (epoch % config.validate_every == 0 or epoch >= config.epochs):
+            scores = self.judge.scores(self.average, self.val_set, epoch)
+            found = self.judge.figures(scores, self.val_set)
+            row |= {f"{config.judged}_{name}": value for name, value in found.items()}
+        return {**row, "seconds": round(spent + time.monotonic() - started, 1)}, scores
+
+    def _step(self, step: int, batches: NDArray[np.int64], rng: np.random.Generator) -> float:
+        """One update of the weights from `batches`, indices [accumulate, batch]. Returns the mean loss."""
+        config = self.config
+        scale = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+        if config.schedule == "cosine":
+            scale *= cosine(step / (self.steps * config.epochs))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * scale
         losses = []
-        train_mode(self.model)
-        for index, images in enumerate(bar := progress(order, len(order), f"epoch {epoch}/{config.epochs}")):
-            step = (epoch - 1) * self.steps + index
-            scale = min(1.0, (step + 1) / WARMUP_STEPS) * cosine(step / (self.steps * config.epochs))
-            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-                group["lr"] = rate * scale
+        self.optimizer.zero_grad()
+        for images in batches:
+            if config.pairs == "partner":
+                images = np.concatenate([images, self._partners(images, rng)])
             choices = self.steps_from.draw(rng, len(images), config.patches)
-            features = self.steps_from.pooled(self.model, images, choices)
+            own = self.processes.share(len(images))
+            with self._autocast():
+                features = self.steps_from.pooled(self.model, images[own], choices[own])
+            features = self.processes.gather(features)
             features, opinion = blend(features, self.opinion[images], config.mixup)
             features = nn.functional.dropout(features, config.dropout)
-            loss = pair_loss(self.model, features, opinion, config.rank_weight, config.rank_scale)
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 5.0)
-            self.optimizer.step()
-            checkpoint.average(self.average, self.model, min(config.averaging, (1 + step) / (10 + step)))
+            loss = self._loss(features, opinion) / len(batches)
+            self.scaler.scale(loss).backward()
             losses.append(loss.item())
-            bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}")
-        self.model.eval()
-        row = {"epoch": epoch, "train_loss": float(np.mean(losses)), **self._validate(epoch)}
-        return {**row, "seconds": round(time.monotonic() - started, 1)}
+        backbone, head = (group["params"] for group in self.optimizer.param_groups)
+        self.processes.reduce_gradients(backbone, head)
+        self.scaler.unscale_(self.optimizer)
+        if config.clip:
+            nn.utils.clip_grad_norm_([*backbone, *head], config.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        checkpoint.average(self.average, self.model, min(config.averaging, (1 + step) / (10 + step)))
+        return float(np.sum(losses))
 
-    def _features(self, model: PSCR, images: NDArray[np.int64], mirrored: bool = False) -> Tensor:
-        """Features over all patches of each image, [n, C], without gradients."""
-        count = model.sampling.count
-        with torch.inference_mode():
-            parts = [
-                self.images_from.pooled(model, images[i : i + 8], every_patch(len(images[i : i + 8]), count, mirrored))
-                for i in range(0, len(images), 8)
-            ]
-        return torch.cat(parts).clone()
+    def _partners(self, images: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """For each image another one of the training set, drawn at random."""
+        places = np.searchsorted(self.train_set, images)
+        return self.train_set[(places + rng.integers(1, len(self.train_set), len(images))) % len(self.train_set)]
 
-    def _validate(self, epoch: int) -> dict[str, float]:
-        """The averaged weights on the validation images; exemplars are a fixed draw of training images."""
-        if len(self.val_set) < 2 or (epoch % self.config.validate_every and epoch < self.config.epochs):
-            return {}
-        rng = np.random.default_rng(self.config.seed)
-        exemplars = rng.permutation(self.train_set)[: self.config.exemplars]
-        scores = predict(
-            self.average,
-            self._features(self.average, self.val_set),
-            self._features(self.average, exemplars),
-            self.opinion[exemplars],
-        )
-        return {f"val_{name}": value for name, value in agreement(scores, self.opinion[self.val_set]).items()}
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
 
-    def _best(self) -> dict[str, float]:
-        """The row with the highest SRCC + PLCC; the last one where none was validated."""
-
-        def merit(row: dict[str, float]) -> float:
-            return float(np.nan_to_num(row.get("val_srcc", np.nan) + row.get("val_plcc", np.nan), nan=-np.inf))
-
-        return max(reversed(self.rows), key=merit)
-
-    def _save(self, file: Path) -> None:
+    def _save(self, file: Path, position: dict[str, Any] | None = None) -> None:
+        """position: where in the next epoch the run stands; None for its start."""
         tensors = {
             **checkpoint.prefixed("model", self.model.state_dict()),
             **checkpoint.prefixed("average", self.average.state_dict()),
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
         }
-        checkpoint.write(file, tensors, {"rows": self.rows, "config": asdict(self.config)})
+        meta = {"rows": self.rows, "config": asdict(self.config), "scaler": self.scaler.state_dict()}
+        if position is not None:
+            tensors["random.cpu"] = torch.get_rng_state()
+            if self.device.type == "cuda":
+                tensors["random.cuda"] = torch.cuda.get_rng_state()
+            meta["position"] = position
+        self._write(file, tensors, meta)
+
+    def _write(self, file: Path, tensors: checkpoint.Tensors, meta: dict[str, Any]) -> None:
+        if self.processes.first:
+            checkpoint.write(file, tensors, meta)
 
     def _restore(self, file: Path) -> None:
         tensors, meta = checkpoint.read(file)
-        _check_same(file, meta, self.config)
+        check_same(file, meta, self.config)
         self.model.load_state_dict(checkpoint.part("model", tensors))
         self.average.load_state_dict(checkpoint.part("average", tensors))
         checkpoint.restore_optimizer(self.optimizer, checkpoint.part("optimizer", tensors))
+        if self.scaler.is_enabled() and meta.get("scaler"):
+            self.scaler.load_state_dict(meta["scaler"])
         self.rows = meta["rows"]
-        self._write_metrics()
+        self._position = meta.get("position")
+        if self._position is not None:
+            self._position["random"] = checkpoint.part("random", tensors)
 
-    def _write_metrics(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in self.rows)
-        checkpoint.write_atomically(self.run / "metrics.csv", text.getvalue().encode())
+    def _resume_epoch(self, rng: np.random.Generator) -> tuple[list[float], float]:
+        """Losses and seconds of this epoch's steps that an interrupted run has done; sets the random states to then."""
+        position, self._position = self._position, None
+        if position is None:
+            return [], 0.0
+        rng.bit_generator.state = position["numpy"]
+        torch.set_rng_state(position["random"]["cpu"])
+        if self.device.type == "cuda" and "cuda" in position["random"]:
+            torch.cuda.set_rng_state(position["random"]["cuda"])
+        return list(position["losses"]), float(position["seconds"])
 
 
-def train_mode(model: nn.Module) -> None:
-    """Training mode with frozen BatchNorm statistics: batches are too small to estimate them anew."""
+def train_mode(model: nn.Module, batch_norm: bool = False) -> None:
+    """Training mode; batch_norm: of the BatchNorm statistics too, for which batches are usually too small."""
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not (batch_norm and module.weight.requires_grad):
             module.eval()
-
-
-def blend(features: Tensor, opinion: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """Mixup of pooled features [B,C] and opinion scores [B], each with a random partner of the batch.
-
-    Features are averages over patches, so a blend stands for an image that has patches of both.
-    Source: mixup (arXiv 1710.09412) at the last hidden layer.
-    """
-    if not strength:
-        return features, opinion
-    own = torch.distributions.Beta(strength, strength).sample((len(opinion), 1)).clamp(1e-3, 1)
-    partner = torch.randperm(len(opinion))
-    return own * features + (1 - own) * features[partner], own[:, 0] * opinion + (1 - own[:, 0]) * opinion[partner]
 
 
 def cosine(progress: float) -> float:
@@ -374,5 +367,5 @@ def cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _plain(value: float) -> Any:
-    return value if isinstance(value, int) else f"{value:.6g}"
+def _state(rng: np.random.Generator) -> dict[str, Any]:
+    return {"numpy": rng.bit_generator.state}

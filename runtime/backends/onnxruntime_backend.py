@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..bank import Bank
@@ -13,20 +15,27 @@ from .base import Backend, Floats, Outputs
 
 INPUTS = {"patches": "tensor(uint8)", "bank_terms": "tensor(float)", "bank_scores": "tensor(float)"}
 OUTPUTS = ("score", "votes", "terms")
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+LARGEST = 64  # images of one batch of the TensorRT provider's engine
 _ERRORS_ONLY = 4  # onnxruntime's severity "fatal": everything below reaches us as an exception anyway
 _NOWHERE = "/dev/null"
 
 
 class OnnxRuntimeBackend(Backend):
-    """The score graph in onnxruntime, on the CPU or a CUDA device."""
+    """The score graph in onnxruntime: on the CPU, or on a GPU with its CUDA or its TensorRT provider."""
 
     def __init__(
         self, graph: bytes, bank: Bank, patch: int, *, kind: str = "cpu", index: int = 0, threads: int = 1
     ) -> None:
         """Load the graph.
 
-        graph: the bytes of model.onnx. patch: side S of its patches in pixels. kind: "cpu" or "cuda".
+        graph: the bytes of model.onnx. patch: side S of its patches in pixels.
+        kind: "cpu", "cuda" or "onnxruntime-tensorrt". The last builds an engine in the precision of the graph's own
+            types, at the first run, which takes minutes; it is kept in $PSCR_CACHE (default ~/.cache/pscr).
         index: which CUDA device. threads: of one inference, on the CPU.
 
         Raises:
@@ -50,14 +59,16 @@ class OnnxRuntimeBackend(Backend):
                 f"this onnxruntime {ort.__version__} has no {wanted}; expected onnxruntime-gpu: "
                 "pip uninstall onnxruntime, then pip install 'pscr[gpu]'",
             )
-        settings = {"device_id": index} if kind == "cuda" else {}
+        providers: list[Any] = [(wanted, {"device_id": index} if kind != "cpu" else {})]
+        if kind == "onnxruntime-tensorrt":
+            providers = [(wanted, _trt_settings(index, bank, patch)), (PROVIDERS["cuda"], {"device_id": index})]
         try:
-            session = ort.InferenceSession(graph, options, providers=[(wanted, settings)], enable_fallback=0)
+            session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             reason = one_line(error)
-            if kind == "cuda" and re.search("cuda|cudnn|cublas", reason, re.IGNORECASE):
+            if kind != "cpu" and re.search("cuda|cudnn|cublas|tensorrt|nvinfer", reason, re.IGNORECASE):
                 raise PscrError(
-                    Status.DEVICE_UNAVAILABLE, f"cuda:{index} cannot be used ({reason}); see pscr doctor, or use cpu"
+                    Status.DEVICE_UNAVAILABLE, f"{kind}:{index} cannot be used ({reason}); see pscr doctor, or use cpu"
                 ) from error
             raise PscrError(
                 Status.MODEL_INVALID, f"model.onnx cannot be loaded ({reason}); fetch or export the model again"
@@ -74,7 +85,7 @@ class OnnxRuntimeBackend(Backend):
         self.provider = active
         self.library = f"onnxruntime {ort.__version__}"
         self._session: Any = session
-        place = ("cuda", index) if kind == "cuda" else ("cpu", 0)
+        place = ("cpu", 0) if kind == "cpu" else ("cuda", index)
         try:  # once, where they are needed: on a GPU every inference would copy them again
             self._bank = {
                 "bank_terms": ort.OrtValue.ortvalue_from_numpy(bank.terms, *place),
@@ -144,6 +155,27 @@ def describe() -> tuple[str, list[str]]:
     """
     ort = _library()
     return str(ort.__version__), list(ort.get_available_providers())
+
+
+def _trt_settings(index: int, bank: Bank, patch: int) -> dict[str, Any]:
+    """Options of the TensorRT provider: one profile for every batch, so that it builds once, and a cache of engines."""
+    cache = Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr") / "onnxruntime-tensorrt"
+    cache.mkdir(parents=True, exist_ok=True)
+    exemplars, width = bank.terms.shape
+
+    def shapes(images: int, patches: int) -> str:
+        given = {"patches": (images, patches, patch, patch, 3), "bank_terms": (exemplars, width)}
+        given["bank_scores"] = (exemplars,)
+        return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in given.items())
+
+    return {
+        "device_id": index,
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(cache),
+        "trt_profile_min_shapes": shapes(1, 1),
+        "trt_profile_opt_shapes": shapes(8, 9),
+        "trt_profile_max_shapes": shapes(LARGEST, 9),
+    }
 
 
 def _library() -> Any:

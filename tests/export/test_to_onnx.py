@@ -13,14 +13,15 @@ from training_run import OPTIONS, label
 
 import pscr
 from pscr.export import parity
-from pscr.export.to_onnx import evaluate, main, read_run
+from pscr.export.shipment import read_run
+from pscr.export.to_onnx import evaluate, main
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
+from pscr.training.config import Config
 from pscr.training.train import main as train
-from pscr.training.trainer import Config
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,6 +133,16 @@ def test_the_same_run_exports_to_the_same_bytes(run, model, tmp_path):
     assert main([str(run), "-o", str(tmp_path / "model"), "--bake-bank", "--weights", "float"]) == 0
     for file in model.iterdir():
         assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_run_exports_in_half_precision_with_its_parity(run, model, tmp_path):
+    """Its own training images are compared; nothing but the model folder is left."""
+    assert main([str(run), "-o", str(tmp_path / "half"), "--precision", "fp16", "--weights", "float"]) == 0
+    manifest, full = Manifest.read(tmp_path / "half"), Manifest.read(model)
+    assert (manifest.name, manifest.precision, manifest.bank) == ("half", "fp16", full.bank)
+    assert manifest.parity["images"] == 9
+    assert manifest.parity["compared"].startswith("fp16 against fp32")
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
 def test_a_failed_parity_gate_exits_non_zero_and_leaves_nothing(run, tmp_path, monkeypatch, capsys):

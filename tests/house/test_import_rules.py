@@ -14,7 +14,7 @@ FORBIDDEN = {
     "export": ("pscr.cli",),
     "pscr": ("torch", "onnx", "onnxruntime", "PIL", "scipy"),
 }
-ONE_FILE = {"onnxruntime": 1, "tensorrt": 2, "tensorrt_rtx": 2, "pycuda": 1, "openvino": 1}
+ONE_FILE = {"onnxruntime": 2, "tensorrt": 2, "tensorrt_rtx": 2, "pycuda": 1, "cuda": 1, "openvino": 1}
 
 
 def sources():

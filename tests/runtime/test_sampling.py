@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.sampling import Sampling, ops
+from pscr.runtime.sampling import BY_NAME, Pixels, Sampling, dense, nops, ops, resized, rps
 
 S224, S299 = ops(224), ops(299)
+CORNERS = [(30, 15), (45, 5), (66, 27), (23, 21), (74, 27), (68, 36), (19, 29), (41, 21), (2, 32)]
 
 
 def image(height: int, width: int) -> NDArray[np.uint8]:
@@ -134,3 +135,114 @@ def test_missing_manifest_key_is_model_invalid(key: str) -> None:
         Sampling.from_dict(entry)
     assert caught.value.status is Status.MODEL_INVALID
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(("patch", "starts"), [(224, (0, 224)), (299, (0,))])
+def test_nops_lies_side_by_side_from_the_top_left(patch: int, starts: tuple[int, ...]) -> None:
+    pixels = image(512, 512)
+    expected = [pixels[y : y + patch, x : x + patch] for y in starts for x in starts]
+    np.testing.assert_array_equal(nops(patch).cut(pixels), expected)
+
+
+def test_rps_draws_other_places_for_every_image_and_always_the_same() -> None:
+    first, second = rps(224), image(512, 512)
+    other = second.copy()
+    other[0, 0, 0] ^= 1
+    assert first.cut(second).shape == (9, 224, 224, 3)
+    assert first.corners(second) == first.corners(np.asfortranarray(second)) == first.corners(second[:])
+    assert first.corners(second) != first.corners(other)
+    assert first.corners(image(600, 400)) != first.corners(image(400, 600))
+
+
+def test_rps_places_are_those_that_any_other_program_finds() -> None:
+    """The numbers of a fixed image: if they change, every exported RPS model scores other pixels than it did."""
+    pixels = np.arange(300 * 260 * 3, dtype=np.uint32).reshape(300, 260, 3).astype(np.uint8)
+    assert rps(224).corners(pixels) == CORNERS
+
+
+def test_rps_reaches_every_edge_evenly_and_never_beyond() -> None:
+    sampling = Sampling("rps", 32, (0,), draws=9)
+    corners = np.array([sampling.corners(image(40 + seed % 2, 64)) for seed in range(2)]).reshape(-1, 2)
+    many = np.array([Sampling("rps", 32, (0,), draws=1000).corners(image(40, 64))])[0]
+    assert (corners >= 0).all()
+    assert many.min(0).tolist() == [0, 0]
+    assert many.max(0).tolist() == [8, 32]
+    np.testing.assert_allclose(many.mean(0), [4, 16], rtol=0.1)
+
+
+def test_a_small_image_is_padded_for_rps_too() -> None:
+    assert rps(224).pads(100, 500)
+    assert rps(224).cut(image(100, 500)).shape == (9, 224, 224, 3)
+
+
+@pytest.mark.parametrize(("patch", "short"), [(224, 256), (299, 320)])
+@pytest.mark.parametrize("size", [(512, 512), (512, 768), (1000, 600), (100, 130)])
+def test_resize_scales_the_short_side_and_cuts_the_centre(patch: int, short: int, size: tuple[int, int]) -> None:
+    sampling, (height, width) = resized(patch), size
+    framed = sampling.frame(image(*size))
+    tall, wide = height * short // min(size), width * short // min(size)
+    assert framed.shape == (tall, wide, 3)
+    assert sampling.frame_size(*size) == (tall, wide)
+    top, left = sampling.corners(framed)[0]
+    assert abs(2 * top - (tall - patch)) <= 1
+    assert abs(2 * left - (wide - patch)) <= 1
+    np.testing.assert_array_equal(sampling.cut(image(*size)), framed[None, top : top + patch, left : left + patch])
+    assert not sampling.pads(*size)
+
+
+def test_resize_keeps_what_is_in_the_picture() -> None:
+    """A half of an image that is white stays that half, and shrinking averages, where it does not skip pixels."""
+    half = np.zeros((512, 512, 3), np.uint8)
+    half[:, 256:] = 255
+    patch = resized(224).cut(half)[0]
+    assert patch[:, :111].max() == 0
+    assert patch[:, 113:].min() == 255
+    stripes: Pixels = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 200
+    assert np.unique(resized(224).cut(stripes)).tolist() == [100]
+
+
+@pytest.mark.parametrize("patch", [224, 299])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_sampling_travels_in_the_manifest(name: str, patch: int) -> None:
+    sampling = BY_NAME[name](patch)
+    entry = sampling.to_dict()
+    assert Sampling.from_dict(entry) == sampling
+    assert set(entry) - {"method", "patch", "starts", "reference_side"} == {
+        "rps": {"draws"},
+        "resize": {"resized"},
+    }.get(name, set())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"draws": 9}, {"resized": 256}, {"method": "rps"}, {"method": "resize", "resized": 200}, {"draws": -1}],
+)
+def test_draws_and_resized_belong_to_one_method_each(change: dict[str, Any]) -> None:
+    with pytest.raises(PscrError) as caught:
+        Sampling.from_dict({**S224.to_dict(), **change})
+    assert caught.value.status is Status.MODEL_INVALID
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "corners"),
+    [
+        (512, 512, [(0, 0)]),
+        (300, 512, [(0, 0)]),
+        (512, 600, [(0, 0), (0, 88)]),
+        (1024, 1024, [(0, 0), (0, 512), (512, 0), (512, 512)]),
+        (4000, 512, [(744, 0), (2744, 0)]),
+    ],
+)
+def test_dense_covers_an_image_in_one_two_or_four_tiles(
+    height: int, width: int, corners: list[tuple[int, int]]
+) -> None:
+    sampling = dense()
+    assert sampling.corners(sampling.frame(image(height, width))) == corners
+    assert sampling.cut(image(height, width)).shape == (len(corners), 512, 512, 3)
+    assert len(corners) <= sampling.most
+
+
+def test_dense_of_one_tile_is_the_image_itself() -> None:
+    whole = image(512, 512)
+    np.testing.assert_array_equal(dense().cut(whole)[0], whole)

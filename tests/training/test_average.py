@@ -18,6 +18,7 @@ def runs(tmp_path_factory):
     for shuffle in ("1", "2"):
         assert train([*data, "-o", str(folder / shuffle), f"--shuffle={shuffle}"]) == 0
     assert train([*data, "-o", str(folder / "other"), "--seed=2"]) == 0
+    assert train([*data, "-o", str(folder / "whole"), "--val=0"]) == 0
     return folder
 
 
@@ -33,7 +34,16 @@ def test_every_weight_is_the_mean(runs, tmp_path):
         assert value.dtype == first[key].dtype
         assert (value - (first[key].double() + second[key].double()) / 2).abs().max() < 1e-6
     assert json.loads((tmp_path / "mean" / "averaged.json").read_text())["epochs"] == [1, 1]
-    assert (tmp_path / "mean" / "split.json").read_bytes() == (runs / "1" / "split.json").read_bytes()
+    split, first = (json.loads((run / "split.json").read_text()) for run in (tmp_path / "mean", runs / "1"))
+    assert {part: set(names) for part, names in split.items()} == {part: set(names) for part, names in first.items()}
+
+
+def test_what_trained_one_of_the_runs_is_not_held_out_of_their_mean(runs, tmp_path):
+    assert main([str(runs / "1"), str(runs / "whole"), "-o", str(tmp_path / "mean")]) == 0
+    split, whole = (json.loads((run / "split.json").read_text()) for run in (tmp_path / "mean", runs / "whole"))
+    assert set(split["train"]) == set(whole["train"])
+    assert not split["val"]
+    assert json.loads((tmp_path / "mean" / "config.json").read_text())["val"] == 0
 
 
 def test_runs_of_another_split_are_refused(runs, tmp_path, capsys):

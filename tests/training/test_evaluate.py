@@ -103,8 +103,8 @@ def test_a_split_chooses_the_images(evaluate, tmp_path):
         ("val", "expected all or RUN/split.json:val"),
         ("{folder}/none.json:val", "none.json: cannot be read"),
         ("{folder}/split.json:test", "has no part 'test'"),
-        ("{folder}/labels.csv:val", "has no part 'val'"),
-        ("{folder}/split.json:val", "1 of its 2 images are not in labels, first other.png"),
+        ("{folder}/labels.csv:val", "not a split"),
+        ("{folder}/split.json:val", "1 of its 2 val images are not in the database, first other.png"),
         ("{folder}/split.json:one", "expected two rows of the same length, two or more"),
     ],
 )

@@ -10,12 +10,15 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from training_run import OPTIONS, label
 
 from pscr import PscrError
 from pscr.training import checkpoint
+from pscr.training.config import Config
+from pscr.training.processes import Processes
 from pscr.training.train import main
-from pscr.training.trainer import Config, Trainer
+from pscr.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,9 @@ def test_a_run_leaves_its_configuration_split_metrics_and_weights(undisturbed):
     split = json.loads((undisturbed / "split.json").read_text())
     assert len(split["val"]) == 3
     assert len(split["train"]) == 9
+    for picture in ("curves.png", "scatter.png"):
+        assert (undisturbed / picture).read_bytes().startswith(b"\x89PNG")
+    assert "val, epoch" in (undisturbed / "summary.md").read_text()
     config = json.loads((undisturbed / "config.json").read_text())
     assert config["database"] == "labels"
     assert (config["label"], config["label_column"]) == ("quality", "score")
@@ -143,8 +149,35 @@ def test_ctrl_c_says_how_to_go_on(labelled, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "goes on from the last finished epoch" in errors
+    assert "stopped and saved; the same command goes on from here" in errors
     assert "Traceback" not in errors
+
+
+def test_two_processes_train_as_one_does(labelled, tmp_path):
+    """All pairs of the global batch, with stochastic depth, mixup and dropout: to 1e-6 in every weight."""
+    options = ["--data", f"csv:{labelled}", *OPTIONS, "--epochs=1", "--patches=2", "--mixup=0.2", "--device=cpu"]
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "pscr.training.train"]
+    done = subprocess.run(
+        [sys.executable, *launch, "-o", str(tmp_path / "two"), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 processes on cpu" in json.loads((tmp_path / "two" / "results.json").read_text())["device"]
+    assert done.stderr.count("images train") == 1, "only the first process speaks"
+    assert main(["-o", str(tmp_path / "one"), *options]) == 0
+    one, two = (checkpoint.read(tmp_path / name / "last.safetensors")[0] for name in ("one", "two"))
+    assert set(one) == set(two)
+    for key, value in one.items():
+        np.testing.assert_allclose(two[key], value, atol=1e-6, err_msg=key)
+    assert float(rows_of(tmp_path / "two")[0]["train_loss"]) == pytest.approx(
+        float(rows_of(tmp_path / "one")[0]["train_loss"]), abs=1e-5
+    )
+
+
+def test_a_batch_that_two_processes_cannot_share_is_refused(labelled, tmp_path):
+    config = Config(f"csv:{labelled}", pretrained="none", batch=3, threads=1)
+    with pytest.raises(PscrError, match="cannot be shared by 2 processes"):
+        Trainer(config, config.load_database(), range(8), [], tmp_path, processes=Processes(torch.device("cpu"), 0, 2))
 
 
 def test_too_few_images_for_a_batch_is_an_error(labelled, tmp_path, capsys):

@@ -31,6 +31,12 @@ class Backbone(nn.Module):
         """The layers between the last block and the pool."""
         return []
 
+    def stages(self) -> list[tuple[int, int]]:
+        """The depths that features may also be taken from: (blocks done, channels), where a stage ends at stride 8 or
+        more. None where a backbone does not say.
+        """
+        return []
+
     def stem(self, x: Tensor, blocks: int) -> Tensor:
         """The entry and the first `blocks` blocks: the part that training may freeze and cache."""
         return run([*self.entry(), *_joined(self.blocks()[:blocks])], x)
@@ -39,10 +45,30 @@ class Backbone(nn.Module):
         """All that follows `stem(x, blocks)`, to the pooled features [N,C]."""
         return run([*_joined(self.blocks()[blocks:]), *self.tail()], x).mean((2, 3))
 
+    def depths(self, x: Tensor, blocks: int) -> Tensor:
+        """Features of several depths behind `stem(x, blocks)`: [N, 2 * (channels of all stages + C)] float32.
+
+        Mean and standard deviation over the positions of each stage's end, and of the tail's output. `blocks` is at
+        most the first stage's.
+        """
+        ends, maps = {done for done, _ in self.stages()}, []
+        for done, layers in enumerate([[], *self.blocks()[blocks:]], blocks):
+            x = run(layers, x)
+            if done in ends:
+                maps.append(x)
+        maps.append(run(self.tail(), x))
+        return torch.cat([statistic for found in maps for statistic in _statistics(found.float())], 1)
+
     def after(self, blocks: int) -> list[nn.Parameter]:
         """The parameters that `trunk(x, blocks)` uses."""
         layers = [*_joined(self.blocks()[blocks:]), *self.tail()]
         return [parameter for layer in layers for parameter in layer.parameters()]
+
+    def set_share(self, part: int, parts: int) -> None:
+        """Say which part of every batch this process passes; see `Residual`."""
+        for module in self.modules():
+            if isinstance(module, Residual):
+                module.share = (part, parts)
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth in training: blocks are skipped by a chance that rises from 0 to `rate` at the end.
@@ -69,16 +95,22 @@ class Backbone(nn.Module):
 
 
 class Residual(nn.Module):
-    """A block with a skip connection around it; `drop_path` is the chance that training takes the skip alone."""
+    """A block with a skip connection around it; `drop_path` is the chance that training takes the skip alone.
+
+    share: (k, n) where this process passes the k-th of n equal parts of a batch: it draws for the whole batch and
+        takes its own part, so that the draws are those of one process.
+    """
 
     drop_path = 0.0
+    share = (0, 1)
 
     def dropped(self, y: Tensor) -> Tensor:
         """The block's own part [N,C,H,W], in training left out for a random share of the N, the others scaled up."""
         if not (self.training and self.drop_path):
             return y
-        kept = torch.rand(len(y), 1, 1, 1, device=y.device) >= self.drop_path
-        return y * (kept / (1 - self.drop_path))
+        part, parts = self.share
+        drawn = torch.rand(parts * len(y), 1, 1, 1, device=y.device)[part * len(y) : (part + 1) * len(y)]
+        return y * ((drawn >= self.drop_path) / (1 - self.drop_path))
 
 
 def run(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
@@ -121,6 +153,12 @@ def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     assert bn.running_var is not None
     scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
     return conv.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [N,C] each of [N,C,H,W] over the positions, in fp32."""
+    mean = x.mean((2, 3), keepdim=True)
+    return mean.flatten(1), torch.sqrt((x - mean).square().mean((2, 3)) + 1e-6)
 
 
 def _joined(parts: list[Layers]) -> Layers:

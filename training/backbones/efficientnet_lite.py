@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import Backbone, Layers, Residual, conv_bn
+from .depthwise import depthwise
 
 
 class Stage(NamedTuple):
@@ -61,6 +63,8 @@ class SameConv2d(nn.Conv2d):
             padding = (pad_h // 2, pad_w // 2)
         else:
             x = F.pad(x, [pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2])
+        if self.groups > 1 and bias is not None and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return depthwise(x, weight, bias, self.stride, padding)
         return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
@@ -95,6 +99,7 @@ class EfficientNetLite(Backbone):
         self._conv_stem = SameConv2d(3, 32, 3, 2)
         self._bn0 = nn.BatchNorm2d(32, BN_EPS, BN_MOMENTUM)
         self._blocks = nn.ModuleList()
+        self._stages: list[tuple[int, int]] = []
         for index, stage in enumerate(STAGES):
             inputs = 32 if index == 0 else _round_channels(stage.inputs, width)
             outputs = _round_channels(stage.outputs, width)
@@ -104,6 +109,8 @@ class EfficientNetLite(Backbone):
                 self._blocks.append(
                     MBConv(inputs if repeat == 0 else outputs, outputs, stage.kernel, stride, stage.expand)
                 )
+            if index >= 2:
+                self._stages.append((len(self._blocks), outputs))
         self._conv_head = SameConv2d(outputs, 1280, 1)
         self._bn1 = nn.BatchNorm2d(1280, BN_EPS, BN_MOMENTUM)
         self._relu = nn.ReLU6()
@@ -115,6 +122,10 @@ class EfficientNetLite(Backbone):
     def blocks(self) -> list[Layers]:
         """See Backbone."""
         return [[block] for block in self._blocks]
+
+    def stages(self) -> list[tuple[int, int]]:
+        """See Backbone."""
+        return self._stages
 
     def tail(self) -> Layers:
         """See Backbone."""

@@ -1,0 +1,81 @@
+"""What the two GPU scripts share: engines for this machine, tables, and a JSON file that says where it comes from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pscr.runtime import gpus
+from pscr.runtime.models import locate
+
+PACKAGES = (
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "torch",
+    "pycuda",
+    "cuda-bindings",
+    "numpy",
+)
+
+
+def machine() -> dict[str, Any]:
+    """GPU, driver's CUDA, processor, Python, and the libraries' versions.
+
+    Ends the program with one line where there is no GPU.
+    """
+    there = gpus.find()
+    if not there.found:
+        sys.exit(f"this script needs an NVIDIA GPU: {there.problem}")
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    gpu = there.found[0]
+    return {
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+        "memory_gib": round(gpu.memory / 2**30, 1),
+        "driver_cuda": there.cuda,
+        "python": platform.python_version(),
+        "packages": found,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+@contextmanager
+def copy_of(model: str) -> Iterator[Path]:
+    """A copy of a model folder, so that engines built for a measurement do not stay in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "model"
+        shutil.copytree(locate(model), target, ignore=shutil.ignore_patterns("engines"))
+        yield target
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of the same keys, aligned, as Markdown."""
+    keys = list(rows[0])
+    cells = [keys, ["-"] * len(keys), *([str(row[key]) for key in keys] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(keys))]
+    lines = (
+        "| " + " | ".join(c.ljust(w, "-" if c == "-" else " ") for c, w in zip(r, widths, strict=True)) + " |"
+        for r in cells
+    )
+    return "\n".join(lines)
+
+
+def save(path: Path, where: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Write the results as JSON."""
+    path.write_text(json.dumps({"machine": where, "command": sys.argv, "rows": rows}, indent=1) + "\n")

@@ -1,0 +1,45 @@
+"""Speed of a model's precisions on this CPU, beside the parity that their manifests record. Needs an idle machine.
+
+    python benchmarks/precision_cpu.py FP32 FP16 INT8 ... [--threads 2]
+
+Each argument is a model folder of `pscr export --precision`. One image's patches, median of the repeats, in turns, so
+that a clock that drifts is every model's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+import pscr
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="MODEL")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=30)
+    given = parser.parse_args()
+    scorers = [pscr.open(model, device="cpu", threads=given.threads) for model in given.models]
+    times: list[list[float]] = [[] for _ in scorers]
+    for turn in range(given.repeats + 3):
+        for scorer, taken in zip(scorers, times, strict=True):
+            sampling = scorer.manifest.sampling
+            patches = np.full((1, sampling.count, sampling.patch, sampling.patch, 3), turn, np.uint8)
+            started = time.perf_counter()
+            scorer.infer(patches)
+            taken.append(1000 * (time.perf_counter() - started))
+    print("| model | precision | ms per image, median | parity with fp32, largest |")
+    print("|---|---|---|---|")
+    for scorer, taken in zip(scorers, times, strict=True):
+        manifest = scorer.manifest
+        largest = manifest.parity.get("largest_difference", "-") if manifest.precision != "fp32" else "-"
+        print(f"| {manifest.name} | {manifest.precision} | {statistics.median(taken[3:]):.1f} | {largest} |")
+        scorer.close()
+
+
+if __name__ == "__main__":
+    main()

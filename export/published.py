@@ -1,0 +1,59 @@
+"""Published PSCR checkpoints (`best_model.pt`): their two state dicts and a CSV of exemplars, ready to be exported.
+
+A file is a dict with the keys `backbone` and `regressor` (state dicts), and epoch, optimizer and rho_best, which
+scoring does not need. Source: the published training code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.dtypes import Float32DType, Float64DType
+
+from ..runtime.errors import PscrError, Status, one_line
+from ..training.model import PSCR, build, load_backbone, load_state
+
+NEEDED = ("backbone", "regressor")
+
+
+def read(file: Path, backbone: str) -> tuple[PSCR, int | None]:
+    """The network of a published checkpoint, in evaluation mode, and its epoch where the file has one.
+
+    Read with `weights_only`: nothing in the file is executed.
+
+    Raises:
+        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT for a backbone that is not in the registry; MODEL_INVALID: not such
+            a checkpoint, or one of another backbone, naming the first key that is missing or of another shape.
+    """
+    model = build(backbone)
+    if not file.is_file():
+        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: no such checkpoint; expected the best_model.pt of PSCR")
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zipfile and torch raise whatever damaged bytes drive them to
+        raise PscrError(Status.MODEL_INVALID, f"{file}: not a readable torch checkpoint ({one_line(error)})") from error
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), dict) for key in NEEDED):
+        keys = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
+        found_keys = f"{file}: holds {keys[:200] or 'nothing'}"
+        raise PscrError(Status.MODEL_INVALID, f"{found_keys}; expected the state dicts backbone and regressor")
+    weights, regressor = (_bare(found[key]) for key in NEEDED)
+    load_backbone(model, weights, f"{file}: {backbone} backbone")
+    load_state(model.regressor, regressor, f"{file}: regressor of {backbone}")
+    epoch = found.get("epoch")
+    return model.eval(), epoch if isinstance(epoch, int) else None
+
+
+def _bare(state: dict[Any, Any]) -> dict[str, torch.Tensor]:
+    """The state dict without the `module.` that training on several GPUs puts before every key."""
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled numpy number is made of: `rho_best` is one, from scipy, which `weights_only` would refuse."""
+    scalar = np.float64(0).__reduce__()[0]
+    places = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before and since numpy 2
+    return [*((scalar, place) for place in places), np.dtype, Float64DType, Float32DType]

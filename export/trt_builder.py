@@ -1,0 +1,294 @@
+"""Building engines with `tensorrt` (10.x, 11.x) or `tensorrt_rtx`, strongly typed; export's only import of them.
+
+TensorRT 11 has neither precision flags nor calibrators, and where a program sets them it silently builds fp32. So the
+types are the graph's own on every version, and are read back: from the parsed network, which when strongly typed is
+what the engine computes with, and through the engine inspector where a GPU lets the engine be loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pscr.runtime.engines import EXTRAS
+from pscr.runtime.errors import PscrError, Status, one_line
+
+Shape = Sequence[int]
+PORTABLE = ("8.0", "8.6", "8.9", "12.0")  # what tensorrt_rtx builds for on a machine without a GPU, unless told
+_NAMES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
+_BYTES = {"FLOAT": 4, "HALF": 2, "INT8": 1}
+_OVERHEAD, _KERNEL = 4_000_000, 250_000  # bytes of a plan that are not weights; int8 brings a kernel for most layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A plan and what is known of it.
+
+    types: the trunk's convolutions by the type they compute with. inspected: what the engine inspector says of the
+    layers' types, or why it was not asked. seconds: of the build, wall clock. weights: bytes that the network's
+    convolutions and constants take in their own types.
+    """
+
+    plan: bytes
+    version: str
+    types: dict[str, int]
+    seconds: float
+    weights: int
+    inspected: str = "not inspected: this needs a GPU"
+
+
+def load(library: str) -> Any:
+    """Import a TensorRT library.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE; the message names the extra that installs it.
+    """
+    try:
+        return import_module("tensorrt_rtx") if library == "tensorrt_rtx" else import_module("tensorrt")
+    except (ImportError, OSError) as error:
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE,
+            f"{library} cannot be imported ({one_line(error)}); pip install 'pscr[{EXTRAS[library]}]'",
+        ) from error
+
+
+def build(
+    graph: bytes,
+    library: str,
+    precision: str,
+    profile: Mapping[str, tuple[Shape, Shape, Shape]],
+    capabilities: Sequence[str] = (),
+    cache: Path | None = None,
+) -> Built:
+    """Build an engine of a score graph.
+
+    precision: fp32, fp16 or int8, which the graph must have already. profile: smallest, best and largest shape of each
+    input. capabilities: compute capabilities such as "8.9", one plan for all of them; tensorrt_rtx alone takes them,
+    and without them both libraries build for the GPU of this machine. cache: a timing cache, read and written.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE: the library or a capability is not to be had. MODEL_INVALID: the graph cannot be
+            parsed, or has another precision. ENGINE_INCOMPATIBLE: the build failed, or the engine has other types.
+    """
+    trt = load(library)
+    logger = _Said(trt)
+    builder = trt.Builder(logger.logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger.logger)
+    if not parser.parse(graph):
+        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        found = one_line(RuntimeError(" ".join(reasons) or "no reason given"))
+        raise PscrError(Status.MODEL_INVALID, f"{library} does not take this graph ({found}); export the model again")
+    types = check_types(trt, network, precision)
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: it would round the products of an fp32 engine to 10 bits
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector has no types to show
+    optimization = builder.create_optimization_profile()
+    for name, (low, best, high) in profile.items():
+        optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
+    config.add_optimization_profile(optimization)
+    _target(trt, config, library, capabilities)
+    timing = _timing(config, cache)
+    started = time.perf_counter()
+    plan = builder.build_serialized_network(network, config)
+    seconds = time.perf_counter() - started
+    if plan is None:
+        raise PscrError(
+            Status.ENGINE_INCOMPATIBLE,
+            f"{library} {trt.__version__} could not build the engine ({logger.last}); see its support matrix, "
+            "or free GPU memory",
+        )
+    if cache is not None and timing is not None:
+        cache.write_bytes(bytes(config.get_timing_cache().serialize()))
+    built = Built(bytes(plan), str(trt.__version__), types, seconds, weights(trt, network))
+    check_size(built, precision)
+    return built
+
+
+def check_types(trt: Any, network: Any, precision: str) -> dict[str, int]:
+    """Count the convolutions of a parsed network by the type that they compute with.
+
+    A convolution whose data and weights both come out of a dequantisation computes in int8.
+
+    Raises:
+        PscrError: MODEL_INVALID, naming the layer, where they are not what `precision` says: one in another type, or
+            for int8 one in float behind one in int8, or less than half of them in int8; or a head that is not fp32.
+    """
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    origin = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
+    found: list[tuple[str, str]] = []
+    for layer in layers:
+        if layer.type == trt.LayerType.MATRIX_MULTIPLY and layer.get_output(0).dtype != trt.DataType.FLOAT:
+            raise _mislabelled(layer.name, str(layer.get_output(0).dtype), "the head in FLOAT")
+        if layer.type == trt.LayerType.CONVOLUTION:
+            found.append((layer.name, _computes(trt, layer, origin)))
+    wanted, kinds = _NAMES[precision], [kind for _, kind in found]
+    for number, (name, kind) in enumerate(found):
+        leads = precision == "int8" and kind == "FLOAT" and "INT8" not in kinds[:number]
+        if kind != wanted and not leads:
+            raise _mislabelled(name, kind, wanted)
+    if 2 * kinds.count(wanted) < len(kinds) or not kinds:
+        raise _mislabelled(f"{len(kinds) - kinds.count(wanted)} of {len(kinds)} convolutions", "not", wanted)
+    return dict(Counter(kinds))
+
+
+def weights(trt: Any, network: Any) -> int:
+    """Bytes of a network's weights in the types they are computed with."""
+    total = 0
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    origin = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
+    for layer in layers:
+        if layer.type == trt.LayerType.CONVOLUTION:
+            layer.__class__ = trt.IConvolutionLayer  # the bindings give the base class
+            inputs = layer.get_input(0).shape[1] // layer.num_groups
+            count = layer.num_output_maps * inputs * math.prod(layer.kernel_size_nd)
+            total += count * _BYTES.get(_computes(trt, layer, origin), 4)
+        elif layer.type == trt.LayerType.MATRIX_MULTIPLY:
+            total += 4 * abs(math.prod(layer.get_input(1).shape))
+    return total
+
+
+def check_size(built: Built, precision: str) -> None:
+    """Compare a plan's size with its weights: an engine that was silently built in fp32 is larger by megabytes.
+
+    Raises:
+        PscrError: ENGINE_INCOMPATIBLE.
+    """
+    allowed = 1.1 * built.weights + _OVERHEAD + _KERNEL * built.types.get("INT8", 0)
+    if len(built.plan) > allowed:
+        raise PscrError(
+            Status.ENGINE_INCOMPATIBLE,
+            f"the plan has {len(built.plan) / 1e6:.1f} MB; its {precision} weights take {built.weights / 1e6:.1f} MB: "
+            "it was not built in that precision; report the library's version",
+        )
+
+
+def inspected(built: Built, library: str, precision: str) -> Built:
+    """Add what the engine inspector says of the types of a plan's layers; needs the GPU that the plan is for.
+
+    Raises:
+        PscrError: ENGINE_INCOMPATIBLE where the plan cannot be loaded, or no layer works in `precision`.
+    """
+    trt = load(library)
+    logger = _Said(trt)
+    runtime = trt.Runtime(logger.logger)
+    engine = runtime.deserialize_cuda_engine(built.plan)
+    if engine is None:
+        raise PscrError(
+            Status.ENGINE_INCOMPATIBLE, f"{library} {trt.__version__} cannot load what it built ({logger.last})"
+        )
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return dataclasses.replace(built, inspected=summarise(text, precision))
+
+
+def summarise(text: str, precision: str) -> str:
+    """What the inspector's JSON says of the types of the layers' tensors, on one line.
+
+    The layers' form differs between versions and layers, so every string that names a type is counted, for layers whose
+    name or kind speaks of a convolution where there are such, else for all.
+
+    Raises:
+        PscrError: ENGINE_INCOMPATIBLE where it names types and not that of `precision` for most of those layers.
+    """
+    layers = [layer for layer in json.loads(text).get("Layers", []) if isinstance(layer, dict)]
+    convolving = [layer for layer in layers if re.search("conv", json.dumps(layer), re.IGNORECASE)] or layers
+    kinds = [_mentioned(layer) for layer in convolving]
+    if not any(kinds):
+        return f"the inspector names no types ({len(layers)} layers)"
+    counted = Counter(kind for layer in kinds for kind in layer)
+    line = ", ".join(f"{kind} in {number}" for kind, number in sorted(counted.items()))
+    if 2 * counted[_NAMES[precision]] < len(convolving):
+        raise PscrError(
+            Status.ENGINE_INCOMPATIBLE,
+            f"the inspector finds {line} of {len(convolving)} layers; expected most in {_NAMES[precision]}: "
+            f"this is no {precision} engine; report the library's version",
+        )
+    return f"the inspector finds {line} of {len(convolving)} layers"
+
+
+def _mentioned(entry: dict[str, Any]) -> set[str]:
+    """The types that a layer's inputs and outputs are said to have, as FLOAT, HALF or INT8."""
+    text = json.dumps([entry.get("Inputs", []), entry.get("Outputs", [])]).lower()
+    patterns = {"FLOAT": r"fp32|\bfloat\b|kfloat", "HALF": r"fp16|\bhalf\b|khalf", "INT8": r"int8"}
+    return {kind for kind, pattern in patterns.items() if re.search(pattern, text)}
+
+
+def _computes(trt: Any, layer: Any, origin: Mapping[str, Any]) -> str:
+    """The type a convolution computes with: INT8 where data and weights are dequantised, else its data's."""
+    sources = [origin.get(layer.get_input(i).name) for i in range(layer.num_inputs)]
+    dequantised = [source is not None and source.type == trt.LayerType.DEQUANTIZE for source in sources[:2]]
+    if len(dequantised) == 2 and all(dequantised):
+        return "INT8"
+    kinds = {layer.get_input(i).dtype for i in range(layer.num_inputs)} | {layer.get_output(0).dtype}
+    return "+".join(sorted(str(kind).rpartition(".")[2] for kind in kinds))
+
+
+def _target(trt: Any, config: Any, library: str, capabilities: Sequence[str]) -> None:
+    """Say which GPUs the engine is for."""
+    if not capabilities:
+        return
+    if library != "tensorrt_rtx":
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE,
+            f"{library} builds for the GPU it runs on; --compute-capability is for --library tensorrt_rtx",
+        )
+    known = {name: value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
+    names = ["SM" + capability.replace(".", "") for capability in capabilities]
+    if not set(names) <= set(known):
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE,
+            f"{library} {trt.__version__} knows no compute capability {', '.join(capabilities)}; it builds for "
+            f"{', '.join(f'{name[2:-1]}.{name[-1]}' for name in known)}; for other GPUs use --library tensorrt",
+        )
+    config.num_compute_capabilities = len(names)
+    for index, name in enumerate(names):
+        config.set_compute_capability(known[name], index)
+
+
+def _timing(config: Any, cache: Path | None) -> Any:
+    """Attach a timing cache: what is in the file, or a new one. One of another library or GPU is begun anew."""
+    if cache is None:
+        return None
+    timing = config.create_timing_cache(cache.read_bytes() if cache.is_file() else b"")
+    if timing is None or not config.set_timing_cache(timing, False):
+        timing = config.create_timing_cache(b"")
+        config.set_timing_cache(timing, False)
+    return timing
+
+
+class _Said:
+    """A logger that keeps what the library says, for our own messages, and prints nothing."""
+
+    def __init__(self, trt: Any) -> None:
+        said = self._errors = list[str]()
+
+        class Logger(trt.ILogger):
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                    said.append(message)
+
+        self.logger = Logger()
+
+    @property
+    def last(self) -> str:
+        """The last error, on one line."""
+        return one_line(RuntimeError(self._errors[-1])) if self._errors else "no reason given"
+
+
+def _mislabelled(what: str, found: str, wanted: str) -> PscrError:
+    return PscrError(
+        Status.MODEL_INVALID,
+        f"the graph's {what}: found {found}; expected {wanted}; an engine is not named by a precision it does not "
+        "have: convert the graph with pscr export --precision",
+    )

@@ -1,0 +1,48 @@
+"""What is known of a model that trained on every image: what its twin showed on images that it never saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.manifest import Manifest
+
+PLOT = "reliability.png"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A model of the same recipe that trained on a part of the images.
+
+    metrics, calibration: the manifest's entries, with the twin named in their protocol. plot: its reliability plot.
+    """
+
+    metrics: dict[str, Any]
+    calibration: dict[str, Any] | None
+    plot: bytes | None
+
+
+def read(folder: Path, manifest: Manifest) -> Twin:
+    """Read the twin of the model that `manifest` describes.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for a model that is no twin or was not measured; MODEL_INVALID for a broken one.
+    """
+    found = Manifest.read(folder)
+    for key in ("backbone", "sampling", "score"):
+        if getattr(found, key) != getattr(manifest, key):
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                f"{folder}: {key} is {getattr(found, key)}; a twin has {getattr(manifest, key)}",
+            )
+    metrics = found.training.get("metrics")
+    if not isinstance(metrics, dict) or "protocol" not in metrics:
+        raise PscrError(Status.INVALID_ARGUMENT, f"{folder}: has no figures on held-out images; export it from a split")
+    named = f"its twin, the same recipe on {found.training.get('split', 'a part of the images')}"
+    calibration = found.calibration
+    if calibration is not None:
+        calibration = {**calibration, "protocol": f"{calibration['protocol']}, by {named}"}
+    plot = found.read_verified(folder, PLOT) if PLOT in found.files else None
+    return Twin({**metrics, "protocol": f"{metrics['protocol']}; by {named}"}, calibration, plot)

@@ -1,0 +1,144 @@
+"""With the real tensorrt_rtx and no GPU: every backbone becomes an engine of the very precision it is named by."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from random_network import settled
+
+from pscr.export import trt_builder
+from pscr.export.convert import patches_of
+from pscr.export.precision import to_half, to_int8
+from pscr.export.score_graph import to_onnx
+from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.manifest import Manifest
+from pscr.runtime.models import PACKAGED, packaged
+from pscr.training.backbones import BACKBONES
+
+RTX = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
+ALL = trt_builder.PORTABLE
+BANK = 256
+
+
+def profile(side: int, width: int) -> dict:
+    """A dynamic one: batches of 1 to 64, 1 to 9 patches, banks of 1 to 4096."""
+    return {
+        "patches": ((1, 1, side, side, 3), (8, 9, side, side, 3), (64, 9, side, side, 3)),
+        "bank_terms": ((1, width), (BANK, width), (4096, width)),
+        "bank_scores": ((1,), (BANK,), (4096,)),
+    }
+
+
+@pytest.fixture(scope="module")
+def exported() -> dict[str, onnx.ModelProto]:
+    return {}
+
+
+def graph(name: str, exported: dict[str, onnx.ModelProto]) -> onnx.ModelProto:
+    """The backbone's graph with random weights, exported once."""
+    if name not in exported:
+        exported.clear()
+        exported[name] = to_onnx(settled(name))
+    return exported[name]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_builds_for_every_compute_capability(name, precision, exported):
+    """One portable plan for 8.0, 8.6, 8.9 and 12.0; each on its own is built below."""
+    proto = graph(name, exported)
+    data = (to_half(proto) if precision == "fp16" else proto).SerializeToString()
+    spec = BACKBONES[name]
+    built = trt_builder.build(data, "tensorrt_rtx", precision, profile(spec.patch, spec.channels), ALL)
+    convolutions = sum(node.op_type == "Conv" for node in proto.graph.node)
+    assert built.types == {{"fp32": "FLOAT", "fp16": "HALF"}[precision]: convolutions}
+    assert built.weights < len(built.plan) < 1.1 * built.weights + 4e6, "the size is that of the weights in their type"
+
+
+@pytest.fixture(scope="module")
+def default() -> dict[str, bytes]:
+    """The default model's graph in each precision."""
+    folder = PACKAGED / packaged()[0]
+    proto = onnx.load(folder / "model.onnx")
+    images = [patches[:1] for patches in patches_of([], Manifest.read(folder).sampling)[:2]]
+    protos = {"fp32": proto, "fp16": to_half(proto), "int8": to_int8(proto, images, 6)}
+    return {precision: made.SerializeToString() for precision, made in protos.items()}
+
+
+@pytest.mark.parametrize("capability", ALL)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_default_model_builds_for_each_compute_capability(default, precision, capability):
+    built = trt_builder.build(default[precision], "tensorrt_rtx", precision, profile(224, 1280), [capability])
+    kinds = {"fp32": {"FLOAT": 49}, "fp16": {"HALF": 49}, "int8": {"FLOAT": 6, "INT8": 43}}
+    assert built.types == kinds[precision]
+
+
+@pytest.mark.parametrize(
+    ("graph_is", "named"), [("fp32", "fp16"), ("fp16", "fp32"), ("fp32", "int8"), ("fp16", "int8")]
+)
+def test_an_engine_is_not_named_by_a_precision_it_does_not_have(default, graph_is, named):
+    with pytest.raises(PscrError) as caught:
+        trt_builder.build(default[graph_is], "tensorrt_rtx", named, profile(224, 1280), ["8.9"])
+    assert caught.value.status is Status.MODEL_INVALID
+    assert "found" in caught.value.message
+    assert "does not have" in caught.value.message
+
+
+def test_one_convolution_in_fp32_is_found_and_named(default):
+    """The leak that a careless conversion leaves: a layer that is cast to fp32 and back."""
+    proto = onnx.load_from_string(default["fp16"])
+    nodes = proto.graph.node
+    place, conv = [(i, node) for i, node in enumerate(nodes) if node.op_type == "Conv"][7]
+    for number, name in enumerate(conv.input):
+        cast = onnx.helper.make_node("Cast", [name], [f"leak{number}"], to=onnx.TensorProto.FLOAT)
+        conv.input[number] = f"leak{number}"
+        nodes.insert(place, cast)
+    back = onnx.helper.make_node("Cast", ["leak.out"], [conv.output[0]], to=onnx.TensorProto.FLOAT16)
+    nodes.insert(place + len(conv.input) + 1, back)
+    leaking = next(node for node in nodes if node.name == conv.name)
+    leaking.output[0] = "leak.out"
+    with pytest.raises(PscrError, match=rf"{conv.name}.*found FLOAT; expected HALF"):
+        trt_builder.build(proto.SerializeToString(), "tensorrt_rtx", "fp16", profile(224, 1280), ["8.9"])
+
+
+def test_a_plan_of_the_wrong_size_is_refused():
+    small = trt_builder.Built(b"x" * 30_000_000, "1", {"HALF": 49}, 1.0, 20_000_000)
+    with pytest.raises(PscrError) as caught:
+        trt_builder.check_size(small, "fp16")
+    assert caught.value.status is Status.ENGINE_INCOMPATIBLE
+
+
+def test_a_graph_that_does_not_parse_is_refused_in_the_librarys_words():
+    with pytest.raises(PscrError) as caught:
+        trt_builder.build(b"no graph", "tensorrt_rtx", "fp32", {}, ["8.9"])
+    assert caught.value.status is Status.MODEL_INVALID
+    assert "does not take this graph" in caught.value.message
+
+
+@pytest.mark.parametrize("capability", ["9.0", "6.1"])
+def test_a_compute_capability_that_the_library_does_not_know_is_refused_with_those_it_does(default, capability):
+    with pytest.raises(PscrError) as caught:
+        trt_builder.build(default["fp32"], "tensorrt_rtx", "fp32", profile(224, 1280), [capability])
+    assert caught.value.status is Status.DEVICE_UNAVAILABLE
+    assert "7.5, 8.0, 8.6, 8.9, 12.0" in caught.value.message
+
+
+INSPECTED = {
+    "10": '{"Layers": [{"Name": "conv1", "LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": "%s"}], '
+    '"Outputs": [{"Format/Datatype": "%s"}]}, {"Name": "cast", "Inputs": [], "Outputs": []}]}',
+    "11": '{"Layers": [{"Name": "conv1", "Inputs": [{"Datatype": "%s"}], "Outputs": [{"DataType": "%s"}]}]}',
+}
+
+
+@pytest.mark.parametrize("form", INSPECTED)
+@pytest.mark.parametrize("words", ["Half", "FP16", "Channel major FP16 format where channel % 8 == 0"])
+def test_the_inspectors_words_are_read_in_either_form(form, words):
+    """Written after the documented forms, not taken from an engine: there is no GPU here to load one."""
+    text = INSPECTED[form] % (words, words)
+    assert "HALF in 1 of 1" in trt_builder.summarise(text, "fp16")
+    with pytest.raises(PscrError, match="this is no fp32 engine"):
+        trt_builder.summarise(text, "fp32")
+
+
+def test_an_inspector_without_types_is_no_proof_and_no_refusal():
+    assert "names no types" in trt_builder.summarise('{"Layers": ["conv1", "conv2"]}', "fp16")

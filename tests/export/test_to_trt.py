@@ -1,0 +1,161 @@
+"""`python export/to_trt.py`: an engine with its sidecar, or one clear line and no file. tensorrt_rtx really builds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pscr.cli import main as pscr
+from pscr.export import to_trt, trt_builder
+from pscr.export.to_trt import main
+from pscr.runtime import gpus
+from pscr.runtime.engines import Engine, files
+from pscr.runtime.errors import PscrError, Status
+
+pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
+ROOT = Path(__file__).parents[2]
+without_gpu = pytest.mark.skipif(bool(gpus.find().found), reason="a GPU is here, and would be built for")
+
+
+@without_gpu
+def test_a_portable_engine_its_sidecar_and_what_is_said(own_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(own_model), "--library", "tensorrt_rtx", "--batch", "1,4,16"]) == 0
+    (path,) = files(own_model)
+    engine = Engine.read(path)
+    car, printed = engine.sidecar, capsys.readouterr().out
+    assert path.name == f"any-sm80+sm86+sm89+sm120-tensorrt_rtx{car.library_version}-fp32.engine"
+    assert car.compute_capabilities == ["8.0", "8.6", "8.9", "12.0"]
+    assert car.onnx_sha256 == hashlib.sha256((own_model / "model.onnx").read_bytes()).hexdigest()
+    assert car.profile["patches"] == [[1, 1, 32, 32, 3], [4, 9, 32, 32, 3], [16, 9, 32, 32, 3]]
+    assert car.profile["bank_scores"] == [[1], [5], [4096]]
+    assert engine.plan() == path.read_bytes()
+    for word in ("size", "build", "fp32", "1 4 16", "not inspected", "not run here"):
+        assert word in printed
+    assert not list((own_model / "engines").glob(".*")), "nothing is left of the build"
+
+
+@without_gpu
+def test_precision_is_converted_and_belongs_to_the_same_model(own_model: Path, tmp_path: Path) -> None:
+    words = [str(own_model), "--precision", "fp16", "--compute-capability", "8.9", "-o", str(tmp_path / "out")]
+    assert pscr(["export", "--engine", *words]) == 0
+    (path,) = (tmp_path / "out").glob("*.engine")
+    car = Engine.read(path).sidecar
+    digest = hashlib.sha256((own_model / "model.onnx").read_bytes()).hexdigest()
+    assert (car.precision, car.onnx_sha256) == ("fp16", digest)
+    assert car.graph_sha256 != digest
+    card = gpus.Gpu(0, "Card", "8.9", 1)
+    assert Engine.read(path).obstacle(digest, {"tensorrt_rtx": car.library_version}, card) == ""
+
+
+@without_gpu
+def test_the_bank_can_be_inside(own_model: Path) -> None:
+    assert main([str(own_model), "--bake-bank", "--compute-capability", "8.9"]) == 0
+    (path,) = files(own_model)
+    assert path.name.endswith("-fp32-bank.engine")
+    assert set(Engine.read(path).sidecar.profile) == {"patches"}
+
+
+@without_gpu
+def test_a_timing_cache_is_written_and_read_again(own_model: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "timing"
+    for _ in range(2):
+        assert main([str(own_model), "--compute-capability", "8.9", "--timing-cache", str(cache)]) == 0
+        assert cache.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--compute-capability", "9.0"], 3, "it builds for"),
+        (["--compute-capability", "hopper"], 2, "expected numbers such as 8.9"),
+        (["--precision", "int8"], 2, "--calibrate IMAGES"),
+    ],
+)
+def test_a_build_that_fails_is_one_line_and_leaves_no_file(
+    own_model: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str
+) -> None:
+    assert main([str(own_model), "--library", "tensorrt_rtx", *words]) == code
+    errors = capsys.readouterr().err
+    assert says in errors
+    assert errors.count("\n") == 1
+    assert not (own_model / "engines").exists()
+
+
+def test_a_builder_that_gives_up_leaves_no_file(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TensorRT for RTX has no fp32 matrix products for compute capability 7.5: a real failure of a real builder."""
+    assert main([str(own_model), "--library", "tensorrt_rtx", "--compute-capability", "7.5"]) == 3
+    errors = capsys.readouterr().err
+    assert "could not build the engine" in errors
+    assert "SM75" in errors
+    assert not (own_model / "engines").exists()
+
+
+def test_a_batch_that_is_no_batch_is_refused(own_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("8", "8,4,16", "0,1,2", "1,2,x"):
+        with pytest.raises(SystemExit):
+            main([str(own_model), "--batch", text])
+        assert "expected MIN,OPT,MAX" in capsys.readouterr().err
+
+
+def refused(asked: str | None, there: gpus.Gpus) -> PscrError:
+    with pytest.raises(PscrError) as caught:
+        to_trt.choose_library(asked, there)
+    assert caught.value.status is Status.DEVICE_UNAVAILABLE
+    return caught.value
+
+
+def test_tensorrt_without_a_gpu_says_that_rtx_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_trt.importlib.util, "find_spec", lambda name: object())
+    message = refused("tensorrt", gpus.Gpus(problem="no NVIDIA driver here")).message
+    assert "no NVIDIA driver here" in message
+    assert "--library tensorrt_rtx" in message
+    assert to_trt.choose_library(None, gpus.Gpus(problem="none")) == "tensorrt_rtx"
+    assert to_trt.choose_library(None, gpus.Gpus((gpus.Gpu(0, "Card", "9.0", 1),))) == "tensorrt"
+
+
+def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_trt.importlib.util, "find_spec", lambda name: None)
+    assert "pscr[trt]" in refused("tensorrt", gpus.Gpus()).message
+    assert "pscr[rtx]" in refused("tensorrt_rtx", gpus.Gpus()).message
+    assert "pscr[rtx]" in refused(None, gpus.Gpus()).message
+
+
+def test_the_gpu_of_the_machine_is_built_for_unless_others_are_named() -> None:
+    card = gpus.Gpu(0, "Card", "9.0", 1)
+    assert to_trt.choose_target("tensorrt", [], card) == (["9.0"], [])
+    assert to_trt.choose_target("tensorrt_rtx", ["8.9"], card) == (["8.9"], ["8.9"])
+    assert to_trt.choose_target("tensorrt_rtx", [], None) == (trt_builder.PORTABLE, trt_builder.PORTABLE)
+
+
+def test_it_needs_no_torch_and_runs_as_a_script_and_as_a_module(own_model: Path) -> None:
+    wall = "import sys; sys.modules['torch'] = None; import pscr.export.to_trt as t; sys.exit(t.main(sys.argv[1:]))"
+    for command in (["export/to_trt.py", "--help"], ["-m", "pscr.export.to_trt", "--help"], ["-c", wall, "--help"]):
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "--compute-capability" in done.stdout
+
+
+@without_gpu
+def test_pscr_engines_lists_them_with_why_they_do_not_run_here(
+    own_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pscr(["engines", str(own_model)]) == 0
+    assert "has no engines; build it again: pscr export --engine" in capsys.readouterr().out
+    assert main([str(own_model), "--compute-capability", "8.9"]) == 0
+    capsys.readouterr()
+    assert pscr(["engines", str(own_model)]) == 3
+    listed = capsys.readouterr().out
+    assert "any-sm89-tensorrt_rtx" in listed
+    assert "found no NVIDIA GPU" in listed
+    (path,) = files(own_model)
+    path.write_bytes(b"cut short")
+    assert pscr(["engines", str(own_model), "--json"]) == 3
+    (entry,) = json.loads(capsys.readouterr().out)["engines"]
+    assert not entry["usable"]
+    assert entry["sidecar"]["precision"] == "fp32"

@@ -1,0 +1,119 @@
+"""On a real GPU: an engine is built, loaded and scores like onnxruntime on the CPU. Run by `make test-gpu`."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pscr
+from pscr.export.to_trt import main as build
+from pscr.runtime import gpus
+from pscr.runtime.engines import LIBRARIES, Engine, files
+from pscr.runtime.golden import golden_images
+
+GPUS = gpus.find()
+INSTALLED = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not GPUS.found, reason=GPUS.problem or "no GPU"),
+    pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed: pscr[trt]"),
+]
+
+
+@pytest.fixture(params=LIBRARIES)
+def model(request: pytest.FixtureRequest, own_model: Path) -> Path:
+    """The tiny model with an engine for this machine's GPU, whose own checks have passed."""
+    if request.param not in INSTALLED:
+        pytest.skip(f"{request.param} is not installed")
+    code = build([str(own_model), "--library", request.param, "--batch", "1,2,8"])
+    assert code == 0, "to_trt builds, inspects, compares with onnxruntime and tries every batch size"
+    return own_model
+
+
+def test_it_scores_like_the_cpu_and_says_what_runs(model: Path) -> None:
+    with pscr.open(model, device="tensorrt") as native, pscr.open(model, device="cpu") as cpu:
+        assert native.info["device"] == "tensorrt:0"
+        for image in golden_images().values():
+            found, expected = (s.score(image, pixel_format="rgb") for s in (native, cpu))
+            assert found.score == pytest.approx(expected.score, abs=1e-3)
+            assert found.spread == pytest.approx(expected.spread, abs=1e-3)
+
+
+def test_every_batch_and_repeated_shapes_agree(model: Path) -> None:
+    rng = np.random.default_rng(0)
+    with pscr.open(model, device="tensorrt") as native, pscr.open(model, device="cpu") as cpu:
+        for images in (1, 2, 3, 8, 8, 8, 5, 8, 1, 1, 1):
+            patches = rng.integers(0, 256, (images, 9, 32, 32, 3), np.uint8)
+            np.testing.assert_allclose(native.infer(patches).votes, cpu.infer(patches).votes, atol=1e-3)
+            np.testing.assert_allclose(native.terms(patches), cpu.terms(patches), atol=1e-2)
+
+
+def test_threads_share_a_scorer_and_any_may_close_it(model: Path) -> None:
+    scorer = pscr.open(model, device="tensorrt")
+    image = next(iter(golden_images().values()))
+    expected, found = scorer.score(image, pixel_format="rgb").score, []
+
+    def work() -> None:
+        found.extend(scorer.score(image, pixel_format="rgb").score for _ in range(10))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in [*threads]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    closer = threading.Thread(target=scorer.close)
+    closer.start()
+    closer.join()
+    assert found == pytest.approx([expected] * 40, abs=1e-5)
+
+
+def test_opening_and_closing_again_and_again_keeps_no_memory(model: Path) -> None:
+    import pycuda.driver as cuda
+
+    left = []
+    for _ in range(6):
+        with pscr.open(model, device="tensorrt") as scorer:
+            scorer.infer(np.zeros((8, 9, 32, 32, 3), np.uint8))
+        gc.collect()
+        context = cuda.Device(0).retain_primary_context()
+        context.push()
+        left.append(cuda.mem_get_info()[0])
+        context.pop()
+    assert left[-1] >= left[1] - (1 << 20)
+
+
+def test_a_damaged_engine_is_refused_and_auto_goes_on_without_it(model: Path) -> None:
+    (path,) = files(model)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(pscr.PscrError) as caught:
+        pscr.open(model, device="tensorrt")
+    assert caught.value.status is pscr.Status.ENGINE_INCOMPATIBLE
+    with pscr.open(model) as scorer:
+        assert scorer.info["device"] != "tensorrt:0"
+
+
+def test_torch_may_live_beside_it(model: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    before = torch.arange(5, device="cuda")
+    with pscr.open(model, device="tensorrt") as scorer:
+        scorer.infer(np.zeros((2, 9, 32, 32, 3), np.uint8))
+        assert int((before * 2).sum()) == 20
+    assert int(before.sum()) == 10
+
+
+def test_the_engine_file_is_a_plain_plan(model: Path) -> None:
+    (path,) = files(model)
+    library = Engine.read(path).sidecar.library
+    trt = pytest.importorskip(library)
+    from pscr.runtime.backends.cuda import Device
+
+    with Device(0).current():
+        runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        assert runtime.deserialize_cuda_engine(path.read_bytes()) is not None

@@ -1,0 +1,268 @@
+"""The native TensorRT runner against a recording stand-in for the driver: order and ownership, and nothing else.
+
+This is no GPU test: that an engine computes what it should is shown by tests/gpu, on a GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_model as tiny
+from cuda_stand_in import StandIn, install
+from image_makers import assert_refused
+
+from pscr.runtime import devices, gpus
+from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
+from pscr.runtime.bank import Bank
+from pscr.runtime.engines import Engine, Sidecar
+from pscr.runtime.errors import PscrError, Status
+
+GRAPH = tiny.graph().SerializeToString()
+BANK = tiny.weights().bank
+SIDE = tiny.SAMPLING.patch
+TENSORS = 4  # patches, score, votes and terms of each slot
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    result = StandIn()
+    install(result, monkeypatch)
+    return result
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return written(tmp_path, GRAPH)
+
+
+@pytest.fixture
+def reference() -> Iterator[OnnxRuntimeBackend]:
+    with OnnxRuntimeBackend(GRAPH, BANK, SIDE) as backend:
+        yield backend
+
+
+def written(folder: Path, plan: bytes, library: str = "tensorrt") -> Engine:
+    """An engine file and its sidecar in a model folder's place for engines."""
+    sidecar = Sidecar(
+        library=library,
+        library_version="10.9.8",
+        gpu="",
+        compute_capabilities=["8.9"],
+        precision="fp32",
+        profile={"patches": [[1, 1, SIDE, SIDE, 3], [2, 9, SIDE, SIDE, 3], [8, 9, SIDE, SIDE, 3]]},
+        bank_inside=False,
+        onnx_sha256=hashlib.sha256(GRAPH).hexdigest(),
+        graph_sha256="0" * 64,
+        plan_sha256=hashlib.sha256(plan).hexdigest(),
+        plan_size=len(plan),
+        build_seconds=1.0,
+        built="2026-01-01T00:00:00+00:00",
+    )
+    place = folder / "engines"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / sidecar.name).write_bytes(plan)
+    sidecar.write(place)
+    return Engine(place / sidecar.name, sidecar)
+
+
+def patches(images: int, count: int = 9, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (images, count, SIDE, SIDE, 3), np.uint8)
+
+
+@pytest.mark.parametrize("images", range(1, 9))
+def test_every_batch_of_the_profile_comes_out_in_order_whatever_its_parts(machine, engine, reference, images):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        for seed in range(4):  # plain, captured, replayed, replayed
+            batch = patches(images, seed=seed)
+            found, expected = backend.infer(batch), reference.infer(batch)
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+            np.testing.assert_allclose(found.votes, expected.votes, atol=1e-6)
+            np.testing.assert_allclose(backend.terms(batch), reference.terms(batch), atol=1e-5)
+
+
+def test_everything_is_allocated_when_it_opens_and_nothing_when_it_scores(machine, engine):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        opened = len(machine.live), len(machine.pinned)
+        assert opened == (2 + 2 * TENSORS, 2 * TENSORS)
+        machine.events.clear()
+        for images in (1, 3, 8, 3, 3, 3):
+            backend.infer(patches(images))
+            backend.terms(patches(images))
+        assert not [event for event in machine.events if event.startswith(("allocate", "free", "retain"))]
+        assert (len(machine.live), len(machine.pinned)) == opened
+
+
+def test_the_bank_is_uploaded_once(machine, engine):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        for _ in range(5):
+            backend.infer(patches(5))
+    sizes = [
+        event for event in machine.events if event in (f"upload {BANK.terms.nbytes}", f"upload {BANK.scores.nbytes}")
+    ]
+    assert len(sizes) == 2
+
+
+def test_the_copy_of_the_next_part_is_queued_before_the_last_one_is_waited_for(machine, engine, monkeypatch):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        for slot in backend._slots:
+            inner = slot.stream.synchronize
+            monkeypatch.setattr(
+                slot.stream, "synchronize", lambda inner=inner: (machine.events.append("wait"), inner())
+            )
+        machine.events.clear()
+        backend.infer(patches(6))  # three parts of two
+        words = [event.split()[0] for event in machine.events]
+        assert words[: words.index("wait")].count("upload") == 2
+        assert words.count("upload") == words.count("wait") == 3
+
+
+def test_close_frees_everything_once_and_a_second_close_nothing(machine, engine):
+    backend = TensorRTBackend(engine, BANK, SIDE)
+    backend.infer(patches(3))
+    backend.infer(patches(3))
+    backend.close()
+    assert (machine.live, machine.pinned, machine.graphs) == ({}, {}, 0)
+    events = len(machine.events)
+    backend.close()
+    del backend
+    assert len(machine.events) == events
+    assert machine.depth == 0
+
+
+@pytest.mark.parametrize("number", range(2 + 4 * TENSORS))
+def test_an_allocation_that_fails_leaves_nothing_behind(machine, engine, number):
+    machine.fail_allocation = number
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(engine, BANK, SIDE)
+    assert_refused(caught, Status.OUT_OF_MEMORY, "GPU 0", "smaller batches")
+    assert (machine.live, machine.pinned, machine.depth) == ({}, {}, 0)
+
+
+def test_a_run_that_fails_is_an_error_and_the_next_one_is_right(machine, engine, reference):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        machine.fail_run = 1  # the second part, while the first one's work is queued
+        with pytest.raises(PscrError) as caught:
+            backend.infer(patches(8))
+        assert_refused(caught, Status.INTERNAL, "failed", "open the model again")
+        assert machine.depth == 0
+        batch = patches(7, seed=9)
+        np.testing.assert_allclose(backend.infer(batch).scores, reference.infer(batch).scores, atol=1e-6)
+    assert (machine.live, machine.pinned) == ({}, {})
+
+
+def test_a_repeated_shape_is_captured_once_and_replayed(machine, engine):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        for _ in range(5):
+            backend.infer(patches(2))
+        assert machine.events.count("capture") == 1
+        assert machine.events.count("launch") == 4
+        assert machine.events.count("run") == 2  # the plain one and the recorded one
+        backend.infer(patches(1))
+        assert machine.graphs == 0, "a graph of another shape must not outlive the shape"
+
+
+def test_without_capture_it_runs_plainly(machine, engine, reference):
+    machine.capture_works = False
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        for seed in range(3):
+            batch = patches(2, seed=seed)
+            np.testing.assert_allclose(backend.infer(batch).scores, reference.infer(batch).scores, atol=1e-6)
+    assert "launch" not in machine.events
+
+
+def test_rtx_is_told_to_capture_by_itself(machine, tmp_path):
+    with TensorRTBackend(written(tmp_path, GRAPH, "tensorrt_rtx"), BANK, SIDE) as backend:
+        assert [slot._context.config.cuda_graph_strategy for slot in backend._slots] == ["whole", "whole"]
+        for _ in range(3):
+            backend.infer(patches(2))
+    assert "capture" not in machine.events
+
+
+def test_another_thread_than_the_one_that_opened_may_score_and_close(machine, engine):
+    backend = TensorRTBackend(engine, BANK, SIDE)
+    depths = []
+
+    def work() -> None:
+        backend.infer(patches(3))
+        backend.close()
+        depths.append(machine.depth)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert depths == [0]
+    assert (machine.live, machine.pinned, machine.graphs, machine.depth) == ({}, {}, 0, 0)
+
+
+def test_the_primary_context_is_taken_once_for_all_that_share_it(machine, engine):
+    with TensorRTBackend(engine, BANK, SIDE), TensorRTBackend(engine, BANK, SIDE, index=1):
+        pass
+    with TensorRTBackend(engine, BANK, SIDE):
+        pass
+    assert [event for event in machine.events if event.startswith("retain")] == ["retain 0", "retain 1"]
+
+
+def test_a_batch_above_the_profile_is_refused_before_anything_is_copied(machine, engine):
+    with TensorRTBackend(engine, BANK, SIDE) as backend:
+        machine.events.clear()
+        with pytest.raises(PscrError) as caught:
+            backend.infer(patches(9))
+        assert_refused(caught, Status.INVALID_ARGUMENT, "9 images", "1 to 8", "--batch")
+        with pytest.raises(PscrError) as caught:
+            backend.infer(patches(1, count=10))
+        assert_refused(caught, Status.INVALID_ARGUMENT, "10 patches", "1 to 9")
+        assert not machine.events
+
+
+def test_a_plan_that_cannot_be_deserialised_is_incompatible_in_the_librarys_words(machine, engine):
+    machine.deserialises = False
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(engine, BANK, SIDE)
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "the version tag does not match", "pscr export --engine")
+    assert machine.depth == 0
+
+
+def test_a_bank_above_the_profile_and_one_of_another_model_are_refused(machine, engine):
+    many = Bank(np.zeros((21, tiny.WIDTH), np.float32), np.zeros(21, np.float32), ("x",) * 21)
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(engine, many, SIDE)
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "1 to 20 exemplars", "found 21")
+    wide = Bank(np.zeros((5, 9), np.float32), np.zeros(5, np.float32), ("x",) * 5)
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(engine, wide, SIDE)
+    assert_refused(caught, Status.MODEL_INVALID, "have 9 numbers", "have 8")
+    assert (machine.live, machine.pinned) == ({}, {})
+
+
+def test_a_device_that_is_not_there_is_unavailable(machine, engine):
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(engine, BANK, SIDE, index=2)
+    assert_refused(caught, Status.DEVICE_UNAVAILABLE, "GPU 2", "has 2")
+
+
+def test_the_device_setting_opens_the_folders_engine_and_auto_prefers_it(machine, tiny_model, tmp_path, monkeypatch):
+    there = gpus.Gpus((gpus.Gpu(0, "Card", "8.9", 1 << 30),), "13.0")
+    monkeypatch.setattr(gpus, "find", lambda: there)
+    graph = (tiny_model / "model.onnx").read_bytes()
+    engine = written(tmp_path, graph)
+    for device in ("tensorrt", "tensorrt:0", "auto"):
+        with devices.connect(device, graph, BANK, SIDE, 1, tmp_path) as backend:
+            assert backend.device == "tensorrt:0"
+            assert engine.path.name in backend.provider
+            assert backend.library == "tensorrt 10.9.8"
+
+
+def test_auto_falls_back_where_no_engine_fits(machine, tmp_path, monkeypatch):
+    written(tmp_path, GRAPH)
+    monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus((gpus.Gpu(0, "Card", "7.5", 1 << 30),), "13.0"))
+    with devices.connect("auto", GRAPH, BANK, SIDE, 1, tmp_path) as backend:
+        assert backend.device == "cpu"
+    with pytest.raises(PscrError) as caught:
+        devices.connect("tensorrt", GRAPH, BANK, SIDE, 1, tmp_path)
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "8.9", "7.5 (Card)", "pscr export --engine")
