@@ -15,6 +15,7 @@ from pscr.export.score_graph import to_onnx
 from pscr.export.shipment import read_run
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
+from pscr.runtime.graph_check import check_graph
 from pscr.training.backbones import BACKBONES
 from pscr.training.config import Config
 from pscr.training.model import PSCR
@@ -81,6 +82,7 @@ def test_scores_of_the_exported_graph_are_the_published_computation(name, labell
     assert epoch == 41
     bank = Bank(terms, OPINIONS, tuple("abcde"))
     graph = to_onnx(published_model, half_weights=False).SerializeToString()
+    check_graph(graph)  # no operator that the runtime refuses
     with OnnxRuntimeBackend(graph, bank, model.spec.patch) as backend:
         scores, votes = backend.infer(patches)
         found_terms = backend.terms(patches)
