@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
         where = environment(scorer.info["threads"], scorer)
         if not where["idle"]:
             err(
-                f"pscr: warning: the machine is busy ({where['busy']} of the processor is taken); do not publish these figures"
+                f"pscr: warning: the machine is busy ({where['busy']} of the processor is taken); "
+                "do not publish these figures"
             )
         words = [*options.paths, "--model", options.model, "--device", options.device]
         words += ["--threads", str(where["threads"]), "--seconds", f"{options.seconds:g}", "--side", str(options.side)]
