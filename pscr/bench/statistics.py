@@ -76,7 +76,7 @@ def timed(work: Callable[[int], object], turn: int) -> float:
 
 
 def arrivals(rate: float, count: int, seed: int = 0) -> list[float]:
-    """When the queries of a Poisson process arrive: `count` times in seconds, rising from 0; `rate` a second on average.
+    """When the queries of a Poisson process arrive: `count` times in s, rising from 0; `rate` a second on average.
 
     Raises:
         ValueError: a rate or count that is not above zero.
