@@ -4,11 +4,13 @@
 
 The published way (the test loop of the authors' code): eager torch; an image meets 10 exemplars one after the other,
 and for each pair both images are cut into patches and encoded again, which makes 20 encodings of an image each. Rows
-beside it take its repetitions away one by one: "query once" encodes the image itself once (11 encodings), "folded" takes
-the exemplars' terms as given (1 encoding, still eager torch), "runtime" is this project on the same exported network.
+beside it take its repetitions away one by one: "query once" encodes the image itself once (11 encodings), "folded"
+takes the exemplars' terms as given (1 encoding, still eager torch), "runtime" is this project on the same exported
+network.
 All start from encoded 512x512 JPEGs, whose decoding counts, and take turns image by image. The weights are random, but
 their activations are normalised on the example images; time does not depend on their values. The program fails where a
-score differs from the published one by more than 1e-4. The shipped model, on its own weights, is timed in the same turns.
+score differs from the published one by more than 1e-4. The shipped model, on its own weights, is timed in the same
+turns.
 A network is BACKBONE:SAMPLING, with :depths behind it for features of several depths. Needs pscr[cpu,train,export].
 """
 

@@ -2,8 +2,9 @@
 
     python benchmarks/scaling.py [--model MODEL] [--threads N] [--seconds 3] [--only bank batch size threads processes]
 
-bank, batch: inference alone on ready patches, in turns, so that a clock that drifts is every row's. size: from an encoded
-JPEG to its score. threads: the same at 512x512. processes: offline images per second of processes that share the cores.
+bank, batch: inference alone on ready patches, in turns, so that a clock that drifts is every row's. size: from an
+encoded JPEG to its score. threads: the same at 512x512. processes: offline images per second of processes that share
+the cores.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def environment(threads: int, scorer: Scorer | None = None) -> dict[str, Any]:
 
 
 def others(seconds: float = 0.5) -> float:
-    """The part of the processor's time, 0 to 1, that is spent while this process sleeps; 1 where the system does not say.
+    """The part of the processor's time, 0 to 1, that others take while this process sleeps; 1 where it is not known.
 
     Not the load average, in which the benchmark that ran a moment ago still counts.
     """

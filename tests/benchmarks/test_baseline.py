@@ -46,7 +46,7 @@ def test_every_way_gives_the_published_score_to_1e_4(shipped):
 def test_a_wrong_score_stops_the_comparison():
     published = [(100.0, 1.0), (100.0, 2.0)]
     assert baseline.agreed("a", [(1.0, 1.0), (1.0, 2.00005)], published) == 5e-5
-    with pytest.raises(ValueError, match="resnet18:ops, runtime: scores differ by 0.0002"):
+    with pytest.raises(ValueError, match=r"resnet18:ops, runtime: scores differ by 0\.0002"):
         baseline.agreed("resnet18:ops, runtime", [(1.0, 1.0), (1.0, 2.0002)], published)
     with pytest.raises(ValueError, match="differ by nan"):
         baseline.agreed("a", [(1.0, float("nan")), (1.0, 2.0)], published)
