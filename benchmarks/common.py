@@ -43,10 +43,7 @@ def where(given: argparse.Namespace, scorer: pscr.Scorer | None = None) -> dict[
     threads = scorer.info["threads"] if scorer else given.threads
     found = environment(threads, scorer)
     if not found["idle"]:
-        print(
-            f"the machine is busy ({found['busy']} of the processor is taken): do not publish these figures",
-            file=sys.stderr,
-        )
+        print(f"{found['busy']:.0%} of the processor is taken: do not publish these figures", file=sys.stderr)
     return found
 
 

@@ -23,10 +23,7 @@ def run(options: argparse.Namespace) -> int:
     with open_scorer(options.model, options.device, options.threads) as scorer:
         where = environment(scorer.info["threads"], scorer)
         if not where["idle"]:
-            err(
-                f"pscr: warning: the machine is busy ({where['busy']} of the processor is taken); "
-                "do not publish these figures"
-            )
+            err(f"pscr: warning: {where['busy']:.0%} of the processor is taken; do not publish these figures")
         words = [*options.paths, "--model", options.model, "--device", options.device]
         words += ["--threads", str(where["threads"]), "--seconds", f"{options.seconds:g}", "--side", str(options.side)]
         measured = command("pscr bench", words)

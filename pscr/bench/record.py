@@ -99,7 +99,7 @@ class Record:
 def environment(threads: int, scorer: Scorer | None = None) -> dict[str, Any]:
     """What a result depends on, without the machine's name or paths.
 
-    busy: the part of the processor's time that other programs took in half a second before the measurement (None where
+    busy: the part of the processor's time that other programs took in half a second before the measurement (1 where
     the system does not say); idle is False where that was above a tenth, and the figures are then not to be published.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -110,7 +110,7 @@ def environment(threads: int, scorer: Scorer | None = None) -> dict[str, Any]:
         "cores": cores,
         "threads": threads,
         "busy": busy,
-        "idle": busy is not None and busy <= BUSY,
+        "idle": busy <= BUSY,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": packages(),
@@ -125,21 +125,21 @@ def environment(threads: int, scorer: Scorer | None = None) -> dict[str, Any]:
     return found
 
 
-def others(seconds: float = 0.5) -> float | None:
-    """The part of the processor's time, 0 to 1, that is spent while this process sleeps; None where not known.
+def others(seconds: float = 0.5) -> float:
+    """The part of the processor's time, 0 to 1, that others take while this process sleeps; 1 where it is not known.
 
     Not the load average, in which the benchmark that ran a moment ago still counts.
     """
     stat = Path("/proc/stat")
     if not stat.exists():
-        return None
+        return 1.0
     marks = []
     for pause in (seconds, 0.0):
         ticks = [int(word) for word in stat.read_text().splitlines()[0].split()[1:]]
         marks.append((ticks[3] + ticks[4], sum(ticks[:8])))  # idle and iowait; guest time is part of user time
         time.sleep(pause)
     idle, total = (after - before for before, after in zip(*marks, strict=True))
-    return round(1 - idle / total, 3) if total > 0 else None
+    return round(1 - idle / total, 3) if total > 0 else 1.0
 
 
 def packages() -> dict[str, str]:

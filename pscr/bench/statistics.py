@@ -59,7 +59,7 @@ def summary(timings: Timings) -> dict[str, Any]:
 
 
 def repeat(work: Callable[[int], object], seconds: float, warm_up: int = 3, least: int = 2 * WINDOWS) -> Timings:
-    """Call `work` with 0, 1, 2 ... and time each: `warm_up` times, then for `seconds` and `least` times or more."""
+    """Time `work`, called with 0, 1, 2 ...: `warm_up` times, then for `seconds` and `least` times or more."""
     first = [timed(work, turn) for turn in range(warm_up)]
     times: list[float] = []
     ends = time.perf_counter() + seconds
@@ -76,7 +76,7 @@ def timed(work: Callable[[int], object], turn: int) -> float:
 
 
 def arrivals(rate: float, count: int, seed: int = 0) -> list[float]:
-    """When the queries of a Poisson process arrive: `count` times in s, rising from 0; `rate` a second on average.
+    """When `count` queries of a Poisson process arrive, in seconds, rising from 0; `rate` per second on average.
 
     Raises:
         ValueError: a rate or count that is not above zero.
