@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-gpu lint stress clean
+.PHONY: demo test test-gpu lint stress bench clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
@@ -31,6 +31,16 @@ stress: $(VENV)/.dev
 	$(BIN)/python tests/stress/fuzz_models.py --minutes $(MINUTES)
 	$(BIN)/python tests/stress/endurance.py --minutes $(MINUTES)
 	$(BIN)/python tests/stress/interruptions.py --minutes $(MINUTES)
+
+# On an idle machine; some five minutes. What each measures: docs/performance.md.
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/baseline.py
+	$(BIN)/python benchmarks/readme_table.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

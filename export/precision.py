@@ -38,8 +38,8 @@ def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         PscrError: MODEL_INVALID where the graph has no trunk in fp32.
     """
-    widened, start, end = _widen(proto)
-    part = _extract(widened, start, end)
+    widened, start, ends = _widen(proto)
+    part = _extract(widened, start, ends)
     with _quiet():
         half = convert_float_to_float16(part, keep_io_types=True)
     return _replace(widened, part, half)
@@ -62,8 +62,8 @@ def to_int8(
         raise PscrError(
             Status.INVALID_ARGUMENT, "int8 reads the ranges of the activations from images; found none to calibrate on"
         )
-    widened, start, end = _widen(proto)
-    part = _extract(widened, start, end)
+    widened, start, ends = _widen(proto)
+    part = _extract(widened, start, ends)
     leading = [node.name for node in part.graph.node if node.op_type == "Conv"][:float_convolutions]
     symmetric = target == "tensorrt"
     changed = onnx.ModelProto()
@@ -96,7 +96,7 @@ class _Normalised(CalibrationDataReader):
 
     def __init__(self, proto: onnx.ModelProto, start: str, patches: Sequence[Pixels]) -> None:
         self._name = start
-        self._head = ReferenceEvaluator(_extract(proto, "patches", start))
+        self._head = ReferenceEvaluator(_extract(proto, "patches", [start]))
         self._patches = iter(patches)
 
     def get_next(self) -> dict[str, Any] | None:
@@ -107,17 +107,18 @@ class _Normalised(CalibrationDataReader):
         return {self._name: np.asarray(outputs[0], np.float32)}
 
 
-def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, str]:
+def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, list[str]]:
     """A copy whose trunk has its weights as float32 initializers, not as float16 behind a Cast, and the trunk's ends.
 
-    The ends are the names of the tensors that enter the first convolution and that leave for the global average pool.
+    The ends are the names of the tensor that enters the first convolution and of those that are pooled: one, or one
+    for each depth that features are taken from.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     graph = copy.graph
     first = next((node for node in graph.node if node.op_type == "Conv"), None)
-    pool = next((node for node in graph.node if node.op_type == "ReduceMean"), None)
-    if first is None or pool is None or any(node.op_type == "QuantizeLinear" for node in graph.node):
+    pooled = _pooled(graph)
+    if first is None or not pooled or any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise _no_trunk("no convolution ahead of a global average pool, or is quantised already")
     stored = {tensor.name: tensor for tensor in graph.initializer}
     kernels = {node.input[1] for node in graph.node if node.op_type == "Conv"}
@@ -129,11 +130,24 @@ def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, str]:
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     if any(kinds.get(name) != TensorProto.FLOAT for name in kernels):
         raise _no_trunk("convolutions that are not in fp32")
-    return onnx.shape_inference.infer_shapes(copy), first.input[0], pool.input[0]
+    return onnx.shape_inference.infer_shapes(copy), first.input[0], pooled
 
 
-def _extract(proto: onnx.ModelProto, start: str, end: str) -> onnx.ModelProto:
-    part: onnx.ModelProto = Extractor(proto).extract_model([start], [end])
+def _pooled(graph: onnx.GraphProto) -> list[str]:
+    """The tensors that are averaged and were not made of other averages, in order."""
+    averages: set[str] = set()
+    found: list[str] = []
+    for node in graph.node:
+        if averages.intersection(node.input):
+            averages.update(node.output)
+        elif node.op_type == "ReduceMean":
+            averages.update(node.output)
+            found.append(node.input[0])
+    return list(dict.fromkeys(found))
+
+
+def _extract(proto: onnx.ModelProto, start: str, ends: Sequence[str]) -> onnx.ModelProto:
+    part: onnx.ModelProto = Extractor(proto).extract_model([start], list(ends))
     return part
 
 

@@ -221,6 +221,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     doctor.add_argument("--model", default=DEFAULT_MODEL, help="the model that is tried (default: %(default)s)")
     for command in (info, doctor, engines):
         command.add_argument("--json", action="store_true", help="write one JSON object")
+    _bench_options(verb("bench", "measure how fast a model is on this machine", _lazily("verb_bench")))
     _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
     for command in (score, ranking, info):
         _bank(command)
@@ -259,6 +260,26 @@ def _score_options(score: Parser) -> None:
         help="refuse larger images undecoded (default: %(default)s)",
     )
     score.add_argument("-q", "--quiet", action="store_true", help="rows and errors only: no title, summary or progress")
+
+
+def _bench_options(bench: Parser) -> None:
+    bench.description = (
+        "Latency in the scenarios of MLPerf (single-stream, multi-stream, server, offline) and by stage: decode, "
+        "sample, infer, rest. Nothing is judged: the exit code never depends on a time."
+    )
+    bench.add_argument(
+        "paths", metavar="PATH", nargs="*", help="images, resized and encoded alike (default: built-in ones)"
+    )
+    bench.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
+    _device(bench)
+    bench.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    bench.add_argument(
+        "--scenario", action="append", choices=("single-stream", "multi-stream", "offline", "server"), help="repeatable"
+    )
+    bench.add_argument("--seconds", type=float, default=5.0, help="of each row of the table (default: %(default)s)")
+    bench.add_argument("--side", type=_positive, default=512, help="of the images, in pixels (default: %(default)s)")
+    bench.add_argument("-o", "--output", metavar="DIR", help="also write JSON, CSV and a plot into DIR")
+    bench.add_argument("--json", action="store_true", help="write the results as JSON in place of tables")
 
 
 def _bank_verbs(bank: Parser) -> None:

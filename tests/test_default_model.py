@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -34,11 +35,21 @@ def test_scores_stay_near_the_databases_range(scorer):
 
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_an_image_scores_the_same_in_any_batch_at_any_place(scorer, size):
-    one, other = (scorer.patches(IMAGES / name) for name in ("astronaut.jpg", "coffee-jpeg.jpg"))
+    one, other = (scorer.patches(IMAGES / name) for name in ("astronaut.jpg", "astronaut-blur.jpg"))
     alone = scorer.infer(one[None]).scores[0]
     for position in range(size):
         batch = np.stack([one if i == position else other for i in range(size)])
         assert scorer.infer(batch).scores[position] == pytest.approx(alone, abs=1e-4)
+
+
+def test_images_of_one_two_and_four_tiles_go_through_in_one_batch(scorer):
+    rng = np.random.default_rng(0)
+    sizes = [(512, 512), (512, 700), (700, 700), (400, 300), (700, 512)]
+    images = [cv2.resize(rng.integers(0, 256, (9, 9, 3)).astype(np.uint8), size) for size in sizes]
+    together = [result.score for result in scorer.score_many(images, pixel_format="rgb", batch=5)]
+    alone = [scorer.score(image, pixel_format="rgb").score for image in images]
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert {len(scorer.patches(image, pixel_format="rgb")) for image in images} == {1, 2, 4}
 
 
 @pytest.mark.parametrize(("height", "width"), [(3000, 4000), (200, 900), (224, 224), (100, 100)])

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pscr.bench.record import table
 from pscr.runtime import gpus
 from pscr.runtime.models import locate
 
+__all__ = ["copy_of", "machine", "save", "table"]
 PACKAGES = (
     "tensorrt",
     "tensorrt-rtx-cu13",
@@ -62,18 +64,6 @@ def copy_of(model: str) -> Iterator[Path]:
         target = Path(folder) / "model"
         shutil.copytree(locate(model), target, ignore=shutil.ignore_patterns("engines"))
         yield target
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of the same keys, aligned, as Markdown."""
-    keys = list(rows[0])
-    cells = [keys, ["-"] * len(keys), *([str(row[key]) for key in keys] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(keys))]
-    lines = (
-        "| " + " | ".join(c.ljust(w, "-" if c == "-" else " ") for c, w in zip(r, widths, strict=True)) + " |"
-        for r in cells
-    )
-    return "\n".join(lines)
 
 
 def save(path: Path, where: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:

@@ -121,6 +121,7 @@ def main() -> None:
     with pscr.open(given.model, device="cpu") as cpu:
         host = host_stages(cpu, files)
         cut = [cpu.patches(data) for data in files]
+        cut = [patches for patches in cut if len(patches) == len(cut[0])]  # a batch has one shape
         backbone = cpu.manifest.backbone
 
     def run(name: str, precision: str, open_it: Callable[[], pscr.Scorer]) -> None:

@@ -10,6 +10,7 @@ from pscr.export import trt_builder
 from pscr.export.convert import patches_of
 from pscr.export.precision import to_half, to_int8
 from pscr.export.score_graph import to_onnx
+from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
@@ -55,6 +56,12 @@ def test_every_backbone_builds_for_every_compute_capability(name, precision, exp
     assert built.weights < len(built.plan) < 1.1 * built.weights + 4e6, "the size is that of the weights in their type"
 
 
+def default_profile() -> dict:
+    """The shapes that the default model takes."""
+    folder = PACKAGED / packaged()[0]
+    return profile(Manifest.read(folder).sampling.patch, Bank.read(folder / "bank.npz").terms.shape[1])
+
+
 @pytest.fixture(scope="module")
 def default() -> dict[str, bytes]:
     """The default model's graph in each precision."""
@@ -68,7 +75,7 @@ def default() -> dict[str, bytes]:
 @pytest.mark.parametrize("capability", ALL)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_default_model_builds_for_each_compute_capability(default, precision, capability):
-    built = trt_builder.build(default[precision], "tensorrt_rtx", precision, profile(224, 1280), [capability])
+    built = trt_builder.build(default[precision], "tensorrt_rtx", precision, default_profile(), [capability])
     kinds = {"fp32": {"FLOAT": 49}, "fp16": {"HALF": 49}, "int8": {"FLOAT": 6, "INT8": 43}}
     assert built.types == kinds[precision]
 
@@ -78,7 +85,7 @@ def test_the_default_model_builds_for_each_compute_capability(default, precision
 )
 def test_an_engine_is_not_named_by_a_precision_it_does_not_have(default, graph_is, named):
     with pytest.raises(PscrError) as caught:
-        trt_builder.build(default[graph_is], "tensorrt_rtx", named, profile(224, 1280), ["8.9"])
+        trt_builder.build(default[graph_is], "tensorrt_rtx", named, default_profile(), ["8.9"])
     assert caught.value.status is Status.MODEL_INVALID
     assert "found" in caught.value.message
     assert "does not have" in caught.value.message
@@ -98,7 +105,7 @@ def test_one_convolution_in_fp32_is_found_and_named(default):
     leaking = next(node for node in nodes if node.name == conv.name)
     leaking.output[0] = "leak.out"
     with pytest.raises(PscrError, match=rf"{conv.name}.*found FLOAT; expected HALF"):
-        trt_builder.build(proto.SerializeToString(), "tensorrt_rtx", "fp16", profile(224, 1280), ["8.9"])
+        trt_builder.build(proto.SerializeToString(), "tensorrt_rtx", "fp16", default_profile(), ["8.9"])
 
 
 def test_a_plan_of_the_wrong_size_is_refused():
@@ -118,7 +125,7 @@ def test_a_graph_that_does_not_parse_is_refused_in_the_librarys_words():
 @pytest.mark.parametrize("capability", ["9.0", "6.1"])
 def test_a_compute_capability_that_the_library_does_not_know_is_refused_with_those_it_does(default, capability):
     with pytest.raises(PscrError) as caught:
-        trt_builder.build(default["fp32"], "tensorrt_rtx", "fp32", profile(224, 1280), [capability])
+        trt_builder.build(default["fp32"], "tensorrt_rtx", "fp32", default_profile(), [capability])
     assert caught.value.status is Status.DEVICE_UNAVAILABLE
     assert "7.5, 8.0, 8.6, 8.9, 12.0" in caught.value.message
 

@@ -1,0 +1,153 @@
+"""Writes the speed tables between the two marks of README.md from benchmarks/results/*.json.
+
+    python benchmarks/readme_table.py [--check] [--results DIR] [--page README.md]
+
+With --check nothing is written, and the exit code is 1 where the page is not what the results say. A result that was
+measured on a busy machine is refused; --busy takes it all the same, and the page then says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import RESULTS, ROOT
+
+from pscr.bench.record import Record, Row
+
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+ORDER = ("latency", "stages", "baseline", "cold_start", "memory", "scaling", "accuracy_speed")
+NOTHING = "Not measured yet: [docs/performance.md](docs/performance.md) has the commands.\n"
+
+
+def lines(record: Record) -> list[str]:
+    """The Markdown of one result: a table of what a reader asks for, and the command that repeats it."""
+    where = record.environment
+    model = where.get("model", {})
+    parts = [model.get("name"), model.get("precision"), model.get("library"), f"{where['threads']} threads"]
+    parts += [f"{where['processor']} ({where['cores']} cores)", where["date"]]
+    title = ", ".join(str(part) for part in parts if part)
+    busy = "" if where["idle"] else " **The machine was busy.**"
+    head, rows = TABLES[record.instrument](record)
+    table = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+    return [f"`{record.command}`: {title}.{busy}", "", *table, ""]
+
+
+def page(text: str, records: Sequence[Record]) -> str:
+    """The page with the tables of the records between its marks.
+
+    Raises:
+        ValueError: the page does not have both marks, once and in order.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"expected {BEGIN} and {END}, once each and in this order")
+    order = [record for name in ORDER for record in records if record.instrument == name]
+    body = "\n".join(line for record in order for line in lines(record)) if order else NOTHING
+    return f"{before}{BEGIN}\n{body.rstrip()}\n{END}{after}"
+
+
+def _latency(record: Record) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [
+            f"{row['scenario']}, {row['setting']}",
+            f"{row['images_per_s']:.1f}",
+            *(f"{row[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")),
+            "yes" if row["stable"] else "no",
+        ]
+        for row in record.rows
+    ]
+    return ["scenario", "images/s", "median ms", "90 %", "99 %", "settled"], rows
+
+
+def _stages(record: Record) -> tuple[list[str], list[list[str]]]:
+    facts = record.facts
+    rows = [[row["stage"], f"{row['p50_ms']:.2f}", f"{row['share']:.1%}"] for row in record.rows]
+    rows.append(["floor: what this machine needs at least", f"{facts['floor_ms']:.2f}", ""])
+    rate = f"{facts['multiply_adds'] / 1e9:.2f} G multiply-adds at {facts['matrix_gflops']:.0f} GFLOP/s"
+    rows.append([f"{rate}: fraction of the limit", f"{facts['compute_fraction_of_limit']:.1%}", ""])
+    return ["stage", "median ms", "of the score"], rows
+
+
+def _baseline(record: Record) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [
+            row["network"],
+            row["way"],
+            f"{row['p50_ms']:.1f}",
+            f"{row['times_faster']:.1f}",
+            str(row["largest_difference"]),
+        ]
+        for row in record.rows
+    ]
+    return ["network", "way of scoring", "median ms an image", "times faster", "largest difference of scores"], rows
+
+
+def _cold_start(record: Record) -> tuple[list[str], list[list[str]]]:
+    rows = [[row["step"], f"{row['p50_ms']:.0f}", f"{row['p90_ms']:.0f}"] for row in record.rows]
+    return ["step", "median ms", "90 %"], rows
+
+
+def _memory(record: Record) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [row["point"], str(row["batch"]), f"{row['resident_mib']:.0f}", f"{row['peak_mib']:.0f}"] for row in record.rows
+    ]
+    return ["after", "batch", "resident MiB", "peak MiB"], rows
+
+
+def _scaling(record: Record) -> tuple[list[str], list[list[str]]]:
+    def row(one: Row) -> list[str]:
+        return [one["axis"], str(one["value"]), f"{one['ms_an_image']:.2f}", f"{one['to_first']:.3f}"]
+
+    return ["axis", "value", "ms an image", "to the first"], [row(one) for one in record.rows]
+
+
+def _accuracy_speed(record: Record) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [
+            *(str(row[key]) for key in ("model", "precision", "sampling", "library")),
+            f"{row['srcc']:.3f} ({row['srcc_low']:.3f} to {row['srcc_high']:.3f})",
+            f"{row['p50_ms']:.1f}",
+        ]
+        for row in record.rows
+    ]
+    return ["model", "precision", "sampling", "library", "SRCC (95 %)", "median ms"], rows
+
+
+TABLES = {
+    "latency": _latency,
+    "stages": _stages,
+    "baseline": _baseline,
+    "cold_start": _cold_start,
+    "memory": _memory,
+    "scaling": _scaling,
+    "accuracy_speed": _accuracy_speed,
+}
+
+
+def main() -> int:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--busy", action="store_true", help="take results of a busy machine, and say so")
+    given = parser.parse_args()
+    records = [Record.read(file) for file in sorted(given.results.glob("*.json"))]
+    busy = [record.name for record in records if not record.environment["idle"]]
+    if busy and not given.busy:
+        print(f"measured on a busy machine: {', '.join(busy)}; measure again, or pass --busy", file=sys.stderr)
+        return 1
+    old = given.page.read_text("utf-8")
+    new = page(old, records)
+    if given.check:
+        return int(new != old)
+    given.page.write_text(new, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""What a score costs as one thing grows: bank (K), images of a batch (N), image size, threads, processes.
+
+    python benchmarks/scaling.py [--model MODEL] [--threads N] [--seconds 3] [--only bank batch size threads processes]
+
+bank, batch: inference alone on ready patches, in turns, so that a clock that drifts is every row's. size: from an
+encoded JPEG to its score. threads: the same at 512x512. processes: offline images per second of processes that share
+the cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import examples, finish, opened, parser, where
+
+import pscr
+from pscr.bench import plots
+from pscr.bench.statistics import repeat
+from pscr.runtime.bank import Bank
+
+KEYS = ("axis", "value")
+BANKS = (1, 10, 100, 1000, 2385)
+BATCHES = (1, 2, 4, 8, 16)
+SIDES = (224, 512, 768, 1024, 2048)
+LEAST = 5
+PROGRAM = """
+import itertools, json, sys, time, pscr
+with pscr.open({model!r}, {device!r}, {threads}) as scorer:
+    list(scorer.score_many({images!r}))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    started, done = time.perf_counter(), 0
+    for _ in scorer.score_many(itertools.cycle({images!r})):
+        done += 1
+        if time.perf_counter() - started >= {seconds} and done >= 4:
+            break
+    print(json.dumps(done / (time.perf_counter() - started)))
+"""
+
+
+def in_turns(works: Sequence[Callable[[int], object]], seconds: float) -> list[float]:
+    """Median milliseconds of each, called one after the other for `seconds` altogether, after a turn for warmth."""
+    times: list[list[float]] = [[] for _ in works]
+    turn, ends = -1, time.perf_counter() + seconds
+    while turn < LEAST or time.perf_counter() < ends:
+        for work, taken in zip(works, times, strict=True):
+            started = time.perf_counter()
+            work(turn)
+            if turn >= 0:
+                taken.append(1000 * (time.perf_counter() - started))
+        turn += 1
+    return [statistics.median(taken) for taken in times]
+
+
+def banks(model: str, device: str, threads: int, patches: np.ndarray, seconds: float) -> list[float]:
+    """Milliseconds of one image with banks of each size of BANKS; the exemplars are the model's own, over and over."""
+    with ExitStack() as stack:
+        own = stack.enter_context(pscr.open(model, device, threads)).bank
+        scorers = []
+        for size in BANKS:
+            places = np.arange(size) % len(own)
+            bank = Bank(own.terms[places], own.scores[places], tuple(map(str, places)), own.scale, own.offset)
+            scorers.append(stack.enter_context(pscr.open(model, device, threads, bank=bank)))
+        return in_turns([lambda _, s=s: s.infer(patches) for s in scorers], seconds)  # type: ignore[misc]
+
+
+def processes(model: str, device: str, count: int, threads: int, seconds: float) -> float:
+    """Images per second of `count` processes of `threads` threads each, which begin together."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.jpg" for number in range(8)]
+        for file, data in zip(files, examples(), strict=True):
+            file.write_bytes(data)
+        program = PROGRAM.format(
+            model=model, device=device, threads=threads, images=list(map(str, files)), seconds=seconds
+        )
+        words = [sys.executable, "-c", program]
+        running = [
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
+        ]
+        for one in running:
+            assert one.stdout is not None
+            one.stdout.readline()
+        for one in running:
+            assert one.stdin is not None
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        return sum(json.loads(one.communicate()[0]) for one in running)
+
+
+def main() -> None:
+    """Measure, print and write."""
+    options = parser(__doc__, 3.0, "of each row")
+    axes = ("bank", "batch", "size", "threads", "processes")
+    options.add_argument("--only", nargs="+", choices=axes, default=axes, metavar="AXIS", help="default: all")
+    given = options.parse_args()
+    rows: list[dict[str, Any]] = []
+
+    def add(axis: str, value: int, ms: float, base: float, patches: int | str = "") -> None:
+        row = {"axis": axis, "value": value, "patches": patches, "ms_an_image": round(ms, 3)}
+        rows.append(row | {"images_per_s": round(1000 / ms, 2), "to_first": round(ms / base, 4)})
+
+    with opened(given) as scorer:
+        environment = where(given, scorer)
+        images, threads = examples(), environment["threads"]
+        one = scorer.patches(images[0])
+        if "bank" in given.only:
+            found = banks(given.model, given.device, threads, one[None], given.seconds * len(BANKS))
+            for size, ms in zip(BANKS, found, strict=True):
+                add("bank", size, ms, found[0], len(one))
+        if "batch" in given.only:
+            stacks = [np.stack([one] * size) for size in BATCHES]
+            found = in_turns([lambda _, s=s: scorer.infer(s) for s in stacks], given.seconds * len(BATCHES))  # type: ignore[misc]
+            for size, ms in zip(BATCHES, found, strict=True):
+                add("batch", size, ms / size, found[0], len(one))
+        if "size" in given.only:
+            first = 0.0
+            for side in SIDES:
+                data = examples(side)
+                run = repeat(lambda turn, data=data: scorer.score(data[turn % len(data)]), given.seconds)  # type: ignore[misc]
+                ms = statistics.median(run.ms)
+                first = first or ms
+                add("size", side, ms, first, len(scorer.patches(data[0])))
+    cores = len(os.sched_getaffinity(0))
+    if "threads" in given.only:
+        first = 0.0
+        for count in _powers(cores):
+            with pscr.open(given.model, given.device, count) as scorer:
+                run = repeat(lambda turn, s=scorer: s.score(images[turn % len(images)]), given.seconds)  # type: ignore[misc]
+                ms = statistics.median(run.ms)
+            first = first or ms
+            add("threads", count, ms, first, len(one))
+    if "processes" in given.only:
+        first = 0.0
+        for count in _powers(cores):
+            ms = 1000 / processes(given.model, given.device, count, max(cores // count, 1), given.seconds)
+            first = first or ms
+            add("processes", count, ms, first, len(one))
+    record, file = finish(given, environment, KEYS, rows)
+    panels = []
+    for axis in given.only:
+        mine = [row for row in rows if row["axis"] == axis]
+        line = ("", [row["value"] for row in mine], [row["ms_an_image"] for row in mine])
+        panels.append((axis, "ms an image", [line]))
+    plots.lines(file, panels, record.name)
+
+
+def _powers(most: int) -> list[int]:
+    """1, 2, 4 ... and `most`."""
+    return sorted({most, *(2**power for power in range(most.bit_length()))} & set(range(1, most + 1)))
+
+
+if __name__ == "__main__":
+    main()
