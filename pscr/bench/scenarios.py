@@ -62,7 +62,7 @@ def multi_stream(scorer: Scorer, images: Sequence[bytes], seconds: float, sample
 
 def offline(scorer: Scorer, images: Sequence[bytes], seconds: float) -> tuple[Timings, float]:
     """Milliseconds from one result to the next, and images per second, of one endless list of images."""
-    ends = 0.0
+    ends = started = 0.0
     gaps: list[float] = []
     warm_up: list[float] = []
     results = scorer.score_many(itertools.cycle(images))
