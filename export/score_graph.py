@@ -45,7 +45,8 @@ class ScoreGraph(nn.Module):
         regressor = self.model.regressor
         votes = regressor.differences(features @ self.query_weight, bank_terms) + bank_scores
         if self.model.direct:
-            return votes.mean(1), votes, regressor.terms(features)
+            # the bias for each image; as a sum, since the runtime refuses Expand, whose output can be of any size
+            return votes.mean(1), votes, 0 * features[:, :1] + regressor.fc1.bias
         return votes.mean(1), votes, features @ self.exemplar_weight + regressor.fc1.bias
 
 

@@ -76,7 +76,7 @@ def test_direct_regression_begins_at_the_mean_opinion_and_needs_no_exemplar():
 
 @pytest.mark.parametrize(("method", "sampling"), [("cr", "ops"), ("nr", "rps"), ("pscr", "resize"), ("ml", "ops")])
 def test_a_sampling_that_a_method_does_not_take_is_refused(method, sampling):
-    with pytest.raises(PscrError, match="expected pscr with ops, nops, rps, or cr or nr with resize"):
+    with pytest.raises(PscrError, match="expected pscr with ops, nops, rps, dense, or cr or nr with resize"):
         build("efficientnet_lite0", method, sampling)
 
 

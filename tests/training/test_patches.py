@@ -82,7 +82,7 @@ def test_a_cache_of_other_images_or_weights_is_made_anew(model, items, tmp_path)
     assert (tmp_path / "stem.npy").stat().st_mtime_ns == written
     for other in ((items[:1], "key"), (items, "other weights")):
         cached = StemCache(model, other[0], 2, tmp_path, other[1])
-        assert len(cached.activations) == len(other[0])
+        assert len(cached.activations[0]) == len(other[0])
         assert (tmp_path / "stem.npy").stat().st_mtime_ns != written
         written = (tmp_path / "stem.npy").stat().st_mtime_ns
 
