@@ -5,6 +5,7 @@ Several GPUs or machines: `accelerate launch -m pscr.training.train ...`.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from .report import Reporter, Story
 from .trainer import Stopped, Trainer
 
 UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, or a limit that stands for one
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _say(
             f"pscr train: error: cannot write {error.filename or 'the run'} ({error.strerror or one_line(error)}); "
-            "what was saved before is whole: make room, and the same command goes on from the last finished epoch"
+            f"what was saved before is whole: {'make room' if error.errno in FULL else 'mend that'}, and the same "
+            "command goes on from the last finished epoch"
         )
         return 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 import shutil
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pscr.bench.record import table
+from pscr.bench.record import packages, table
 from pscr.runtime import gpus
 from pscr.runtime.models import locate
 
@@ -39,12 +38,6 @@ def machine() -> dict[str, Any]:
     there = gpus.find()
     if not there.found:
         sys.exit(f"this script needs an NVIDIA GPU: {there.problem}")
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     gpu = there.found[0]
     return {
         "gpu": gpu.name,
@@ -52,7 +45,7 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(gpu.memory / 2**30, 1),
         "driver_cuda": there.cuda,
         "python": platform.python_version(),
-        "packages": found,
+        "packages": packages(PACKAGES),
         "date": time.strftime("%Y-%m-%d"),
     }
 

@@ -142,10 +142,10 @@ def others(seconds: float = 0.5) -> float:
     return round(1 - idle / total, 3) if total > 0 else 1.0
 
 
-def packages() -> dict[str, str]:
-    """Versions of the libraries that matter, of those that are installed."""
+def packages(names: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of those of the distributions `names` that are installed."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
