@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from . import __version__
+from . import __version__, ray_options
 from .console import INTERRUPTED, UsageError, err, error
 from .runtime.errors import PscrError, Status
 from .runtime.image import DEFAULT_MAX_PIXELS
@@ -192,6 +192,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         "score", "score files, folders, patterns or a list of images", _lazily("verb_score"), epilog=SCORE_EPILOG
     )
     _score_options(score)
+    ray_options.add(score, _positive)
     ranking = verb("rank", "put candidates for the same prompt in order, the best first", _lazily("verb_rank"))
     ranking.add_argument(
         "paths", metavar="PATH", nargs="+", help="files, folders or quoted patterns; two images or more"

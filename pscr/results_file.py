@@ -135,7 +135,7 @@ class Earlier:
                         if record != FIRST_LINE:
                             raise _not_ours(path, form, number)
                     else:
-                        found._add(*_row(path, form, number, record))
+                        found.add(*_row(path, form, number, record))
                     found.size += len(record)
         except FileNotFoundError:
             return cls()
@@ -143,7 +143,8 @@ class Earlier:
             raise UsageError(f"--resume: {path} cannot be read: {problem.strerror}") from problem
         return found
 
-    def _add(self, path: str, status: str, score: float | None) -> None:
+    def add(self, path: str, status: str, score: float | None) -> None:
+        """One more row that is there."""
         self.done[path] += 1
         self.tally.add(score)
         if status == Status.OK.name and score is not None:

@@ -8,10 +8,11 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from . import ray_options
 from .console import INTERRUPTED, UsageError, err, interruptible
 from .inputs import EXTENSIONS, STDIN, Item, expand, read_list
 from .progress import Progress
@@ -33,8 +34,11 @@ def run(options: argparse.Namespace) -> int:
         UsageError: nothing to score, or the output cannot be written.
         PscrError: the model or the device cannot be used.
     """
+    ray_options.check(options)
+    if options.engine == "ray":
+        return ray_options.run(options)
     form = output_format(options.format, options.output)
-    items, total = _items(options.paths, options.null)
+    items, total = items_of(options.paths, options.null)
     check_output(options.output)
     earlier = Earlier()
     if options.resume:
@@ -47,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
-        _check_same_model(scorer, earlier, options.output)
+        check_same_model(scorer, earlier, options.output)
         stream = open_output(options.output, stack, earlier.size)
         writer: Writer
         if form == "table":
@@ -96,12 +100,17 @@ def _write_all(
         return int(getattr(signal, "code", INTERRUPTED))
     finally:
         progress.hide()
-    resumed = f" ({before} of them before)" if options.resume else ""
-    summary = f"{tally}{resumed}, {progress.rate:.1f} images/s"
+    summary = summarised(tally, progress, before if options.resume else None)
     writer.footer(summary)
     if not options.quiet and not isinstance(writer, TableWriter):
         err(f"pscr: {summary}{_where(options.output)}")
     return 1 if tally.failed else 0
+
+
+def summarised(tally: Tally, progress: Progress, before: int | None) -> str:
+    """The run in one line; before: how many of the rows an earlier run has left, where this one goes on from it."""
+    resumed = "" if before is None else f" ({before} of them before)"
+    return f"{tally}{resumed}, {progress.rate:.1f} images/s"
 
 
 def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
@@ -184,7 +193,7 @@ def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tup
     return iter(rest), len(rest)
 
 
-def _check_same_model(scorer: Scorer, earlier: Earlier, output: str) -> None:
+def check_same_model(scorer: Scorer, earlier: Earlier, output: str) -> None:
     """Refuse to add scores of one model to those of another: the last row's image must have its score still.
 
     Raises:
@@ -205,8 +214,10 @@ def _check_same_model(scorer: Scorer, earlier: Earlier, output: str) -> None:
         )
 
 
-def _items(paths: list[str], null: bool) -> tuple[Iterator[Item], int | None]:
-    """What to score, and how many that is where they are all known.
+def items_of(
+    paths: list[str], null: bool, expand: Callable[[Iterable[str]], list[Item]] = expand
+) -> tuple[Iterator[Item], int | None]:
+    """What to score, and how many that is where they are all known. expand: what paths other than '-' stand for.
 
     Raises:
         UsageError: there is nothing to score at all.

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = ("torch", "onnx", "PIL", "scipy", "pandas", "matplotlib", "tqdm", "safetensors")
+HEAVY = ("torch", "onnx", "PIL", "scipy", "pandas", "matplotlib", "tqdm", "safetensors", "ray", "pyarrow")
 
 BLOCKED = """
 import sys

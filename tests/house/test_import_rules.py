@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HOUSES = {"pscr": "pscr", "runtime": "pscr.runtime", "export": "pscr.export", "training": "pscr.training"}
 FORBIDDEN = {
-    "runtime": ("torch", "onnx", "PIL", "scipy", "pandas", "pscr.training", "pscr.export", "pscr.cli"),
+    "runtime": ("torch", "onnx", "PIL", "scipy", "pandas", "pscr.training", "pscr.export", "pscr.cli", "ray"),
     "training": ("onnx", "onnxruntime", "pscr.export", "pscr.cli"),
     "export": ("pscr.cli",),
     "pscr": ("torch", "onnx", "onnxruntime", "PIL", "scipy"),

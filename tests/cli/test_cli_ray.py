@@ -1,0 +1,407 @@
+"""`pscr score --engine ray` gives the rows of the plain engine, each once, whatever becomes of its processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_testing import Cli, command, write_image
+
+pytest.importorskip("ray")
+import pyarrow as pa
+import pyarrow.parquet
+import ray
+
+from pscr.console import UsageError
+from pscr.inputs import Item
+from pscr.parquet_results import SCHEMA, ResultsFolder, read_paths
+from pscr.ray_engine import STORE, Part, share, split
+from pscr.writers import COLUMNS
+
+Row = dict[str, Any]
+
+
+def rows_in(folder: Path) -> list[Row]:
+    """All rows, in the order of the files' names, as any reader of Parquet sees them."""
+    table = pa.parquet.read_table(folder)
+    assert table.schema.equals(SCHEMA)
+    assert not list(folder.glob("*.tmp"))
+    rows: list[Row] = table.to_pylist()
+    return rows
+
+
+def plain(cli: Cli, model: Path, out: Path, *words: object) -> list[Row]:
+    """The rows of the plain engine."""
+    cli("score", *words, "--model", model, "--threads", 1, "-o", out)
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 images that take a while to decode: links to six files, and one that is broken."""
+    folder = tmp_path_factory.mktemp("many")
+    sources = [write_image(folder / "sources" / f"{seed}.jpg", seed, 1400) for seed in range(6)]
+    (folder / "images").mkdir()
+    for number in range(300):
+        (folder / "images" / f"{number}.jpg").symlink_to(sources[number % len(sources)])
+    (folder / "images" / "77.jpg").unlink()
+    (folder / "images" / "77.jpg").write_bytes(b"no image")
+    return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_model: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """Their rows by the plain engine."""
+    out = tmp_path_factory.mktemp("expected") / "plain.jsonl"
+    subprocess.run(command("score", many, "--model", tiny_model, "-o", out, "-q"), check=False)
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Ray in this process; `pscr score` uses the connection that is there."""
+    ray.init("local", num_cpus=2, object_store_memory=STORE, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def ray_words(*words: object) -> list[bytes]:
+    return command("score", *words, "--engine", "ray", "--workers", 2, "--threads", 1)
+
+
+def wait_for(what: Callable[[], Any], run: subprocess.Popen[bytes] | None = None, seconds: float = 90) -> Any:
+    """What the function gives as soon as it gives something, while `run` still runs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = what()
+        if found:
+            return found
+        assert run is None or run.poll() is None, "the run has ended"
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+# --- processes that are killed ----------------------------------------------------------------------------------------
+
+
+def test_a_worker_killed_half_way_loses_nothing_and_repeats_nothing(
+    tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    words = ray_words(many, "--model", tiny_model, "-o", out, "--part", 10)
+    workers: Callable[[], list[int]] = lambda: list(map(int, re.findall(r"from process (\d+)", log.read_text())))  # noqa: E731
+    environment = {**os.environ, "PSCR_DEBUG": "1"}
+    with log.open("wb") as stream, subprocess.Popen(words, stderr=stream, env=environment) as run:
+        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3 and workers(), run)
+        before = len(list(out.glob("*.parquet")))
+        killed = workers()[-1]
+        os.kill(killed, signal.SIGKILL)
+        assert before < 20, "the worker was killed too late to say anything"
+        assert run.wait(120) == 1, log.read_text()[-3000:]  # the broken image
+    assert rows_in(out) == expected
+    after = workers()
+    assert len(set(after)) >= 3, "no worker came in the place of the one that was killed"
+    assert after[-1] != killed
+    assert "299 scored, 1 failed" in log.read_text()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_run_that_is_killed_goes_on_without_gap_or_repetition(
+    cli: Cli, tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
+) -> None:
+    out = tmp_path / "out"
+    words = ray_words(many, "--model", tiny_model, "-o", out, "--part", 10)
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True) as run:
+        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
+        run.kill()
+        assert run.wait(60) == -signal.SIGKILL
+    left = {row["path"]: row for row in rows_in(out)}
+    assert 30 <= len(left) < 300
+    assert all(left[row["path"]] == row for row in expected if row["path"] in left)
+    times = {file.name: file.stat().st_mtime_ns for file in out.glob("*.parquet")}
+    (out / ".scores-000000299.tmp").write_bytes(b"half a file")
+    done = cli("score", many, "--model", tiny_model, "-o", out, "--engine", "ray", "--workers", 2, "--resume")
+    assert done.code == 1
+    assert f"299 scored, 1 failed, mean {np.nanmean(scores(expected)):.3f}" in done.error
+    assert f"({len(left)} of them before)" in done.error
+    assert rows_in(out) == expected
+    assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in times.items())
+
+
+def scores(rows: list[Row]) -> list[float]:
+    return [math.nan if row["score"] is None else row["score"] for row in rows]
+
+
+CRASH = """
+import os, cv2
+decode = cv2.imdecode
+def imdecode(data, *more):
+    if bytes(data[-6:]) == b"POISON":
+        os.kill(os.getpid(), 9)
+    return decode(data, *more)
+cv2.imdecode = imdecode
+"""
+
+
+def test_an_image_that_ends_every_worker_costs_its_own_row_only(tiny_model: Path, tmp_path: Path) -> None:
+    """As a fault in a decoder would: sitecustomize makes the real one kill its process at one image."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASH)
+    for number in range(8):
+        write_image(tmp_path / "images" / f"{number}.png", number)
+    with (tmp_path / "images" / "3.png").open("ab") as stream:
+        stream.write(b"POISON")
+    out = tmp_path / "out"
+    words = ray_words(tmp_path / "images", "--model", tiny_model, "-o", out, "--part", 4)
+    path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(words, capture_output=True, timeout=120, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count(b"\n") == 1, done.stderr
+    rows = rows_in(out)
+    assert [Path(row["path"]).name for row in rows] == [f"{number}.png" for number in range(8)]
+    assert [row["status"] for row in rows] == ["OK"] * 3 + ["INTERNAL"] + ["OK"] * 4
+    assert "died each time" in rows[3]["message"]
+
+
+# --- inputs and outputs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("cluster")
+def test_broken_and_missing_files_and_names_of_any_bytes_are_rows(
+    cli: Cli, tiny_model: Path, images: Path, truncated: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9 \xff.png")
+    write_image(tmp_path / "odd.png").rename(odd)
+    (tmp_path / "empty").mkdir()
+    words = [images, truncated, tmp_path / "missing.png", tmp_path / "empty", odd, images / "img1.png"]
+    done = cli("score", *words, "--model", tiny_model, "--engine", "ray", "--workers", 2, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert "6 scored, 3 failed" in done.error
+    rows = rows_in(tmp_path / "out")
+    wanted = plain(cli, tiny_model, tmp_path / "plain.jsonl", *words)
+    wanted[-2]["path"] = str(tmp_path / "caf\\xe9 \\xff.png")
+    assert rows == wanted
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_table_of_paths_is_scored_in_its_order(cli: Cli, tiny_model: Path, images: Path, tmp_path: Path) -> None:
+    table = images / "list.csv"
+    with table.open("w", newline="") as stream:
+        csv.writer(stream).writerows(
+            [("n", "image"), (1, "img10.png"), (2, "below/deep.JPG"), (3, ""), (4, "img1.png")]
+        )
+    out = tmp_path / "out"
+    words = ["--model", tiny_model, "--engine", "ray", "--workers", 1, "-o", out, "--path-column", "image"]
+    assert cli("score", table, *words).code == 1
+    rows = rows_in(out)
+    assert [row["path"] for row in rows] == [
+        str(images / "img10.png"),
+        str(images / "below" / "deep.JPG"),
+        "",
+        str(images / "img1.png"),
+    ]
+    assert [row["status"] for row in rows] == ["OK", "OK", "FILE_NOT_FOUND", "OK"]
+    assert rows[2]["message"] == f"row 3 of {table} has no path"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "binary"])
+def test_paths_are_read_from_parquet_relative_to_it(tmp_path: Path, kind: str) -> None:
+    """As in `pscr bank build`; a folder of Parquet files, as other programs write them, is one table."""
+    paths: list[Any] = ["b.png", None, "below/a.png"]
+    if kind == "binary":
+        paths = [b"caf\xe9.png", None, b"below/a.png"]
+    table = tmp_path / "list.parquet"
+    if kind == "folder":
+        table.mkdir()
+    pa.parquet.write_table(pa.table({"n": range(3), "path": paths}), table / "0.parquet" if kind == "folder" else table)
+    items = read_paths(str(table), "path")
+    first = os.fsdecode(b"caf\xe9.png") if kind == "binary" else "b.png"
+    assert [item.path for item in items] == [str(tmp_path / first), "", str(tmp_path / "below" / "a.png")]
+    assert [bool(item.problem) for item in items] == [False, True, False]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_resuming_takes_what_is_new_and_leaves_what_is_there(
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["--model", tiny_model, "--engine", "ray", "-o", out]
+    assert cli("score", images, *words).code == 0
+    first = rows_in(out)
+    again = cli("score", images, *words)
+    assert again.code == 2
+    assert "--resume" in again.error
+    write_image(images / "img0.png", 9)  # before all others
+    assert cli("score", images, *words, "--resume").code == 0
+    rows = rows_in(out)
+    assert [row for row in rows if "img0" not in row["path"]] == first
+    assert sum("img0" in row["path"] for row in rows) == 1
+    done = cli("score", images, *words, "--resume")
+    assert (done.code, rows_in(out)) == (0, rows)
+    assert "(5 of them before)" in done.error
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_only_a_worker_can_find_out_ends_the_run_with_its_own_words(
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
+) -> None:
+    """A worker whose device cannot be used: here a device name that does not exist."""
+    done = cli("score", images, "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "--device", "cpu:9")
+    assert done.code == 2
+    assert "cpu:9" in done.error
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_gpus_that_nobody_has_are_not_waited_for(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    if ray.cluster_resources().get("GPU"):
+        pytest.skip("there is a GPU")
+    words = ["--model", tiny_model, "--engine", "ray", "--workers", 1, "-o", tmp_path / "out", "--device", "cuda"]
+    done = cli("score", image, *words)
+    assert done.code == 3
+    assert "needs a GPU for each of 1 workers; Ray has 0" in done.error
+
+
+# --- wrong command lines, which start nothing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ([], "-o FOLDER"),
+        (["-o", "-"], "-o FOLDER"),
+        (["-o", "scores.csv"], "expected the name of a folder"),
+        (["-o", "out", "--format", "csv"], "writes Parquet"),
+        (["-o", "none/out"], "there is no folder"),
+    ],
+)
+def test_an_output_that_is_no_folder_is_refused(
+    cli: Cli, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli("score", image, "--engine", "ray", *words)
+    assert done.code == 2
+    assert part in done.error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--workers", 2], ["--ray-address", "auto"], ["--path-column", "image"], ["--part", 9]]
+)
+def test_an_option_of_the_ray_engine_needs_it(cli: Cli, image: Path, words: list[object]) -> None:
+    done = cli("score", image, *words)
+    assert done.code == 2
+    assert f"{words[0]} belongs to --engine ray" in done.error
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("a.csv", b"image,n\na.png,1\n", "has no column 'path'; it has image, n"),
+        ("a.csv", b"", "cannot be read"),
+        ("a.parquet", b"PAR1", "cannot be read"),
+    ],
+)
+def test_a_table_without_paths_is_refused(cli: Cli, tmp_path: Path, name: str, content: bytes, part: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = cli("score", tmp_path / name, "--engine", "ray", "-o", tmp_path / "out")
+    assert done.code == 2
+    assert part in done.error
+
+
+def test_files_of_something_else_are_not_added_to(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    file = tmp_path / "out" / "scores-000000000.parquet"
+    pa.parquet.write_table(pa.table({"path": ["a"]}), file)
+    done = cli("score", image, "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "--resume")
+    assert done.code == 2
+    assert "is not what pscr score --engine ray writes" in done.error
+
+
+def test_two_runs_do_not_share_a_folder(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    with ResultsFolder(tmp_path / "out", resume=True):
+        done = cli("score", image, "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "--resume")
+    assert done.code == 2
+    assert "another run is writing there" in done.error
+
+
+def test_without_ray_one_line_says_what_to_install(image: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['ray'] = None\n"
+        "from pscr.cli import main\n"
+        f"sys.exit(main(['score', {str(image)!r}, '--engine', 'ray', '-o', {str(tmp_path / 'out')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'pscr[ray]'" in done.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_exit_code_3(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    if ray.is_initialized():
+        pytest.skip("this process has a connection already")
+    done = cli(
+        "score", image, "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "--ray-address", "localhost:1"
+    )
+    assert done.code == 3
+    assert "--ray-address" in done.err
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+
+def test_parts_hold_neighbours_only_so_that_files_by_name_keep_the_order() -> None:
+    items = [(place, Item(str(place))) for place in (0, 1, 2, 3, 7, 8, 11)]
+    parts = split(items, 3)
+    assert [(part.first, [item.path for item in part.items]) for part in parts] == [
+        (0, ["0", "1", "2"]),
+        (3, ["3"]),
+        (7, ["7", "8"]),
+        (11, ["11"]),
+    ]
+    assert parts[1] == Part(3, [Item("3")])
+
+
+def test_a_place_that_is_taken_gets_a_second_file(tmp_path: Path) -> None:
+    row = dict.fromkeys(COLUMNS) | {"path": "a", "status": "OK", "message": ""}
+    with ResultsFolder(tmp_path / "out", resume=False) as folder:
+        names = [folder.write(7, [row]).name for _ in range(2)]
+        assert names == ["scores-000000007.parquet", "scores-000000007-1.parquet"]
+        assert folder.earlier().done == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "threads", "found"),
+    [
+        ([8], None, None, (2, 4)),
+        ([2], None, None, (1, 2)),
+        ([8, 8], 4, None, (4, 4)),
+        ([6, 6], 3, None, (3, 3)),  # three of four threads would leave one without a place
+        ([4, 2], 3, None, (3, 2)),
+        ([8], None, 2, (4, 2)),
+        ([8], 8, None, (8, 1)),
+    ],
+)
+def test_workers_share_the_cores_of_each_machine(
+    nodes: list[int], workers: int | None, threads: int | None, found: tuple[int, int]
+) -> None:
+    pool = share(nodes, workers, threads)
+    assert (pool.workers, pool.threads) == found
+
+
+@pytest.mark.parametrize(("nodes", "workers", "threads"), [([2], 3, None), ([2, 2], 1, 4), ([], 1, None)])
+def test_more_workers_than_cores_are_refused(nodes: list[int], workers: int, threads: int | None) -> None:
+    with pytest.raises(UsageError, match="do not fit"):
+        share(nodes, workers, threads)
