@@ -10,7 +10,9 @@ import argparse
 import logging
 import math
 import os
+import re
 import signal
+import socket
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -179,6 +181,7 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
     if ray.is_initialized():
         yield _on_cluster(workers, threads)
         return
+    _check_answers(address)
     on_term = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": _log.isEnabledFor(logging.DEBUG), "logging_level": logging.ERROR}
     try:
@@ -200,6 +203,18 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         yield pool
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Find out soon that nobody is there: Ray itself waits for minutes."""
+    place = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:([0-9]+)", address)
+    if not place:
+        return
+    try:
+        socket.create_connection((place[1], int(place[2])), timeout=10).close()
+    except (OSError, OverflowError) as problem:
+        found = f"no Ray cluster answers at {address} ({one_line(problem)})"
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; check --ray-address and RAY_ADDRESS") from problem
 
 
 @contextmanager
@@ -308,7 +323,8 @@ def _rows(parts: Sequence[Part], settings: Settings, pool: Pool) -> Iterator[Row
         num_gpus=int(_on_gpu(settings.device)),
     )
     try:
-        for block in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        blocks: Iterable[Any] = scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        for block in blocks:
             workers = block["worker"].unique().to_pylist()
             _log.debug("%d rows from %s", block.num_rows, ", ".join(workers))
             for row in block.drop_columns(["worker"]).to_pylist():

@@ -22,7 +22,6 @@ from cli_testing import Cli, command, write_image
 pytest.importorskip("ray")
 import pyarrow as pa
 import pyarrow.parquet
-import ray
 
 from pscr.console import UsageError
 from pscr.inputs import Item
@@ -70,11 +69,22 @@ def expected(tiny_model: Path, many: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """Ray in this process; `pscr score` uses the connection that is there."""
-    ray.init("local", num_cpus=2, object_store_memory=STORE, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def machines() -> Iterator[Any]:
+    """A cluster of two machines of one core each, as far as Ray can tell; it outlives the runs."""
+    from ray.cluster_utils import Cluster
+
+    more = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=more)
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(machines: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The cluster, which `pscr score` finds by RAY_ADDRESS."""
+    monkeypatch.setenv("RAY_ADDRESS", machines.address)
+    return machines
 
 
 def ray_words(*words: object) -> list[bytes]:
@@ -108,7 +118,7 @@ def test_a_worker_killed_half_way_loses_nothing_and_repeats_nothing(
         before = len(list(out.glob("*.parquet")))
         killed = workers()[-1]
         os.kill(killed, signal.SIGKILL)
-        assert before < 20, "the worker was killed too late to say anything"
+        assert before < 25, "the worker was killed too late to say anything"
         assert run.wait(120) == 1, log.read_text()[-3000:]  # the broken image
     assert rows_in(out) == expected
     after = workers()
@@ -173,6 +183,22 @@ def test_an_image_that_ends_every_worker_costs_its_own_row_only(tiny_model: Path
     assert [Path(row["path"]).name for row in rows] == [f"{number}.png" for number in range(8)]
     assert [row["status"] for row in rows] == ["OK"] * 3 + ["INTERNAL"] + ["OK"] * 4
     assert "died each time" in rows[3]["message"]
+
+
+def test_a_machine_that_is_lost_half_way_loses_nothing_and_repeats_nothing(
+    cluster: Any, tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
+) -> None:
+    """Its worker is gone with it, and no other can take its place: the one that is left does all the rest."""
+    lost = cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    out = tmp_path / "out"
+    words = command("score", many, "--model", tiny_model, "-o", out, "--part", 10, "--engine", "ray", "--workers", 3)
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(words, stderr=log) as run:
+        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
+        before = len(list(out.glob("*.parquet")))
+        cluster.remove_node(lost, allow_graceful=False)
+        assert before < 25, "the machine was lost too late to say anything"
+        assert run.wait(120) == 1, (tmp_path / "log").read_text()
+    assert rows_in(out) == expected
 
 
 # --- inputs and outputs -----------------------------------------------------------------------------------------------
@@ -266,7 +292,7 @@ def test_what_only_a_worker_can_find_out_ends_the_run_with_its_own_words(
 
 @pytest.mark.usefixtures("cluster")
 def test_gpus_that_nobody_has_are_not_waited_for(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
-    if ray.cluster_resources().get("GPU"):
+    if list(Path("/dev").glob("nvidia[0-9]*")):
         pytest.skip("there is a GPU")
     words = ["--model", tiny_model, "--engine", "ray", "--workers", 1, "-o", tmp_path / "out", "--device", "cuda"]
     done = cli("score", image, *words)
@@ -350,13 +376,11 @@ def test_without_ray_one_line_says_what_to_install(image: Path, tmp_path: Path) 
 
 
 def test_a_cluster_that_does_not_answer_is_exit_code_3(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
-    if ray.is_initialized():
-        pytest.skip("this process has a connection already")
     done = cli(
         "score", image, "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "--ray-address", "localhost:1"
     )
     assert done.code == 3
-    assert "--ray-address" in done.err
+    assert "no Ray cluster answers at localhost:1" in done.error
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
