@@ -51,8 +51,8 @@ def summary(records: Sequence[Record]) -> str:
         return ""
     where = records[0].environment
     precision = where["model"]["precision"]
-    table = [f"On {where['cores']} cores of an {where['processor']}, {precision}:", "", "| | | measured by |", "|---|---|---|"]
-    return "\n".join([*table, *rows])
+    title = f"On {where['cores']} cores of an {where['processor']}, {precision}:"
+    return "\n".join([title, "", "| | | measured by |", "|---|---|---|", *rows])
 
 
 def page(text: str, body: str) -> str:
