@@ -11,6 +11,7 @@ import numpy as np
 from . import engines, gpus
 from .backends.base import Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
+from .backends.openvino_backend import OpenVINOBackend
 from .bank import Bank
 from .errors import PscrError, Status
 
@@ -36,10 +37,7 @@ def connect(device: str, graph: bytes, bank: Bank, patch: int, threads: int, fol
     if kind == "tensorrt":
         return _tensorrt(graph, bank, patch, index, folder)
     if kind == "openvino":
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"device {device!r} is not part of this version of pscr yet; use auto, cpu or cuda",
-        )
+        return OpenVINOBackend(graph, bank, patch, threads=threads)
     if kind == "auto":
         return _auto(graph, bank, patch, threads, folder)
     if kind in ("cuda", "onnxruntime-tensorrt"):

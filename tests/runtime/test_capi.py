@@ -140,8 +140,8 @@ def test_a_batch_gives_each_item_its_own_status(handle: int, expected: pscr.Resu
     scores, statuses = np.full(11, -7.0, np.float32), (ctypes.c_int * 11)(*[-7] * 11)
     assert capi.pscr_score_batch(handle, items, scores, statuses) == Status.OK
     assert list(statuses) == [0, 0, 2, 3, 0, 4, 1, 1, 0, 1, -7]
-    for place, status in enumerate(list(statuses)[:10]):
-        assert (scores[place] == np.float32(expected.score)) if status == 0 else math.isnan(scores[place])
+    for index, status in enumerate(list(statuses)[:10]):
+        assert (scores[index] == np.float32(expected.score)) if status == 0 else math.isnan(scores[index])
     assert scores[10] == -7
     assert capi.pscr_last_error(handle).startswith("item 2: ")
 
