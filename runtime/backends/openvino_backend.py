@@ -16,28 +16,30 @@ _KINDS = {"u8": "uint8", "f32": "float32"}
 
 
 class OpenVINOBackend(Backend):
-    """The score graph in OpenVINO, on the CPU.
+    """The score graph in OpenVINO, on the CPU, in fp32 or in bf16.
 
-    It computes in fp32 whatever the processor offers: left to itself, OpenVINO takes bf16 where that is faster, and
-    scores would then differ between machines by more than is promised.
+    Left to itself, OpenVINO takes bf16 where the processor has it, and scores would differ between machines by more
+    than is promised. So bf16 is a device of its own, which says what it is.
     """
 
-    def __init__(self, graph: bytes, bank: Bank, patch: int, *, threads: int = 1) -> None:
+    def __init__(self, graph: bytes, bank: Bank, patch: int, *, kind: str = "openvino", threads: int = 1) -> None:
         """Load and compile the graph.
 
         graph: the bytes of model.onnx. patch: side S of its patches in pixels. threads: of one inference.
+        kind: "openvino" or "openvino-bf16": products in bf16, on processors that have it (AVX512-BF16, AMX).
 
         Raises:
-            PscrError: DEVICE_UNAVAILABLE: OpenVINO is not installed. MODEL_INVALID: not a score graph, or the bank
-                does not fit it. OUT_OF_MEMORY.
+            PscrError: DEVICE_UNAVAILABLE: OpenVINO is not installed, or the processor has no bf16. MODEL_INVALID: not
+                a score graph, or the bank does not fit it. OUT_OF_MEMORY.
         """
         super().__init__(bank, patch)
+        precision = "bf16" if kind == "openvino-bf16" else "f32"
         ov = _library()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
             "ENABLE_CPU_PINNING": False,  # pinned workers would share a core with the threads that decode
         }
         try:
@@ -46,6 +48,8 @@ class OpenVINOBackend(Backend):
             inputs = {port.any_name: _described(port) for port in model.inputs}
             outputs = {port.any_name: _described(port)[0] for port in model.outputs}
             check_signature(inputs, outputs, bank, patch)
+            if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                raise PscrError(Status.DEVICE_UNAVAILABLE, "this processor has no bf16 arithmetic; use openvino or cpu")
             self._request: Any = core.compile_model(model, "CPU", settings).create_infer_request()
             self._request.set_tensor("bank_terms", ov.Tensor(bank.terms))
             self._request.set_tensor("bank_scores", ov.Tensor(bank.scores))
@@ -56,7 +60,7 @@ class OpenVINOBackend(Backend):
         except MemoryError as error:
             raise PscrError(Status.OUT_OF_MEMORY, "no memory for the model in OpenVINO; use a smaller bank") from error
         self._tensor = ov.Tensor
-        self.device, self.provider = "openvino", "CPU"
+        self.device, self.provider = kind, f"CPU, {'bf16' if precision == 'bf16' else 'fp32'}"
         self.library = f"openvino {version()}"
 
     def infer_impl(self, patches: Pixels) -> Outputs:

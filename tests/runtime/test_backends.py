@@ -81,7 +81,7 @@ def test_terms_of_images_make_a_bank_that_votes_by_the_formula(backend: Backend)
 def test_what_runs_is_said(backend: Backend) -> None:
     if isinstance(backend, OpenVINOBackend):
         library = f"openvino {openvino_backend.version()}"
-        assert (backend.device, backend.provider, backend.library) == ("openvino", "CPU", library)
+        assert (backend.device, backend.provider, backend.library) == ("openvino", "CPU, fp32", library)
     else:
         version, providers = describe()
         library = f"onnxruntime {version}"
