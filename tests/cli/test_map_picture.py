@@ -124,9 +124,29 @@ def test_given_limits_are_kept_and_bad_ones_refused() -> None:
             map_picture.draw(None, found, limits=bad)
 
 
-def test_the_lowest_window_has_a_frame() -> None:
+def test_the_lowest_window_has_a_frame_in_both_panels(monkeypatch: pytest.MonkeyPatch) -> None:
     found = made(512, 512)
-    picture = map_picture.draw(grey_picture(512, 512), found)
-    white = (picture == 255).all(2)[:, 12:524]
-    rows = np.flatnonzero(white[:, 20:200].sum(1) > 170)
-    assert rows.size >= 2, "two horizontal lines of the frame around the window at the top left"
+    found.values[1, 2] = 0.5
+    framed = map_picture.draw(grey_picture(512, 512), found)
+    monkeypatch.setattr(map_picture, "_frame", lambda panel, quality_map: None)
+    rows, columns = np.nonzero((framed != map_picture.draw(grey_picture(512, 512), found)).any(2))
+    top, left, height, width = found.lowest()
+    assert (top, left, height, width) == (96, 192, 224, 224)
+    assert np.ptp(rows) == pytest.approx(height, abs=4)
+    for panel in (columns[columns < 530], columns[columns >= 530] - 512 - 12):
+        assert panel.min() == pytest.approx(12 + left, abs=3)
+        assert panel.max() == pytest.approx(12 + left + width, abs=3)
+
+
+def test_the_bar_has_its_highest_number_at_its_lightest_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(map_picture, "_write", lambda picture, text, left, bottom: texts.append((text, left, bottom)))
+    bar, top = map_picture._bar(0.0, 5.0, 201, "MOS")
+    ends = cv2.applyColorMap(np.array([[255, 0]], np.uint8), map_picture.COLOURS)[0]
+    assert (bar[top, 0] == ends[0]).all()
+    assert (bar[top + 200, 0] == ends[1]).all()
+    ticked = np.flatnonzero((bar[:, 19] < INK).all(1)) - top
+    assert ticked.tolist() == [0, 40, 80, 120, 160, 200]
+    numbers = [text for text, *_ in texts]
+    assert numbers == ["MOS", "0", "1", "2", "3", "4", "5"]
+    assert [bottom for *_, bottom in texts[1:]] == sorted((bottom for *_, bottom in texts[1:]), reverse=True)

@@ -95,6 +95,18 @@ def test_an_image_of_one_patch_has_one_cell_its_score(scorer: pscr.Scorer) -> No
         assert found.lowest() == (0, 0, min(size[0], PATCH), min(size[1], PATCH))
 
 
+@pytest.mark.parametrize("batch", [3, 8, 100])
+def test_windows_that_go_through_together_keep_their_places(
+    scorer: pscr.Scorer, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; the last batch is not full."""
+    image = picture(70, 90)
+    alone = pscr.quality_map(scorer, image, pixel_format="rgb")
+    assert alone.values.size % batch
+    monkeypatch.setattr(pscr.Scorer, "batch", batch)
+    assert pscr.quality_map(scorer, image, pixel_format="rgb").values == pytest.approx(alone.values, abs=1e-5)
+
+
 def test_a_file_its_bytes_and_its_pixels_have_the_same_map_upright(scorer: pscr.Scorer, tmp_path: Path) -> None:
     image = picture(50, 70)
     file = tmp_path / "a.png"
