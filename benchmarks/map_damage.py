@@ -7,15 +7,14 @@ holds out (the shipped model was trained on all of them, its twin of the README'
 the photographs of a folder, which trained nothing. Their middle 512x512 is used. Blur, noise and JPEG blocks are put
 into a square at a random place, weak and strong. For each window size:
 
-  worst     share of maps whose lowest window is a hit: it overlaps the square by more than half of what it could
-  chance    share of windows that would be hits: what a map that says nothing gives
-  untouched share of maps of the image before the damage whose lowest window would be a hit
-  pixel     share of maps whose lowest pixels (mean of the windows that cover them) lie in the square
-  area      the square's share of the image: the chance of `pixel`
-  auc       probability that a pixel of the square has a lower value than one outside of it; chance is 0.5
-  fall      how much the windows that are hits lose by the damage, mean, in score units
+  worst   share of maps whose lowest window is a hit: it overlaps the square by more than half of what it could
+  chance  share of windows that would be hits: what a map that says nothing gives
+  pixel   share of maps whose lowest pixels (mean of the windows that cover them) lie in the square
+  auc     probability that a pixel of the square has a lower value than one outside of it; chance is 0.5
+  fall    how much the windows that are hits lose by the damage, mean, in score units
 
-Windows that the square does not touch keep their scores and are not computed again.
+and, as `..._before`, the same of the map before the damage: what the image itself brings. Windows that the square does
+not touch keep their scores and are not computed again.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from pscr.training.progress import progress
 
 SIDE, GRID = 512, 64
 KEYS = ("source", "window", "kind", "strength", "square")
-FIGURES = ("worst", "chance", "untouched", "pixel", "area", "auc", "fall")
+FIGURES = ("worst", "worst_before", "chance", "pixel", "pixel_before", "auc", "auc_before", "fall")
 Square = tuple[int, int, int]  # top, left, side
 
 
@@ -94,20 +93,23 @@ def judge(before: pscr.QualityMap, after: pscr.QualityMap, square: Square) -> di
     hits = overlaps(after, square) > min(after.window, side) ** 2 / 2
     middles = (np.arange(GRID) + 0.5) * (SIDE / GRID)
     inside = np.outer(*((first <= middles) & (middles < first + side) for first in (top, left)))
-    pixels = after.dense(GRID, GRID)
-    lowest = pixels <= pixels.min() + 1e-6  # a whole block of pixels has the same windows
-    place = ranks(pixels.ravel())[inside.ravel()]
-    outside = inside.size - len(place)
-    above = (place.sum() - len(place) * (len(place) + 1) / 2) / (len(place) * outside)
     return {
         "worst": float(hits.flat[after.values.argmin()]),
+        "worst_before": float(hits.flat[before.values.argmin()]),
         "chance": float(hits.mean()),
-        "untouched": float(hits.flat[before.values.argmin()]),
-        "pixel": float(inside[lowest].mean()),
-        "area": float(inside.mean()),
-        "auc": float(1 - above),
+        **points(after, inside),
+        **{f"{name}_before": value for name, value in points(before, inside).items()},
         "fall": float((before.values - after.values)[hits].mean()) if hits.any() else 0.0,
     }
+
+
+def points(found: pscr.QualityMap, inside: NDArray[np.bool_]) -> dict[str, float]:
+    """`pixel` and `auc` of a map; inside: [GRID,GRID], the square."""
+    pixels = found.dense(GRID, GRID)
+    lowest = pixels <= pixels.min() + 1e-6  # a whole block of pixels has the same windows
+    place = ranks(pixels.ravel())[inside.ravel()]
+    above = (place.sum() - len(place) * (len(place) + 1) / 2) / (len(place) * (inside.size - len(place)))
+    return {"pixel": float(inside[lowest].mean()), "auc": float(1 - above)}
 
 
 def again(scorer: pscr.Scorer, before: pscr.QualityMap, image: Pixels, square: Square) -> pscr.QualityMap:
