@@ -12,9 +12,11 @@ import numpy as np
 
 from .console import UsageError, err, error, one_line
 from .map_picture import draw, encode
+from .progress import Progress
 from .runtime.errors import PscrError, Status
-from .runtime.quality_map import QualityMap, quality_map
+from .runtime.quality_map import QualityMap, grid, quality_map
 from .runtime.sampling import Pixels
+from .runtime.scorer import Scorer
 from .runtime.scorer import open as open_scorer
 from .verb_score import check_output, open_output
 
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     ) as scorer:
         try:
             pixels = scorer.pixels(options.image)
-            found = quality_map(scorer, pixels, window=options.window, stride=options.stride, pixel_format="rgb")
+            found = _mapped(scorer, pixels, options)
         except PscrError as problem:
             if problem.status not in _IMAGE:
                 raise
@@ -53,6 +55,17 @@ def run(options: argparse.Namespace) -> int:
         if options.output != "-":
             err(f"wrote {one_line(options.output)}")
     return 0
+
+
+def _mapped(scorer: Scorer, pixels: Pixels, options: argparse.Namespace) -> QualityMap:
+    """The map, with a progress line while it is made."""
+    wanted = {"window": options.window, "stride": options.stride}
+    tops, lefts, *_ = grid(scorer.manifest.sampling, *pixels.shape[:2], **wanted)
+    progress = Progress(len(tops) * len(lefts), options.quiet)
+    try:
+        return quality_map(scorer, pixels, **wanted, pixel_format="rgb", step=progress.step)
+    finally:
+        progress.hide()
 
 
 def _encoded(form: str, found: QualityMap, pixels: Pixels) -> bytes:

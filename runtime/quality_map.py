@@ -16,6 +16,7 @@ It costs rows x columns passes of one patch: the milliseconds of a map are rows 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -89,6 +90,7 @@ def quality_map(
     window: int | None = None,
     stride: int | None = None,
     pixel_format: str | None = None,
+    step: Callable[[], None] = lambda: None,
 ) -> QualityMap:
     """Score overlapping windows of one image.
 
@@ -99,6 +101,8 @@ def quality_map(
     stride: the most pixels from one window to the next, 1 to `window`; None for half a window, or more on an image
         that would have above 1,024 windows. A smaller stride shows more places, not finer detail: that is `window`.
 
+    step: called after each window; what it raises ends the work.
+
     Memory: the decoded image, a batch of patches and the map. Time: rows * columns patches through the network.
 
     Raises:
@@ -106,11 +110,10 @@ def quality_map(
             IMAGE_TOO_LARGE where every stride does; else as `Scorer.score`.
     """
     sampling = scorer.manifest.sampling
-    side = _window(sampling, window)
+    _window(sampling, window)  # before the image is decoded
     pixels = scorer.pixels(image, pixel_format=pixel_format)
     height, width = pixels.shape[:2]
-    step = _stride(height, width, side, stride)
-    tops, lefts = starts(height, side, step), starts(width, side, step)
+    tops, lefts, side, between = grid(sampling, height, width, window, stride)
     corners = [(top, left) for top in tops.tolist() for left in lefts.tolist()]
     values = np.empty(len(corners), np.float32)
     batch = np.empty((min(scorer.batch, len(corners)), 1, sampling.patch, sampling.patch, 3), np.uint8)
@@ -120,11 +123,29 @@ def quality_map(
             # All patches of a window this small are the same one, so the first is the whole window's score.
             batch[place, 0] = sampling.cut(pixels[top : top + side, left : left + side])[0]
         values[first : first + len(some)] = scorer.infer(batch[: len(some)]).scores
+        for _ in some:
+            step()
     if not np.isfinite(values).all():
         found = "the model gave a score that is not finite for a window of this image; expected finite ones"
         raise PscrError(Status.INTERNAL, f"{found}; report the image")
-    grid = values.reshape(len(tops), len(lefts))
-    return QualityMap(grid, tops, lefts, side, step, width, height, _preview(pixels))
+    table = values.reshape(len(tops), len(lefts))
+    return QualityMap(table, tops, lefts, side, between, width, height, _preview(pixels))
+
+
+def grid(
+    sampling: Sampling, height: int, width: int, window: int | None = None, stride: int | None = None
+) -> tuple[Corners, Corners, int, int]:
+    """The windows that an image of this size would have, before any is scored: what a map would cost.
+
+    sampling: of the model's manifest. height, width: of the upright image. window, stride: as in `quality_map`.
+
+    Returns the windows' top pixels [rows], their left pixels [cols], the window and the stride.
+    Raises:
+        PscrError: INVALID_ARGUMENT, IMAGE_TOO_LARGE; see `quality_map`.
+    """
+    side = _window(sampling, window)
+    between = _stride(height, width, side, stride)
+    return starts(height, side, between), starts(width, side, between), side, between
 
 
 def starts(side: int, window: int, stride: int) -> Corners:

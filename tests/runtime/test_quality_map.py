@@ -118,6 +118,23 @@ def test_a_file_its_bytes_and_its_pixels_have_the_same_map_upright(scorer: pscr.
         assert np.array_equal(found.values, maps_of[0].values)
 
 
+def test_the_cost_is_known_before_and_every_window_is_reported_once(scorer: pscr.Scorer) -> None:
+    tops, lefts, window, stride = maps.grid(scorer.manifest.sampling, 70, 90, 20, 15)
+    steps: list[None] = []
+    found = pscr.quality_map(
+        scorer, picture(70, 90), window=20, stride=15, pixel_format="rgb", step=lambda: steps.append(None)
+    )
+    assert len(steps) == len(tops) * len(lefts) == found.values.size
+    assert (window, stride) == (found.window, found.stride)
+    assert (tops.tolist(), lefts.tolist()) == (found.corners_y.tolist(), found.corners_x.tolist())
+
+    def enough() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pscr.quality_map(scorer, picture(70, 90), pixel_format="rgb", step=enough)
+
+
 # --- where the windows are ----------------------------------------------------------------------------------------
 
 
