@@ -1,6 +1,6 @@
 """Whether the quality map points where the damage is: one square of a good image is damaged, and the map is asked.
 
-    python benchmarks/map_damage.py --data agiqa3k:DIR [--photos DIR] [--images 40] [--windows 128 224] [--overlap 2]
+    python benchmarks/map_damage.py --data agiqa3k:DIR [--photos DIR] [--images 40] [--windows 128 192] [--overlap 2]
 
 Good images are those with the highest opinion scores among the images of --data that a split by image with --seed
 holds out (the shipped model was trained on all of them, its twin of the README's first row was not), and with --photos
@@ -153,7 +153,7 @@ def main() -> None:
     options.add_argument("--photos", type=Path, help="a folder of undamaged photographs of 512x512 or more")
     options.add_argument("--images", type=int, default=40, help="of each source (default: %(default)s)")
     options.add_argument("--seed", type=int, default=1, help="of the split (default: %(default)s)")
-    options.add_argument("--windows", type=int, nargs="+", default=[224], help="default: %(default)s")
+    options.add_argument("--windows", type=int, nargs="+", default=[192], help="default: %(default)s")
     options.add_argument("--overlap", type=int, default=2, help="the stride is window / this (default: %(default)s)")
     options.add_argument("--squares", type=int, nargs="+", default=[128, 224], help="default: %(default)s")
     options.add_argument("--strengths", nargs="+", default=["weak", "strong"], choices=("weak", "strong"))

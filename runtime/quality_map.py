@@ -30,7 +30,7 @@ from .scorer import Scorer
 
 Floats = NDArray[np.float32]
 Corners = NDArray[np.int64]
-DENSE_WINDOW = 224  # of a model that sees whole images; docs/map.md has the comparison
+DENSE_WINDOW = 192  # of a model that sees whole images; docs/map.md has the comparison
 SMALLEST = 16  # pixels; in less there is nothing to judge
 OVERLAP = 2  # windows that cover a pixel on an axis, where the image is not too large for it
 USUAL = 1024  # windows at most, where no stride is asked for: half a minute at 30 ms each
@@ -96,7 +96,7 @@ def quality_map(
 
     scorer: an open model; other threads may use it meanwhile.
     image, pixel_format: as in `Scorer.score`.
-    window: side of the square windows in pixels, 16 to the model's patch; None for 224 with a model that sees whole
+    window: side of the square windows in pixels, 16 to the model's patch; None for 192 with a model that sees whole
         images, else for its patch. An image smaller than the window on both axes gives one cell, its score.
     stride: the most pixels from one window to the next, 1 to `window`; None for half a window, or more on an image
         that would have above 1,024 windows. A smaller stride shows more places, not finer detail: that is `window`.

@@ -156,8 +156,8 @@ def test_without_a_stride_a_pixel_has_two_windows_on_an_axis(scorer: pscr.Scorer
     assert found.values.shape == (3, 5)
 
 
-def test_a_model_that_sees_whole_images_has_windows_of_224_pixels(own_model: Path) -> None:
-    assert maps._window(Sampling("dense", 512, (0,), 512), None) == 224
+def test_a_model_that_sees_whole_images_has_windows_of_192_pixels(own_model: Path) -> None:
+    assert maps._window(Sampling("dense", 512, (0,), 512), None) == 192
     assert maps._window(Sampling("ops", 224, (0, 150, 288), 512), None) == 224
     assert maps._window(Sampling("ops", 299, (0, 100, 213), 512), None) == 299
     assert maps._window(Sampling("resize", 224, (16,), 256, resized=256), None) == 256
