@@ -39,6 +39,7 @@ examples:
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
+  pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
 csv columns and jsonl keys: path, score, spread, width, height, status, message. The spread is the standard deviation of
 the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.

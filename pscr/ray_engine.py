@@ -27,6 +27,7 @@ import pyarrow as pa
 import ray
 import ray.data
 import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .console import INTERRUPTED, UsageError, err, interruptible
 from .inputs import Item, expand
@@ -309,7 +310,10 @@ def score(parts: Sequence[Part], settings: Settings, pool: Pool) -> Generator[tu
 
 def _rows(parts: Sequence[Part], settings: Settings, pool: Pool) -> Iterator[Row]:
     """The rows that come back, part by part, in any order of the parts."""
-    deaths = ray.remote(Deaths).options(num_cpus=0).remote(RETRIES, STRIKES)
+    # On this machine: it must outlive all others.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    lasting = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
+    deaths = ray.remote(Deaths).options(**lasting).remote(RETRIES, STRIKES)
     dataset = ray.data.from_arrow([_table(part) for part in parts])  # a block for each
     dataset.context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.INFO if _log.isEnabledFor(logging.DEBUG) else logging.CRITICAL)

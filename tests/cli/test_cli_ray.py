@@ -70,7 +70,11 @@ def expected(tiny_model: Path, many: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """A cluster of two machines of one core each, as far as Ray can tell; it outlives the runs."""
+    """A cluster of two machines of one core each, as far as Ray can tell; it outlives the runs.
+
+    Ray forgets how to add machines when this process has been connected and is not any more: the test that does it
+    stands before those that run `pscr` in this process.
+    """
     from ray.cluster_utils import Cluster
 
     more = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
@@ -104,6 +108,22 @@ def wait_for(what: Callable[[], Any], run: subprocess.Popen[bytes] | None = None
 
 
 # --- processes that are killed ----------------------------------------------------------------------------------------
+
+
+def test_a_machine_that_is_lost_half_way_loses_nothing_and_repeats_nothing(
+    cluster: Any, tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
+) -> None:
+    """Its worker is gone with it, and no other can take its place: the one that is left does all the rest."""
+    lost = cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    out = tmp_path / "out"
+    words = command("score", many, "--model", tiny_model, "-o", out, "--part", 10, "--engine", "ray", "--workers", 3)
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(words, stderr=log) as run:
+        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
+        before = len(list(out.glob("*.parquet")))
+        cluster.remove_node(lost, allow_graceful=False)
+        assert before < 25, "the machine was lost too late to say anything"
+        assert run.wait(300) == 1, (tmp_path / "log").read_text()
+    assert rows_in(out) == expected
 
 
 def test_a_worker_killed_half_way_loses_nothing_and_repeats_nothing(
@@ -183,22 +203,6 @@ def test_an_image_that_ends_every_worker_costs_its_own_row_only(tiny_model: Path
     assert [Path(row["path"]).name for row in rows] == [f"{number}.png" for number in range(8)]
     assert [row["status"] for row in rows] == ["OK"] * 3 + ["INTERNAL"] + ["OK"] * 4
     assert "died each time" in rows[3]["message"]
-
-
-def test_a_machine_that_is_lost_half_way_loses_nothing_and_repeats_nothing(
-    cluster: Any, tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
-) -> None:
-    """Its worker is gone with it, and no other can take its place: the one that is left does all the rest."""
-    lost = cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    out = tmp_path / "out"
-    words = command("score", many, "--model", tiny_model, "-o", out, "--part", 10, "--engine", "ray", "--workers", 3)
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(words, stderr=log) as run:
-        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
-        before = len(list(out.glob("*.parquet")))
-        cluster.remove_node(lost, allow_graceful=False)
-        assert before < 25, "the machine was lost too late to say anything"
-        assert run.wait(300) == 1, (tmp_path / "log").read_text()
-    assert rows_in(out) == expected
 
 
 # --- inputs and outputs -----------------------------------------------------------------------------------------------
