@@ -7,6 +7,7 @@ row is written once, whatever became of the worker that scored it, and only this
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import math
 import os
@@ -15,7 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,9 +202,19 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
     finally:
         signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
     try:
-        yield pool
+        with redirect_stdout(_ToLog()):
+            yield pool
     finally:
         ray.shutdown()
+
+
+class _ToLog(io.TextIOBase):
+    """What Ray prints on standard output (that a worker has died, and its task goes to another) goes to the log."""
+
+    def write(self, text: str) -> int:
+        for line in filter(None, text.splitlines()):
+            _log.debug("%s", line)
+        return len(text)
 
 
 def _check_answers(address: str) -> None:
