@@ -95,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
         help="that a batch which is not full waits for more images (default: %(default)g)",
     )  # fmt: skip
     add(
-        "--queue", type=_positive, default=64, metavar="N", help="images under way; more get 503 (default: %(default)s)"
+        "--queue",
+        type=_positive,
+        default=64,
+        metavar="N",
+        help="images under way (default: %(default)s)",
     )
     add("--max-images", type=_positive, default=16, metavar="N", help="of one request (default: %(default)s)")
     add("--max-mib", type=_positive, default=32, metavar="N", help="of one image's file (default: %(default)s)")

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 60
 
 
-class Full(Exception):
+class Full(Exception):  # noqa: N818  # no fault: the caller comes again later
     """The queue has no place left; `retry_after` is the time in seconds after which it may have, by its own pace."""
 
     def __init__(self, waiting: int, places: int, retry_after: int) -> None:
@@ -201,7 +201,7 @@ class Batcher:
             if not isinstance(found, PscrError):
                 _log.exception("a batch could not be run")
             return [failed(b"", found if isinstance(found, PscrError) else _internal(found))]
-        outcomes = [finish(b"", one, *row) for one, row in zip(prepared, rows, strict=True)]
+        outcomes = [finish(b"", one, *row, self._scorer.calibration) for one, row in zip(prepared, rows, strict=True)]
         return [failed(b"", one) if isinstance(one, PscrError) else one for one in outcomes]
 
 

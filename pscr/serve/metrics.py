@@ -25,9 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "pscr_requests", "Answers, by route and code", ("route", "code"), registry=self.registry
-        )
+        self._requests = Counter("pscr_requests", "Answers", ("route", "code"), registry=self.registry)
         self._images = Counter("pscr_images", "Images, by what became of them", ("status",), registry=self.registry)
         self._stages = Histogram(
             "pscr_stage_seconds", "Time of each stage", ("stage",), registry=self.registry, buckets=_SECONDS

@@ -21,7 +21,7 @@ BY_STATUS = {
 CODES = ("UNAUTHORIZED", "NOT_FOUND", "METHOD_NOT_ALLOWED", "TIMEOUT", "UNSUPPORTED_MEDIA_TYPE", "QUEUE_FULL")
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  # the name that RFC 9457 has for it
     """A request that is refused: the HTTP status, a code, one line (found / expected / what to do), Retry-After."""
 
     def __init__(self, status: int, code: str, detail: str, retry_after: int | None = None) -> None:

@@ -39,26 +39,26 @@ def endless() -> Iterator[bytes]:
 
 
 CASES = {
-    "nothing": (dict(content=b"", headers=OCTETS), 400, "INVALID_ARGUMENT"),
-    "text": (dict(content=b"hello", headers={"Content-Type": "text/plain"}), 415, "UNSUPPORTED_MEDIA_TYPE"),
-    "json": (dict(json={"image": "x"}), 415, "UNSUPPORTED_MEDIA_TYPE"),
-    "no image": (dict(content=b"hello", headers=OCTETS), 422, "DECODE_FAILED"),
-    "cut short": (dict(content=picture(1)[:900], headers=OCTETS), 422, "DECODE_FAILED"),
-    "many pixels": (dict(content=huge_png(), headers=OCTETS), 413, "IMAGE_TOO_LARGE"),
-    "many bytes": (dict(content=bytes(1_100_000), headers=OCTETS), 413, "IMAGE_TOO_LARGE"),
-    "many bytes, unannounced": (dict(content=endless(), headers=OCTETS), 413, "IMAGE_TOO_LARGE"),
-    "many bytes in a part": (dict(files=[("image", bytes(1_100_000))]), 413, "IMAGE_TOO_LARGE"),
-    "many images": (dict(files=[("image", picture(1))] * 6), 413, "INVALID_ARGUMENT"),
-    "another field": (dict(files=[("picture", picture(1))]), 422, "INVALID_ARGUMENT"),
-    "a field of text": (dict(content=part("level") + b"--line--\r\n", headers=BOUNDARY), 422, "INVALID_ARGUMENT"),
-    "no parts": (dict(content=b"--line--\r\n", headers=BOUNDARY), 400, "INVALID_ARGUMENT"),
-    "no last boundary": (dict(content=part("image"), headers=BOUNDARY), 400, "INVALID_ARGUMENT"),
-    "no boundary at all": (dict(content=b"x" * 99, headers=BOUNDARY), 400, "INVALID_ARGUMENT"),
+    "nothing": ({"content": b"", "headers": OCTETS}, 400, "INVALID_ARGUMENT"),
+    "text": ({"content": b"hello", "headers": {"Content-Type": "text/plain"}}, 415, "UNSUPPORTED_MEDIA_TYPE"),
+    "json": ({"json": {"image": "x"}}, 415, "UNSUPPORTED_MEDIA_TYPE"),
+    "no image": ({"content": b"hello", "headers": OCTETS}, 422, "DECODE_FAILED"),
+    "cut short": ({"content": picture(1)[:900], "headers": OCTETS}, 422, "DECODE_FAILED"),
+    "many pixels": ({"content": huge_png(), "headers": OCTETS}, 413, "IMAGE_TOO_LARGE"),
+    "many bytes": ({"content": bytes(1_100_000), "headers": OCTETS}, 413, "IMAGE_TOO_LARGE"),
+    "many bytes, unannounced": ({"content": endless(), "headers": OCTETS}, 413, "IMAGE_TOO_LARGE"),
+    "many bytes in a part": ({"files": [("image", bytes(1_100_000))]}, 413, "IMAGE_TOO_LARGE"),
+    "many images": ({"files": [("image", picture(1))] * 6}, 413, "INVALID_ARGUMENT"),
+    "another field": ({"files": [("picture", picture(1))]}, 422, "INVALID_ARGUMENT"),
+    "a field of text": ({"content": part("level") + b"--line--\r\n", "headers": BOUNDARY}, 422, "INVALID_ARGUMENT"),
+    "no parts": ({"content": b"--line--\r\n", "headers": BOUNDARY}, 400, "INVALID_ARGUMENT"),
+    "no last boundary": ({"content": part("image"), "headers": BOUNDARY}, 400, "INVALID_ARGUMENT"),
+    "no boundary at all": ({"content": b"x" * 99, "headers": BOUNDARY}, 400, "INVALID_ARGUMENT"),
     "no boundary named": (
-        dict(content=b"x", headers={"Content-Type": "multipart/form-data"}), 400, "INVALID_ARGUMENT",
+        {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "INVALID_ARGUMENT",
     ),
     "endless headers": (
-        dict(content=b"--line\r\nX: " + b"y" * 100_000, headers=BOUNDARY), 400, "INVALID_ARGUMENT",
+        {"content": b"--line\r\nX: " + b"y" * 100_000, "headers": BOUNDARY}, 400, "INVALID_ARGUMENT",
     ),
 }  # fmt: skip
 
@@ -114,17 +114,19 @@ def test_what_is_no_http_is_answered_and_closed(served: Served, words: bytes) ->
 def test_a_queue_that_is_full_says_when_to_come_again(tiny_model: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
     slow = cv2.imencode(".png", noise)[1].tobytes()
-    with serving(tiny_model, "--queue", 2, "--max-images", 2, "--batch", 1) as served:
-        with httpx.Client(base_url=served.url, timeout=60) as client, ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: client.post("/v1/score", content=slow, headers=OCTETS), range(24)))
-            codes = {answer.status_code for answer in answers}
-            assert codes == {200, 503}
-            for answer in answers:
-                if answer.status_code == 503:
-                    assert 1 <= int(answer.headers["retry-after"]) <= 60
-                    assert answer.json()["code"] == "QUEUE_FULL"
-            assert client.post("/v1/score", content=slow, headers=OCTETS).status_code == 200
-            assert client.get("/readyz").status_code == 200
+    with (
+        serving(tiny_model, "--queue", 2, "--max-images", 2, "--batch", 1) as served,
+        httpx.Client(base_url=served.url, timeout=60) as client,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        answers = list(pool.map(lambda _: client.post("/v1/score", content=slow, headers=OCTETS), range(24)))
+        assert {answer.status_code for answer in answers} == {200, 503}
+        for answer in answers:
+            if answer.status_code == 503:
+                assert 1 <= int(answer.headers["retry-after"]) <= 60
+                assert answer.json()["code"] == "QUEUE_FULL"
+        assert client.post("/v1/score", content=slow, headers=OCTETS).status_code == 200
+        assert client.get("/readyz").status_code == 200
 
 
 def test_a_token_guards_scores_and_metrics_and_nothing_else(tiny_model: Path) -> None:
