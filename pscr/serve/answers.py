@@ -70,9 +70,9 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
         400: "The request is not what its headers say, or empty.",
         401: "The token is missing or another.",
         408: "The body did not arrive in time.",
-        413: "Too many bytes, pixels or images.",
+        413: "Too many bytes or pixels.",
         415: "The body's type is none that could be an image.",
-        422: "Not an image, or a field or parameter that is not known.",
+        422: "Not an image, too many images, or a field or parameter that is not known.",
         500: "A fault of the service; its log has more.",
         503: "The queue is full (Retry-After says when to try again), or the service stops.",
     }

@@ -42,7 +42,8 @@ async def read_images(request: Request, limits: Limits, hold: Hold) -> list[Uplo
 
     Raises:
         Problem: 400 for a body that is not what its type says, or is empty; 408 for one that takes too long; 413 for
-            one that is too large or has too many images; 415 for another type; 503 where all requests hold too much.
+            one that is too large; 415 for another type; 422 for too many parts, or another; 503 where all requests
+            hold too much.
         starlette.requests.ClientDisconnect: the client has gone.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -129,7 +130,7 @@ class _Parts:
     def part_begin(self) -> None:
         if len(self.uploads) == self._limits.images:
             found = f"more than {self._limits.images} images in one request"
-            raise Problem(413, "INVALID_ARGUMENT", f"{found}; send them in several requests")
+            raise Problem(422, "INVALID_ARGUMENT", f"{found}; send them in several requests")
         self._headers, self._data = {}, []
         self._field, self._value = b"", b""
         self._header_bytes = self._size = 0

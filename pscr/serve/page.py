@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from importlib import resources
 from typing import Any
 
@@ -96,7 +97,7 @@ def _types(schema: dict[str, Any]) -> str:
 
 
 def _paragraph(text: str | None) -> str:
-    return f"<p>{_text(text)}</p>" if text else ""
+    return "<p>{}</p>".format(re.sub("`(.+?)`", r"<code>\1</code>", _text(text))) if text else ""
 
 
 def _text(text: object) -> str:

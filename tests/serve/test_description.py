@@ -12,12 +12,9 @@ from serve_process import Served
 
 
 def test_schemathesis_finds_no_answer_that_the_description_does_not_have(served: Served, tmp_path: Path) -> None:
-    """500 requests or so, data that fits the description and data that does not; bounded by its examples."""
-    words = ["run", f"{served.url}/openapi.json", "--max-examples", "25", "--seed", "1", "--no-color"]
-    words += [
-        "--checks",
-        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-    ]
+    """Some 200 requests with data that fits the description, images too, and data that does not; all its checks."""
+    words = ["run", f"{served.url}/openapi.json", "--max-examples", "40", "--seed", "1", "--no-color"]
+    words += ["--exclude-checks", "positive_data_acceptance"]  # a description cannot say which bytes are an image
     words += ["--request-timeout", "20", "--report", "junit", "--report-junit-path", str(tmp_path / "report.xml")]
     schemathesis = Path(sys.executable).with_name("schemathesis")
     done = subprocess.run([str(schemathesis), *words], capture_output=True, text=True, timeout=200, cwd=tmp_path)

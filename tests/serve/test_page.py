@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serve_process import Served, serving
+from serve_process import Served, serving, until
 from serve_testing import picture
 
 import pscr
@@ -69,7 +69,7 @@ def test_a_dropped_image_gets_its_score_and_map(
     data = picture(4, side=256)
     give(page, DROP, "#drop", "one.jpg", data)
     page.wait_for_selector("figure:not([hidden]) img.map")
-    page.wait_for_function("document.querySelector('img.map').naturalWidth > 0")
+    assert until(lambda: page.evaluate("document.querySelector('img.map').naturalWidth") > 0)
     score = f"{scorer.score(data).score:.2f}"
     assert page.text_content("article .number") == score
     assert score in page.text_content("[aria-live=polite]")
@@ -92,12 +92,12 @@ def test_a_pasted_image_and_chosen_ones_are_scored_and_a_broken_one_says_why(bro
     assert page.text_content("article h2") == "pasted image"
     files = [{"name": f"{n}.jpg", "mimeType": "image/jpeg", "buffer": picture(n)} for n in range(3)]
     page.set_input_files("#files", [*files, {"name": "notes.jpg", "mimeType": "image/jpeg", "buffer": b"no image"}])
-    page.wait_for_function("document.querySelectorAll('.show-map:not([hidden])').length === 3")
+    page.locator(".show-map:not([hidden])").nth(2).wait_for()
     page.wait_for_selector(".failed")
     assert "DECODE_FAILED" in page.text_content(".failed .message")
     assert page.locator(".failed h2").text_content() == "notes.jpg"
     page.locator(".show-map:not([hidden])").first.click()
-    page.wait_for_function("document.querySelectorAll('figure:not([hidden])').length === 2")
+    page.locator("figure:not([hidden])").nth(1).wait_for()
     refused = [line for line in said if "422" not in line]  # Chromium itself writes a line for an answer of 4xx
     assert refused == []
 

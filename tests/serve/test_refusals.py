@@ -48,7 +48,7 @@ CASES = {
     "many bytes": ({"content": bytes(1_100_000), "headers": OCTETS}, 413, "IMAGE_TOO_LARGE"),
     "many bytes, unannounced": ({"content": endless(), "headers": OCTETS}, 413, "IMAGE_TOO_LARGE"),
     "many bytes in a part": ({"files": [("image", bytes(1_100_000))]}, 413, "IMAGE_TOO_LARGE"),
-    "many images": ({"files": [("image", picture(1))] * 6}, 413, "INVALID_ARGUMENT"),
+    "many images": ({"files": [("image", picture(1))] * 6}, 422, "INVALID_ARGUMENT"),
     "another field": ({"files": [("picture", picture(1))]}, 422, "INVALID_ARGUMENT"),
     "a field of text": ({"content": part("level") + b"--line--\r\n", "headers": BOUNDARY}, 422, "INVALID_ARGUMENT"),
     "no parts": ({"content": b"--line--\r\n", "headers": BOUNDARY}, 400, "INVALID_ARGUMENT"),
@@ -96,7 +96,7 @@ def test_other_routes_and_parameters_are_refused(
 
 def test_several_images_at_once_have_no_map_and_a_large_one_has_none_either(client: httpx.Client) -> None:
     answer = client.post("/v1/map", files=[("image", picture(1))] * 2)
-    assert (answer.status_code, answer.json()["code"]) == (413, "INVALID_ARGUMENT")
+    assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_ARGUMENT")
     answer = client.post("/v1/map", content=huge_png(), headers=OCTETS)
     assert (answer.status_code, answer.json()["code"]) == (413, "IMAGE_TOO_LARGE")
 
