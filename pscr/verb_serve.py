@@ -146,7 +146,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         found = f"cannot listen on {host} port {port} ({error.strerror or error})"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; name another --port or --host") from error

@@ -33,8 +33,14 @@ _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 def application(service: Service) -> Guard:
     """The ASGI application of an open service."""
-    pages = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}  # FastAPI's own load from other hosts
-    app = FastAPI(title="pscr", version=__version__, description=_DESCRIPTION, **pages)
+    app = FastAPI(
+        title="pscr",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,  # FastAPI's own pages load scripts from other hosts
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     _handlers(app)
     _scoring(app, service)
     _watching(app, service)

@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
         self._tell()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM end the loop gracefully, and are not raised again after it."""
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self.handle_exit) for number in numbers}

@@ -149,7 +149,8 @@ async def _unless_gone(request: Request, work: asyncio.Future[T]) -> T:
     """
     gone = asyncio.ensure_future(_gone(request.receive))
     try:
-        await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {gone, work}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             raise ClientDisconnect
         return work.result()

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import socket
 import struct
 import sys
 import tempfile
@@ -68,7 +69,9 @@ async def let_go(streams: list[Streams], rudely: bool = False) -> None:
     """Close; rudely: with a reset, as a client does that is killed."""
     for _, writer in streams:
         if rudely:
-            writer.get_extra_info("socket").setsockopt(13, 1, struct.pack("ii", 1, 0))  # SO_LINGER of no seconds
+            with contextlib.suppress(OSError):  # the service was first
+                no_seconds = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_seconds)
             writer.transport.abort()
         writer.close()
     for _, writer in streams:
@@ -207,7 +210,7 @@ async def half_bodies(port: int, count: int) -> str:
 
 def attacks(count: int, gigabytes: int) -> dict[str, Callable[[int], Awaitable[str]]]:
     """What is tried, by name; each is called with the port. count: connections of the largest."""
-    few = min(count, CONNECTIONS // 2)
+    few = min(count // 10, CONNECTIONS // 2)
     return {
         "silent connections": lambda port: silence(port, few),
         "slow headers": lambda port: slow_headers(port, few),
