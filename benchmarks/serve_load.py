@@ -49,11 +49,14 @@ def service(given: Any, batch: int) -> Any:
             raise SystemExit(f"the service ended with {process.returncode}: {said}")
 
 
-def client(port: int, images: Sequence[bytes], first: int, ends: float) -> list[tuple[float, float]]:
-    """When each score was there, and the milliseconds it took; one request after the other until `ends`."""
+def client(port: int, images: Sequence[bytes], first: int, ends: float, least: int = 0) -> list[tuple[float, float]]:
+    """When each score was there, and the milliseconds it took; requests one after the other, `least` and until `ends`.
+
+    first: the place of the first one among `images`, which are taken in turns.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     done = []
-    while time.perf_counter() < ends:
+    while len(done) < least or time.perf_counter() < ends:
         started = time.perf_counter()
         connection.request("POST", "/v1/score", images[(first + len(done)) % len(images)], HEADERS)
         answer = connection.getresponse()
@@ -68,7 +71,7 @@ def client(port: int, images: Sequence[bytes], first: int, ends: float) -> list[
 
 def load(port: int, images: Sequence[bytes], clients: int, seconds: float) -> tuple[Timings, float]:
     """Latencies in the order in which the scores came, and scores per second."""
-    warm = [ms for turn in range(WARM_UP) for _, ms in client(port, images, turn, time.perf_counter() + 1e-9)]
+    warm = [ms for _, ms in client(port, images, 0, 0.0, WARM_UP)]
     with ThreadPoolExecutor(clients) as pool:
         started = time.perf_counter()
         running = [pool.submit(client, port, images, turn, started + seconds) for turn in range(clients)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import ipaddress
 import logging
 import socket
@@ -35,7 +34,7 @@ examples:
 
 Without --token-file the token is the environment's PSCR_TOKEN; without either, everyone who can connect is served.
 """
-_MIB = 1 << 20
+LEAVING = 5.0  # seconds for the threads to end, when all requests have their answers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,11 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         ModuleNotFoundError: the extra `serve` is not installed.
     """
     options = _parser().parse_args(argv)
-    modules = {
-        name: importlib.import_module(f"pscr.serve.{name}") for name in ("app", "connections", "limits", "service")
-    }
-    limits = _limits(options, modules["limits"].Limits())
-    token = modules["limits"].read_token(options.token_file)
+    from .serve.app import application  # not before: --help needs none of it
+    from .serve.connections import Server, configuration
+    from .serve.limits import read_token
+    from .serve.service import Service
+
+    limits = _limits(options)
+    token = read_token(options.token_file)
     _log_to_stderr(options.quiet)
     with (
         _listen(options.host, options.port) as listener,
@@ -60,17 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.model, options.device, options.threads, bank=options.bank, max_pixels=limits.pixels
         ) as scorer,
     ):
-        service = modules["service"].Service(
-            scorer, limits, batch=options.batch, wait=options.max_wait_ms / 1000, token=token
-        )
-        configuration = modules["connections"].configuration(modules["app"].application(service), limits)
-        server = modules["connections"].Server(configuration, lambda: _tell(listener, scorer, token))
+        service = Service(scorer, limits, batch=options.batch, wait=options.max_wait_ms / 1000, token=token)
+        server = Server(configuration(application(service), limits), lambda: _tell(listener, scorer, token))
         service.metrics.gauge("connections", "Open connections", lambda: server.open_connections)
         try:
             server.run(sockets=[listener])
         finally:
-            ended = service.close(limits.stop_seconds)
-        err("pscr: stopped" if ended else f"pscr: stopped; what was not done in {limits.stop_seconds:g} s is dropped")
+            ended = service.close(LEAVING)
+        err("pscr: stopped" if ended else "pscr: stopped; a run of the network that did not end was left")
     return 0
 
 
@@ -94,21 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         "--max-wait-ms", type=_milliseconds, default=2.0, metavar="MS",
         help="that a batch which is not full waits for more images (default: %(default)g)",
     )  # fmt: skip
-    add(
-        "--queue",
-        type=_positive,
-        default=64,
-        metavar="N",
-        help="images under way (default: %(default)s)",
-    )
+    add("--queue", type=_positive, default=64, metavar="N", help="images under way (default: %(default)s)")
     add("--max-images", type=_positive, default=16, metavar="N", help="of one request (default: %(default)s)")
     add("--max-mib", type=_positive, default=32, metavar="N", help="of one image's file (default: %(default)s)")
     add("--max-pixels", type=_positive, default=50_000_000, metavar="N", help="of one image (default: %(default)s)")
     add("--memory-mib", type=_positive, default=256, metavar="N", help="of all requests' bodies (default: %(default)s)")
     add("--connections", type=_positive, default=256, metavar="N", help="open at once (default: %(default)s)")
-    add(
-        "--idle-seconds", type=_positive, default=20, metavar="N", help="for a request's headers (default: %(default)s)"
-    )
+    add("--idle-seconds", type=_positive, default=20, metavar="N", help="for a request to begin (default: %(default)s)")
     add("--body-seconds", type=_positive, default=30, metavar="N", help="for a request's body (default: %(default)s)")
     add("--stop-seconds", type=_positive, default=30, metavar="N", help="for what is under way (default: %(default)s)")
     add("-q", "--quiet", action="store_true", help="warnings and errors only: no line for each request")
@@ -116,21 +106,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _limits(options: argparse.Namespace, usual: Limits) -> Limits:
+def _limits(options: argparse.Namespace) -> Limits:
+    from .serve.limits import MIB, Limits
+
     if options.max_images > options.queue:
         found = f"--max-images {options.max_images} is above --queue {options.queue}, so such a request never fits"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; raise --queue or lower --max-images")
     if 2 * options.max_mib > options.memory_mib:
         found = f"--max-mib {options.max_mib} is above half of --memory-mib {options.memory_mib}"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; raise --memory-mib or lower --max-mib")
+    usual = Limits()
     return replace(
         usual,
-        image_bytes=options.max_mib * _MIB,
+        image_bytes=options.max_mib * MIB,
         images=options.max_images,
         pixels=options.max_pixels,
         map_pixels=min(usual.map_pixels, options.max_pixels),
         queue=options.queue,
-        held_bytes=options.memory_mib * _MIB,
+        held_bytes=options.memory_mib * MIB,
         connections=options.connections,
         idle_seconds=options.idle_seconds,
         body_seconds=options.body_seconds,

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import __version__
+from ..console import one_line
 from ..map_picture import draw, encode
-from ..runtime.errors import PscrError, one_line
+from ..runtime.errors import PscrError
 from ..runtime.image import load
 from ..runtime.pipeline import Result
 from ..runtime.quality_map import QualityMap, quality_map
@@ -150,8 +151,8 @@ def _handlers(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(map(str, first.get("loc", ())))
-        found = one_line(ValueError(f"{where}: {first.get('msg', 'not valid')}"))
-        return Problem(422, "INVALID_ARGUMENT", found).response()
+        found = f"{where}: {first.get('msg', 'not valid')}"
+        return Problem(422, "INVALID_ARGUMENT", one_line(found[:300])).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:

@@ -101,18 +101,19 @@ class Batcher:
         with self._lock:
             self.check(len(images))
             self._under_way += len(images)
-        jobs = [Job(data) for data in images]
-        for job in jobs:
-            job.future.add_done_callback(self._leave)
-            self._encoded.put(job)
+            jobs = [Job(data) for data in images]
+            for job in jobs:
+                job.future.add_done_callback(self._leave)
+                self._encoded.put(job)
         return jobs
 
     def close(self, seconds: float) -> bool:
         """Admit nothing more, finish what is under way, and end the threads; returns whether they ended in time."""
         ends = time.monotonic() + seconds
-        self._closed = True
-        for _ in self._decoders:
-            self._encoded.put(None)
+        with self._lock:  # whatever was admitted stands in the queue before the ends of it
+            self._closed = True
+            for _ in self._decoders:
+                self._encoded.put(None)
         for thread in self._decoders:
             thread.join(max(ends - time.monotonic(), 0))
         if not any(thread.is_alive() for thread in self._decoders):

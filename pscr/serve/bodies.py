@@ -14,6 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from ..console import one_line as printable
 from ..runtime.errors import one_line
 from .limits import Hold, Limits
 from .problems import Problem
@@ -49,7 +50,7 @@ async def read_images(request: Request, limits: Limits, hold: Hold) -> list[Uplo
     kind, options = parse_options_header(request.headers.get("content-type"))
     multipart = kind == b"multipart/form-data"
     if not (multipart or kind in (b"", b"application/octet-stream") or kind.startswith(b"image/")):
-        found = f"Content-Type {one_line(ValueError(kind.decode('latin-1')), 80)}"
+        found = f"Content-Type {printable(kind.decode('latin-1')[:80])}"
         expected = "expected image/* or application/octet-stream with an image as the body, or multipart/form-data"
         raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", f"{found}; {expected} with parts named '{FIELD}'")
     most = limits.request_bytes if multipart else min(limits.image_bytes, limits.request_bytes)
@@ -151,7 +152,7 @@ class _Parts:
         kind, options = parse_options_header(self._headers.get(b"content-disposition"))
         field = options.get(b"name", b"").decode("utf-8", "replace")
         if kind != b"form-data" or field != FIELD:
-            found = f"a part named {one_line(ValueError(field), 60)!r}"
+            found = f"a part named '{printable(field[:60])}'"
             raise Problem(422, "INVALID_ARGUMENT", f"{found}; expected parts named '{FIELD}' only, an image each")
         self._name = options.get(b"filename", b"").decode("utf-8", "replace")[:_LONGEST_NAME]
 

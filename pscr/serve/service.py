@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -118,9 +119,14 @@ class Service:
             self.metrics.stage("map", time.perf_counter() - started)
             return result
 
-        future = self._maps.submit(counted)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._map_done))
         loop = asyncio.get_running_loop()
+
+        def done(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the service has stopped
+                loop.call_soon_threadsafe(self._map_done)
+
+        future = self._maps.submit(counted)
+        future.add_done_callback(done)
         return await _unless_gone(request, asyncio.ensure_future(asyncio.wrap_future(future)))
 
     def close(self, seconds: float) -> bool:
