@@ -93,7 +93,7 @@ def _scoring(app: FastAPI, service: Service) -> None:
                 raise Problem(422, "INVALID_ARGUMENT", f"{len(uploads)} images; expected one; map them one by one")
             data = uploads[0].data
             work = _picture if format == "png" else _numbers
-            answer = await service.in_map_thread(request, lambda: work(scorer, data, limits.map_pixels))
+            answer = await service.in_map_thread(request, lambda own: work(own, data, limits.map_pixels))
         if isinstance(answer, bytes):
             return Response(answer, media_type="image/png")
         return JSONResponse({**known, **answer})

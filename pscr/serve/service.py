@@ -7,12 +7,14 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.requests import ClientDisconnect, Request
 
+from ..runtime.backends.base import Outputs
 from ..runtime.errors import PscrError, Status
 from ..runtime.pipeline import Result
+from ..runtime.sampling import Pixels
 from ..runtime.scorer import Scorer
 from .batching import Batcher, Full
 from .bodies import Upload, read_images
@@ -23,6 +25,22 @@ from .problems import Problem, of_pscr_error
 T = TypeVar("T")
 _PRIVATE = ("folder",)  # of Scorer.info: what names this machine's disks
 _DECODERS = 4
+
+
+class Awaited:
+    """A Scorer for as long as somebody waits: then its next inference is the error CLOSED."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self.wanted = True
+
+    def infer(self, patches: Pixels) -> Outputs:
+        if not self.wanted:
+            raise PscrError(Status.CLOSED, "nobody waits for this any more")
+        return self._scorer.infer(patches)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scorer, name)
 
 
 class Service:
@@ -100,8 +118,8 @@ class Service:
             for job in jobs:
                 job.abandon()  # which does nothing to those that are done
 
-    async def in_map_thread(self, request: Request, work: Callable[[], T]) -> T:
-        """Run `work` in the one thread that makes maps.
+    async def in_map_thread(self, request: Request, work: Callable[[Scorer], T]) -> T:
+        """Run `work` in the one thread that makes maps, with a Scorer that stops when nobody waits for the result.
 
         Raises:
             Problem: 503 where too many maps wait. ClientDisconnect. Whatever `work` raises.
@@ -112,10 +130,11 @@ class Service:
             found = f"{self._maps_under_way} maps are under way, of {self.limits.maps}"
             raise Problem(503, "QUEUE_FULL", f"{found}; try again in 5 s", retry_after=5)
         self._maps_under_way += 1
+        scorer = Awaited(self.scorer)
 
         def counted() -> T:
             started = time.perf_counter()
-            result = work()
+            result = work(cast(Scorer, scorer))
             self.metrics.stage("map", time.perf_counter() - started)
             return result
 
@@ -127,7 +146,10 @@ class Service:
 
         future = self._maps.submit(counted)
         future.add_done_callback(done)
-        return await _unless_gone(request, asyncio.ensure_future(asyncio.wrap_future(future)))
+        try:
+            return await _unless_gone(request, asyncio.ensure_future(asyncio.wrap_future(future)))
+        finally:
+            scorer.wanted = False
 
     def close(self, seconds: float) -> bool:
         """Finish what is under way, within so many seconds, and end the threads; returns whether they ended in time."""
