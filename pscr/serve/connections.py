@@ -28,7 +28,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
 
     class Limited(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
-        _waiting_for = ""  # what the timer limits: "head", "rest" or nothing
+        _waiting_for = ""  # what the timer limits: "head", "rest", "end" or nothing
         _write_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -75,7 +75,9 @@ def protocol(limits: Limits) -> type[H11Protocol]:
 
         def _watch(self) -> None:
             """Let the clock run where it is the client's turn, and stop it where it is ours."""
-            if self.transport.is_closing() or (self.cycle is not None and not self.cycle.response_complete):
+            if self.transport.is_closing():  # when all is taken that was sent; asyncio waits for that without end
+                self._limit("end", limits.idle_seconds)
+            elif self.cycle is not None and not self.cycle.response_complete:
                 self._limit("", 0)
             elif self.conn.their_state is h11.SEND_BODY:
                 self._limit("rest", LINGER)
@@ -106,6 +108,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
             head += b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
             self.transport.write(head + b"\r\n" + bytes(answer.body))
             self.transport.close()
+            self._watch()
 
     return Limited
 

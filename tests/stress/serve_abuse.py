@@ -132,14 +132,35 @@ async def leaving(port: int, count: int, share: float) -> str:
     return f"{count} left"
 
 
-async def not_reading(port: int, count: int) -> str:
-    """Clients that ask for pages and maps without end, and take nothing of them."""
+async def open_narrow(port: int, count: int) -> list[Streams]:
+    """Connections of clients that read nothing; a few answers fill what lies between them and the service."""
     every = []
     for _ in range(count):
         narrow = socket.socket()
-        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that a few answers fill what lies between
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         narrow.connect(("127.0.0.1", port))
-        every.append(await asyncio.open_connection(sock=narrow))
+        reader, writer = await asyncio.open_connection(sock=narrow)
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        every.append((reader, writer))
+    return every
+
+
+async def not_reading_the_end(port: int, count: int) -> str:
+    """Clients that ask for 1, 10, 19 ... pages, the last one with an end of the connection, and take nothing."""
+    every = await open_narrow(port, count)
+    for place, (_, writer) in enumerate(every):
+        ask = b"GET /docs HTTP/1.1\r\nHost: x\r\n"
+        writer.write((ask + b"\r\n") * (9 * place) + ask + b"Connection: close\r\n\r\n")
+    address = f"http://127.0.0.1:{port}"
+    left = await asyncio.to_thread(until, lambda: gauge(address, "connections") == 1, 5 * IDLE)
+    await let_go(every, rudely=True)
+    assert left, "some stay for ever"
+    return f"{count} were let go"
+
+
+async def not_reading(port: int, count: int) -> str:
+    """Clients that ask for pages and maps without end, and take nothing of them."""
+    every = await open_narrow(port, count)
     ask = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 500
     gone = 0
 
@@ -152,8 +173,6 @@ async def not_reading(port: int, count: int) -> str:
         except (ConnectionError, asyncio.TimeoutError) as error:
             gone += isinstance(error, ConnectionError)
 
-    for reader, _ in every:
-        reader._transport.pause_reading()  # type: ignore[attr-defined]
     await asyncio.gather(*(pour(writer) for _, writer in every))
     await let_go(every, rudely=True)
     assert gone == count, f"{gone} of {count} were let go"
@@ -223,6 +242,7 @@ def attacks(count: int, gigabytes: int) -> dict[str, Callable[[int], Awaitable[s
         "gone within the body": lambda port: leaving(port, count, 0.5),
         "gone before the answer": lambda port: leaving(port, count, 1),
         "not reading": lambda port: not_reading(port, few),
+        "not reading the end": lambda port: not_reading_the_end(port, few),
         f"{gigabytes} GB with a length": lambda port: ten_gigabytes(port, gigabytes, False),
         f"{gigabytes} GB in chunks": lambda port: ten_gigabytes(port, gigabytes, True),
         "idle connections": lambda port: many_connections(port, count),
@@ -237,9 +257,9 @@ def score(served: Served) -> float:
         return float(json.load(response)["results"][0]["score"])
 
 
-def gauge(served: Served, name: str) -> float:
-    """One of its metrics."""
-    with urllib.request.urlopen(f"{served.url}/metrics", timeout=30) as response:
+def gauge(url: str, name: str) -> float:
+    """One of the metrics of a service."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as response:
         text = response.read().decode()
     return float(text.partition(f"\npscr_{name} ")[2].split()[0])
 
@@ -264,7 +284,7 @@ def abuse(model: Path, count: int, gigabytes: int = 10, rounds: int = 1, minutes
                     told, broken = "", [str(error)]
                 if not until(lambda: served.descriptors() <= descriptors + 1, 2 * (IDLE + BODY)):
                     broken.append(f"{served.descriptors() - descriptors} descriptors stay")
-                if not until(lambda: gauge(served, "queue_images") == gauge(served, "held_bytes") == 0, 20):
+                if not until(lambda: gauge(served.url, "queue_images") == gauge(served.url, "held_bytes") == 0, 20):
                     broken.append("places or bytes stay taken")
                 if score(served) != before:
                     broken.append("another score than before")
