@@ -6,7 +6,7 @@
 Rows that are done are kept, and a row that was stopped goes on, so the same command may be run again and again. Writes
 benchmarks/results/ablation.csv and ablation.md: seed, epochs, device and wall time of each row beside its figures. With
 --quick the frozen layers are cached, training patches are those that the sampling cuts (nine fixed ones of RPS, the
-central crop of CR and NR), and there are fewer epochs: figures to compare with each other, not with the paper's.
+central crop of CR and NR), bf16, and there are fewer epochs: figures to compare with each other, not with the paper's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 METHODS = (("nr", ""), ("cr", ""), ("pscr", "rps"), ("pscr", "nops"), ("pscr", "ops"))
 PROTOCOLS = ("held-out", "published")
 HELD_OUT = ["--val", "0.1", "--test", "0.2"]
-QUICK = ["--epochs", "4", "--crops", "grid", "--frozen-blocks", "5", "--head-epochs", "3"]
+QUICK = ["--epochs", "4", "--crops", "grid", "--frozen-blocks", "5", "--head-epochs", "3", "--precision", "bf16"]
 COLUMNS = (
     "method", "sampling", "protocol", "part", "srcc", "plcc", "srcc_epoch", "plcc_epoch", "srcc_last", "plcc_last",
     "train", "judged", "seed", "epochs", "minutes", "device", "database", "backbone", "budget", "date",
