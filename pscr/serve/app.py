@@ -72,7 +72,7 @@ def _scoring(app: FastAPI, service: Service) -> None:
             results = await service.score(request, [upload.data for upload in uploads])
         if len(results) == 1:
             raise_for(results[0])
-        named = [_image_score(scorer, upload.name, one) for upload, one in zip(uploads, results, strict=True)]
+        named = [_image_score(upload.name, one) for upload, one in zip(uploads, results, strict=True)]
         return Scores(**known, results=named)
 
     @app.post(
@@ -178,11 +178,9 @@ def _describe(app: FastAPI, service: Service) -> None:
     app.openapi = lambda: schema  # type: ignore[method-assign]  # FastAPI's way to set it
 
 
-def _image_score(scorer: Scorer, name: str, result: Result) -> ImageScore:
+def _image_score(name: str, result: Result) -> ImageScore:
     values = {key: value for key, value in record(result).items() if key != "path"}
-    interval = None
-    if result.ok and scorer.calibration is not None:
-        interval = [round(bound, 6) for bound in scorer.interval(result)]
+    interval = None if result.interval is None else [round(bound, 6) for bound in result.interval]
     return ImageScore(name=name, interval=interval, **values)
 
 

@@ -57,9 +57,8 @@ class Service:
         self.scorer, self.limits, self.token = scorer, limits, token
         self.metrics = Metrics()
         self.held = Held(limits.held_bytes)
-        facts = scorer.info
-        self.batch, self.wait = batch or (1 if facts["device"] == "cpu" else 8), wait
-        workers = min(_DECODERS, facts["threads"])
+        self.batch, self.wait = batch or scorer.batch, wait
+        workers = min(_DECODERS, scorer.info["threads"])
         self.batcher = Batcher(scorer, self.metrics, batch=self.batch, wait=wait, places=limits.queue, workers=workers)
         self._maps = ThreadPoolExecutor(1, thread_name_prefix="pscr-map")
         self._maps_under_way = 0
