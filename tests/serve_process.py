@@ -90,7 +90,7 @@ def serving(model: Path | str, *words: object, token: str | None = None) -> Iter
             process.wait()
 
 
-def until(true: object, longest: float = 10) -> bool:
+def until(true: object, longest: float = 30) -> bool:
     """Whether the callable becomes true within so many seconds."""
     ends = time.monotonic() + longest
     while time.monotonic() < ends:
