@@ -7,8 +7,10 @@ has the line <!-- not run: REASON --> above it.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import csv
+import importlib
 import json
 import os
 import re
@@ -19,7 +21,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow.parquet
 import pytest
@@ -180,11 +182,11 @@ def test_a_shell_block_that_is_marked_runs(block: Block, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_a_command_can_be_typed(words: list[str]) -> None:
+def test_a_command_can_be_typed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The program's own parser takes it; of scripts the file and the names of the options are looked up."""
     program, rest = words[0], words[1:]
     if program == "pscr":
-        parse(rest)
+        parse(rest, monkeypatch)
     elif program == "make":
         assert {word for word in rest if "=" not in word} <= TARGETS
     elif program == "pip":
@@ -193,34 +195,32 @@ def test_a_command_can_be_typed(words: list[str]) -> None:
     elif program == "pytest":
         assert all((ROOT / word).exists() for word in rest if word.startswith("tests/"))
     elif program == "python" and rest[:2] == ["-m", "pscr"]:
-        parse(rest[2:])
+        parse(rest[2:], monkeypatch)
     elif program == "python":
         check_script(rest)
     else:
         assert program in OTHERS, f"{program}: neither checked here nor known"
 
 
-def parse(words: list[str]) -> None:
-    """Read the words of `pscr`; a wrong one ends in UsageError, or SystemExit of a verb with a parser of its own."""
+class Parsed(BaseException):
+    """A verb's parser has taken its words."""
+
+
+def parse(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `pscr` read its words and go no further; a wrong one ends in UsageError or SystemExit."""
     if words[0] not in DELEGATED:
         with contextlib.suppress(SystemExit):  # --version; a wrong word is a UsageError
             build_parser().parse_args(words)
         return
-    pytest.importorskip("torch")
-    from pscr.export import to_onnx, to_trt
-    from pscr.training import evaluate, options
+    read = argparse.ArgumentParser.parse_args
 
-    rest = words[1:]
-    if words[0] == "train":
-        options.parse(rest)
-    elif words[0] == "evaluate":
-        evaluate.parser().parse_args(rest)
-    elif "--engine" in rest:
-        to_trt.parser().parse_args([word for word in rest if word != "--engine"])
-    elif "--triton" in rest:
-        check_options((ROOT / "export" / "to_triton.py").read_text(), [word for word in rest if word != "--triton"])
-    else:
-        to_onnx.parser().parse_args(rest)
+    def parse_args(parser: argparse.ArgumentParser, *rest: Any) -> NoReturn:
+        read(parser, *rest)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    with pytest.raises(Parsed):
+        importlib.import_module(DELEGATED[words[0]][0]).main(words[1:])
 
 
 def check_script(words: list[str]) -> None:
