@@ -201,11 +201,11 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; check --ray-address and RAY_ADDRESS") from problem
     finally:
         signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
-    try:
-        with redirect_stdout(_ToLog()):
+    with redirect_stdout(_ToLog()):
+        try:
             yield pool
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 class _ToLog(io.TextIOBase):

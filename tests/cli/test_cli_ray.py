@@ -133,7 +133,12 @@ def test_a_worker_killed_half_way_loses_nothing_and_repeats_nothing(
     words = ray_words(many, "--model", tiny_model, "-o", out, "--part", 10)
     workers: Callable[[], list[int]] = lambda: list(map(int, re.findall(r"from process (\d+)", log.read_text())))  # noqa: E731
     environment = {**os.environ, "PSCR_DEBUG": "1"}
-    with log.open("wb") as stream, subprocess.Popen(words, stderr=stream, env=environment) as run:
+    printed = tmp_path / "stdout"
+    with (
+        log.open("wb") as stream,
+        printed.open("wb") as out_stream,
+        subprocess.Popen(words, stdout=out_stream, stderr=stream, env=environment) as run,
+    ):
         wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3 and workers(), run)
         before = len(list(out.glob("*.parquet")))
         killed = workers()[-1]
@@ -145,6 +150,7 @@ def test_a_worker_killed_half_way_loses_nothing_and_repeats_nothing(
     assert len(set(after)) >= 3, "no worker came in the place of the one that was killed"
     assert after[-1] != killed
     assert "299 scored, 1 failed" in log.read_text()
+    assert printed.read_bytes() == b""
 
 
 @pytest.mark.usefixtures("cluster")
