@@ -44,6 +44,15 @@ csv columns and jsonl keys: path, score, spread, width, height, status, message.
 the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
 """
 
+MAP_EPILOG = """\
+examples:
+  pscr map image.jpg -o map.png      the image, the map over it, a colour bar; the frame marks the lowest window
+  pscr map image.jpg -o map.npy      an array [height, width]: the mean of the windows that cover each pixel
+  pscr map image.jpg -o map.csv      the windows: top, left, height, width, score
+
+Windows overlap, and each is scored as an image of its own. Dark is low.
+"""
+
 # Verbs with a parser of their own, which need libraries that scoring does not: module, extra, one-line summary.
 DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
@@ -202,7 +211,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     ranking.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     ranking.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: %(default)s")
     ranking.add_argument("-q", "--quiet", action="store_true", help="rows and errors only")
-    mapping = verb("map", "show where in an image the quality is good or bad", _lazily("verb_map"))
+    mapping = verb("map", "show where in an image the quality is good or bad", _lazily("verb_map"), epilog=MAP_EPILOG)
     _map_options(mapping)
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
@@ -260,11 +269,6 @@ def _score_options(score: Parser) -> None:
 
 
 def _map_options(mapping: Parser) -> None:
-    mapping.description = (
-        "Score overlapping windows of an image, each as an image of its own, and draw the image beside the map: dark "
-        "is low, the frame marks the lowest window. png is the picture, npy an array [height, width] of the mean of "
-        "the windows that cover each pixel, csv the windows: top, left, height, width, score."
-    )
     mapping.add_argument("image", metavar="IMAGE", help="an image file")
     mapping.add_argument("-o", "--output", metavar="FILE", required=True, help="'-': standard output, with --format")
     mapping.add_argument("--format", choices=("png", "npy", "csv"), help="default: by the ending of -o FILE")
