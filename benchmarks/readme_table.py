@@ -18,7 +18,17 @@ from common import RESULTS, ROOT
 
 from pscr.bench.record import Record, Row
 
-ORDER = ("latency", "stages", "baseline", "cold_start", "memory", "scaling", "accuracy_speed", "serve_load")
+ORDER = (
+    "latency",
+    "stages",
+    "baseline",
+    "cold_start",
+    "memory",
+    "scaling",
+    "accuracy_speed",
+    "serve_load",
+    "ray_scaling",
+)
 NOTHING = "Not measured yet; `make bench` does it.\n"
 
 
@@ -135,6 +145,15 @@ def _accuracy_speed(record: Record) -> tuple[list[str], list[list[str]]]:
     return ["model", "precision", "sampling", "library", "SRCC (95 %)", "median ms"], rows
 
 
+def _ray_scaling(record: Record) -> tuple[list[str], list[list[str]]]:
+    def row(one: Row) -> list[str]:
+        figures = (f"{one['images_per_s']:.1f}", f"{one['to_plain']:.2f}", f"{one['seconds_to_first']:.1f}")
+        return [one["way"], f"{one['processes']} x {one['threads_each']}", str(one["rows"]), *figures]
+
+    head = ["way", "processes x threads", "rows, each once", "images/s", "to plain", "seconds to the first"]
+    return head, [row(one) for one in record.rows]
+
+
 def _one(record: Record, **keys: str) -> Row:
     return next(row for row in record.rows if all(row[key] == value for key, value in keys.items()))
 
@@ -196,6 +215,7 @@ TABLES = {
     "scaling": _scaling,
     "accuracy_speed": _accuracy_speed,
     "serve_load": _latency,
+    "ray_scaling": _ray_scaling,
 }
 
 
