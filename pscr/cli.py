@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .console import INTERRUPTED, UsageError, err, error
+from .report import options as report_options
 from .runtime.errors import PscrError, Status
 from .runtime.image import DEFAULT_MAX_PIXELS
 from .runtime.scorer import DEFAULT_MODEL
@@ -131,21 +132,33 @@ def _delegate(verb: str, words: list[str]) -> int:
     try:
         code: int | None = importlib.import_module(module).main(words)
     except ModuleNotFoundError as problem:
-        if problem.name is None or problem.name.partition(".")[0] == "pscr":
-            raise
-        raise PscrError(
-            Status.MODEL_INVALID,
-            f"'pscr {verb}' needs the Python module {problem.name}, which is not installed here; "
-            f"install it with: pip install 'pscr[{extra}]'",
-        ) from problem
+        _say_what_is_missing(problem, verb, extra)
     return code or 0
 
 
-def _lazily(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
-    """A verb whose module is imported when it runs, so that help and errors stay quick."""
+def _say_what_is_missing(problem: ModuleNotFoundError, verb: str, extra: str) -> NoReturn:
+    """Raise the error for a library that is not installed; a missing module of our own is a fault and stays one."""
+    if not extra or problem.name is None or problem.name.partition(".")[0] == "pscr":
+        raise problem
+    raise PscrError(
+        Status.MODEL_INVALID,
+        f"'pscr {verb}' needs the Python module {problem.name}, which is not installed here; "
+        f"install it with: pip install 'pscr[{extra}]'",
+    ) from problem
+
+
+def _lazily(module: str, function: str = "run", extra: str = "") -> Callable[[argparse.Namespace], int]:
+    """A verb whose module is imported when it runs, so that help and errors stay quick.
+
+    extra: the libraries that the module needs beyond those of scoring.
+    """
 
     def run(options: argparse.Namespace) -> int:
-        code: int = getattr(importlib.import_module(f"pscr.{module}"), function)(options)
+        try:
+            loaded = importlib.import_module(f"pscr.{module}")
+        except ModuleNotFoundError as problem:
+            _say_what_is_missing(problem, options.verb, extra)
+        code: int = getattr(loaded, function)(options)
         return code
 
     return run
@@ -201,6 +214,14 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     ranking.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     ranking.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: %(default)s")
     ranking.add_argument("-q", "--quiet", action="store_true", help="rows and errors only")
+    reporting = verb(
+        "report",
+        "write one HTML page on many images: scores, best and worst, a comparison of folders (needs pscr[report])",
+        _lazily("verb_report", extra="report"),
+        epilog=report_options.EPILOG,
+    )
+    report_options.add(reporting, _positive)
+    _device(reporting)
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -223,7 +244,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         command.add_argument("--json", action="store_true", help="write one JSON object")
     _bench_options(verb("bench", "measure how fast a model is on this machine", _lazily("verb_bench")))
     _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
-    for command in (score, ranking, info):
+    for command in (score, ranking, reporting, info):
         _bank(command)
     for name, (_, extra, summary) in DELEGATED.items():
         verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)
