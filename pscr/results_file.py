@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import math
 import os
@@ -169,18 +170,14 @@ def read_results(path: Path, form: str) -> list[Result]:
     Raises:
         UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
     """
-    results = []
     try:
-        with path.open("rb") as stream:
-            for number, row in enumerate(_records(stream, form), 1):
-                if form == "csv" and number == 1:
-                    if row != FIRST_LINE:
-                        raise _not_results(path, form, number)
-                else:
-                    results.append(_result(path, form, number, row))
+        records = _records(io.BytesIO(path.read_bytes()), form)
     except OSError as problem:
         raise UsageError(f"{path} cannot be read: {problem.strerror}; expected a file of pscr score") from problem
-    return results
+    has_header = form == "csv"
+    if has_header and next(records, b"") != FIRST_LINE:
+        raise _not_results(path, form, 1)
+    return [_result(path, form, number, record) for number, record in enumerate(records, 1 + has_header)]
 
 
 def _result(path: Path, form: str, number: int, record: bytes) -> Result:

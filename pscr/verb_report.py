@@ -32,16 +32,20 @@ def run(options: argparse.Namespace) -> int:
     """Write the report that the command line asks for; returns 1 where an image has no score.
 
     Raises:
-        UsageError: nothing to report on, a file of labels or results that does not fit, an output that cannot be written.
+        UsageError: nothing to report on, a file of labels or results that does not fit, or an output that cannot
+            be written.
         PscrError: the model, the bank or the device cannot be used.
     """
     _check_output(options.output)
     earlier = _earlier(options.scores) if options.scores else []
     named = _named(options, earlier)
     units, matching = match(named, not options.unpaired)
-    with interruptible(), open_scorer(
-        options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
-    ) as scorer:
+    with (
+        interruptible(),
+        open_scorer(
+            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+        ) as scorer,
+    ):
         _check_same_model(scorer, earlier, options.scores)
         images = _look(scorer, named, units, earlier, options)
         settings = _settings(options, earlier)
@@ -77,15 +81,15 @@ def _named(options: argparse.Namespace, earlier: Sequence[Result]) -> list[Named
         Labels(Path(file), options.path_column, column) if file else None
         for file, column in ((options.groups, options.group_column), (options.prompts, options.prompt_column))
     ]
-    found = labelled(named, *files)
+    named = labelled(named, *files)
     for file, kind, there in (
-        (options.groups, "group", any(one.group for one in found)),
-        (options.prompts, "prompt", any(one.prompt for one in found)),
+        (options.groups, "group", any(one.group for one in named)),
+        (options.prompts, "prompt", any(one.prompt for one in named)),
     ):
         if file and not there:
             example = named[0].item.path
             raise UsageError(f"{file} names none of the images; expected a row with a {kind} for {example}")
-    return found
+    return named
 
 
 def _look(
@@ -118,8 +122,8 @@ def _settings(options: argparse.Namespace, earlier: Sequence[Result]) -> Setting
     source = "Every image was decoded at its full size and scored once, by this program."
     if earlier:
         source = (
-            f"Scores were taken from {Path(options.scores).name}, a file of pscr score; images that it does not name were "
-            "scored by this program. The model below gave the same scores to the first of them, tried again."
+            f"Scores were taken from {Path(options.scores).name}, a file of pscr score; images that it does not name "
+            "were scored by this program. The model below gave the same scores to the first of them, tried again."
         )
     return Settings(
         options.title or "",

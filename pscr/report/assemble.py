@@ -133,10 +133,7 @@ def _compared(
     )
     members = {name: [image for image in grouped if image.group == name] for name in names}
     shared = any(pair.shared > 1 for pair in found.pairs)
-    examples = [
-        card(min(members[group.name], key=lambda image, at=group.median: abs(image.result.score - at)))
-        for group in found.groups
-    ]
+    examples = [card(_nearest(members[group.name], group.median)) for group in found.groups]
     return replace(
         report,
         comparison=found,
@@ -151,6 +148,10 @@ def _compared(
         unscored=dict(Counter(image.group for image in failed if image.group)),
         examples=examples,
     )
+
+
+def _nearest(images: Sequence[Image], score: float) -> Image:
+    return min(images, key=lambda image: abs(image.result.score - score))
 
 
 def _map(scorer: Scorer, image: Image) -> QualityMap | str:
@@ -237,7 +238,9 @@ def _summary(
         found["middle nine tenths"] = "{:.3f} to {:.3f}".format(*np.quantile(values, [0.05, 0.95]))
         found["lowest, highest"] = f"{values.min():.3f}, {values.max():.3f}"
     if matching.by == "prompt":
-        found["prompts"] = f"{matching.units}" + (f"; {matching.without} images without one" if matching.without else "")
+        found["prompts"] = f"{matching.units}" + (
+            f"; {matching.without} images without one" if matching.without else ""
+        )
     found["identical images"] = f"{len(alike)} sets, {sum(map(len, alike))} images" if alike else "none"
     return found
 
@@ -251,9 +254,7 @@ def _matrix(found: statistics.Comparison) -> list[list[float | None]]:
     return [[shares.get((row, column)) for column in names] for row in names]
 
 
-def _comparison_notes(
-    without: int, matching: Matching, found: statistics.Comparison, shared: bool
-) -> list[str]:
+def _comparison_notes(without: int, matching: Matching, found: statistics.Comparison, shared: bool) -> list[str]:
     notes = []
     if without:
         notes.append(f"{_count(without, 'scored image')} without a group: in the summary and the table, not compared.")
@@ -262,11 +263,13 @@ def _comparison_notes(
         notes.append(f"Prompts are known: {matching.units} different ones{more}.")
     elif matching.by == "name":
         notes.append(
-            f"No prompts were given. {matching.units} file names stand in two groups or more, and images that are called "
-            "alike are taken to show the same prompt. Where that is not so, --unpaired compares without it."
+            f"No prompts were given. {matching.units} file names stand in two groups or more, and images that are "
+            "called alike are taken to show the same prompt. Where that is not so, --unpaired compares without it."
         )
     else:
-        notes.append("Nothing says which images show the same prompt (--prompts FILE), so images are taken as independent.")
+        notes.append(
+            "Nothing says which images show the same prompt (--prompts FILE), so images are taken as independent."
+        )
     if not found.pairs:
         notes.append(f"{len(found.groups)} groups are too many to compare in pairs; the limit is {MOST_PAIRED}.")
     elif matching.by != "nothing" and not shared:
@@ -280,14 +283,15 @@ def _interval_notes(found: statistics.Comparison, matching: Matching) -> list[st
         f"Intervals are bootstrap intervals: {statistics.RESAMPLES} draws of {drawn}, with replacement. They say how "
         "much a figure would change with others of the same kind. They do not hold the model's own error: where it "
         "judges one generator's images too kindly, it does so in every draw.",
-        "The intervals of differences hold for all pairs together with 95 % (one factor of the standard errors for all, "
-        "from the largest deviation of each draw); 'clear' says that zero lies outside. The intervals of means, and of "
-        "the probability to beat the other, hold with 95 % each by itself: of twenty such, one misses on average.",
+        "The intervals of differences hold for all pairs together with 95 % (one factor of the standard errors for "
+        "all, from the largest deviation of each draw); 'clear' says that zero lies outside. The intervals of means, "
+        "and of the probability to beat the other, hold with 95 % each by itself: one in twenty misses.",
     ]
     few = [group.name for group in found.groups if group.units < statistics.FEW]
     if few:
         notes.append(
-            f"Fewer than {statistics.FEW} independent images or prompts, so that intervals are too narrow: {', '.join(few)}."
+            f"Fewer than {statistics.FEW} independent images or prompts, for which a bootstrap says little: "
+            f"{', '.join(few)}."
         )
     return notes
 
@@ -304,7 +308,9 @@ def _identical_words(alike: Sequence[Sequence[Image]], images: Sequence[Image]) 
     if not alike:
         return f"None among the {_count(read, 'image')} that could be read. {how}."
     more = f" The first {MOST_SHOWN} sets are listed." if len(alike) > MOST_SHOWN else ""
-    return f"{_count(len(alike), 'set')} of {sum(map(len, alike))} images. {how}. Each copy counts in every figure.{more}"
+    return (
+        f"{_count(len(alike), 'set')} of {sum(map(len, alike))} images. {how}. Each copy counts in every figure.{more}"
+    )
 
 
 def _failure_words(failed: Sequence[Image]) -> str:
@@ -331,11 +337,11 @@ def _protocol(scorer: Scorer, settings: Settings, matching: Matching, factor: fl
     else:
         lines.append("Model and bank are not calibrated: the spread is no error bar, and no interval is given.")
     lines.append(
-        "EXIF orientation is applied, alpha dropped, the first frame of an animation taken; what was padded or what the "
-        "decoder had to say stands beside the image."
+        "EXIF orientation is applied, alpha dropped, the first frame of an animation taken; what was padded or what "
+        "the decoder had to say stands beside the image."
     )
     if settings.maps:
-        lines.append("Quality maps score windows of the image one by one (pscr map); one scale of colours serves all maps here.")
+        lines.append("Quality maps score windows of an image one by one (pscr map); one scale of colours serves all.")
     lines.append(f"Quantiles and means count every image with a score. Random draws start from seed {statistics.SEED}.")
     return lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..inputs import Item, expand
@@ -17,12 +17,11 @@ from .labels import Labels
 class Named:
     """One input with what is known of it before it is looked at.
 
-    source: the number of the path on the command line that it comes from. group: the generator it is counted with, or
-    nothing. key: its place below its folder without its ending, by which images of different folders are matched.
+    group: the generator it is counted with, or nothing. key: its place below its folder without its ending, by which
+    images of different folders are matched.
     """
 
     item: Item
-    source: int = 0
     group: str = ""
     prompt: str = ""
     key: str = ""
@@ -59,11 +58,13 @@ def gather(paths: Sequence[str]) -> list[Named]:
     Files that are named one by one, as a shell's own pattern names them, make no groups.
     """
     expanded = [expand([path]) for path in paths]
-    several = len(paths) > 1 and not any(_names_itself(path, items) for path, items in zip(paths, expanded, strict=True))
+    several = len(paths) > 1 and not any(
+        _names_itself(path, items) for path, items in zip(paths, expanded, strict=True)
+    )
     names = _distinct(paths) if several else [""] * len(paths)
     return [
-        Named(item, source, name, key=_key(item.path, path) if several else "")
-        for source, (path, name, items) in enumerate(zip(paths, names, expanded, strict=True))
+        Named(item, name, key=_key(item.path, path) if several else "")
+        for path, name, items in zip(paths, names, expanded, strict=True)
         for item in items
     ]
 
@@ -74,7 +75,7 @@ def by_folder(images: Sequence[Named]) -> list[Named]:
     there = list(dict.fromkeys(folders))
     names = dict(zip(there, _distinct(there), strict=True))
     return [
-        Named(image.item, image.source, "" if image.item.problem else names[folder], image.prompt, _key(image.item.path, folder))
+        replace(image, group="" if image.item.problem else names[folder], key=_key(image.item.path, folder))
         for image, folder in zip(images, folders, strict=True)
     ]
 
@@ -82,12 +83,10 @@ def by_folder(images: Sequence[Named]) -> list[Named]:
 def labelled(images: Sequence[Named], groups: Labels | None, prompts: Labels | None) -> list[Named]:
     """The same images with the groups and prompts that csv files give them; where a file is given, it alone counts."""
     return [
-        Named(
-            image.item,
-            image.source,
-            groups.of(image.item.path) if groups else image.group,
-            prompts.of(image.item.path) if prompts else image.prompt,
-            image.key,
+        replace(
+            image,
+            group=groups.of(image.item.path) if groups else image.group,
+            prompt=prompts.of(image.item.path) if prompts else image.prompt,
         )
         for image in images
     ]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..console import UsageError, one_line
+from ..runtime.errors import PscrError
 from ..training.databases import read_columns  # needs no torch
 
 
@@ -20,21 +21,27 @@ class Labels:
         """Read the file; a row whose `column` is empty says nothing.
 
         Raises:
-            UsageError: two rows say different things of one image, or no row says anything.
-            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT where the file or a column cannot be read.
+            UsageError: the file or a column cannot be read, two rows say different things of one image, or no row says
+                anything.
         """
         self._file = file
         self._exact: dict[str, str] = {}
         self._named: dict[str, str] = {}
-        for number, (path, label) in read_columns(file, path_column, column):
+        try:
+            self._read(path_column, column)
+        except PscrError as problem:
+            raise UsageError(problem.message) from problem
+        if not self._exact:
+            raise UsageError(f"{file}: no row has both a {path_column} and a {column}; expected one for each image")
+
+    def _read(self, path_column: str, column: str) -> None:
+        for number, (path, label) in read_columns(self._file, path_column, column):
             if not path or not label:
                 continue
             if os.path.basename(path) == path:  # noqa: PTH119  no Path: it would turn "a/" and "./a" into names
                 self._add(self._named, path, label, number)
-            for root in (file.parent, Path()):
+            for root in (self._file.parent, Path()):
                 self._add(self._exact, os.path.abspath(root / path), label, number)  # noqa: PTH100  nothing is resolved
-        if not self._exact:
-            raise UsageError(f"{file}: no row has both a {path_column} and a {column}; expected one for each image")
 
     def of(self, path: str) -> str:
         """The label of an image, or nothing where no row speaks of it."""

@@ -37,7 +37,11 @@ def add(report: argparse.ArgumentParser, positive: Callable[[str], int]) -> None
     report.add_argument(
         "--prompts", metavar="CSV", help="each image's prompt: groups are matched, and intervals drawn, by prompt"
     )
-    for name, what in (("path", "images, or their bare file names"), ("group", "of --groups"), ("prompt", "of --prompts")):
+    for name, what in (
+        ("path", "images, or their bare file names"),
+        ("group", "of --groups"),
+        ("prompt", "of --prompts"),
+    ):
         report.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"{what} (default: %(default)s)")
     report.add_argument(
         "--unpaired", action="store_true", help="files of different folders that are called alike share no prompt"

@@ -15,8 +15,8 @@
     return {
       element,
       place,
-      text: element.textContent.toLowerCase(),
-      file: element.querySelector("th").textContent.trim(),
+      text: `${element.querySelector("th").textContent} ${element.dataset.group || ""}`.toLowerCase(),
+      file: element.querySelector("th > bdi").textContent,
       group: element.dataset.group || "",
       status: element.dataset.status,
       score: number(element.dataset.score),

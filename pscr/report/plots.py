@@ -21,7 +21,7 @@ from .text import shorter
 _INK, _GRID, _FILL, _MARK = "#010101", "#020202", "#030303", "#040404"
 _ON_PAGE = {_INK: "currentColor", _GRID: "var(--line)", _FILL: "var(--accent)", _MARK: "var(--mark)"}
 _WIDTH = 5.2  # inches of 72 units; narrow, so that its text is still read on a phone
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pscr",  # the same plot has the same names of its parts
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: text is measured alike everywhere
@@ -51,15 +51,17 @@ def histogram(scores: Sequence[float], scale: tuple[float, float], unit: str) ->
         figure, axes = _figure(2.9)
         axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=_FILL)
         axes.axvline(median, color=_MARK, linewidth=2)
-        axes.annotate(f"median {median:.2f}", (median, 1), (5, -2), ("data", "axes fraction"), "offset points", va="top")
+        axes.annotate(
+            f"median {median:.2f}", (median, 1), (5, -2), ("data", "axes fraction"), "offset points", va="top"
+        )
         axes.set_xlabel(unit)
         axes.set_ylabel("images")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y")
         axes.set_ylim(0, counts.max() * 1.18)
         words = (
-            f"{len(values)} images from {values.min():.2f} to {values.max():.2f}, median {median:.2f}; the fullest bar, "
-            f"{edges[top]:.2f} to {edges[top + 1]:.2f}, has {counts[top]}."
+            f"{len(values)} images from {values.min():.2f} to {values.max():.2f}, median {median:.2f}; the fullest "
+            f"bar, {edges[top]:.2f} to {edges[top + 1]:.2f}, has {counts[top]}."
         )
         return _svg(figure, "histogram", "How many images have which score", words)
 
@@ -98,7 +100,8 @@ def _edges(values: Any, scale: tuple[float, float]) -> Any:
     low, high = float(values.min()), float(values.max())
     wide = max(high - low, (scale[1] - scale[0]) / 4, 1e-6)
     low, high = max(low - wide / 3, min(scale[0], low)), min(high + wide / 3, max(scale[1], high))
-    step = next((step for step in _STEPS if (high - low) / step <= _MOST_BARS), (high - low) / _MOST_BARS)
+    most = min(max(2 * math.isqrt(values.size), 10), _MOST_BARS)
+    step = next((step for step in _STEPS if (high - low) / step <= most), (high - low) / most)
     first, last = math.floor(low / step), math.ceil(high / step)
     return np.arange(first, max(last, first + 1) + 1) * step
 
@@ -112,7 +115,7 @@ def _figure(height: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure, name: str, title: str, words: str) -> str:
-    """The figure as an element of an HTML page. name: begins its ids. title, words: its accessible name, description."""
+    """The figure as an element of an HTML page. name: begins its ids. title, words: what a screen reader says."""
     drawn = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the browser has other fonts
@@ -128,7 +131,12 @@ def _svg(figure: Figure, name: str, title: str, words: str) -> str:
         element.attrib.update({key: _on_page(name, key, value) for key, value in entries.items()})
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
-    root.attrib |= {"class": "plot", "role": "img", "aria-labelledby": f"{name}-title", "aria-describedby": f"{name}-words"}
+    root.attrib |= {
+        "class": "plot",
+        "role": "img",
+        "aria-labelledby": f"{name}-title",
+        "aria-describedby": f"{name}-words",
+    }
     for key, text in (("desc", words), ("title", title)):
         element = ElementTree.Element(key, {"id": f"{name}-{'words' if key == 'desc' else 'title'}"})
         element.text = text
@@ -145,7 +153,9 @@ def _on_page(name: str, key: str, value: str) -> str:
     if key in ("style", "clip-path"):
         value = value.replace("url(#", f"url(#{name}-")
         value = re.sub("|".join(_ON_PAGE), lambda colour: _ON_PAGE[colour.group()], value)
-        value = re.sub(r"font: ([0-9.]+px)[^;]*", r"font-size: \1", value)  # one property or two: by matplotlib's version
+        value = re.sub(
+            r"font: ([0-9.]+px)[^;]*", r"font-size: \1", value
+        )  # one property or two: by matplotlib's version
         value = re.sub(r"font-family: [^;]*;? *", "", value)
     return value
 

@@ -262,8 +262,8 @@ def _probability(value: float, drawn: Floats, units: int) -> Interval:
 def _together(figures: Floats, drawn: Floats, units: list[int]) -> list[Interval]:
     """Intervals of several figures [P] that hold together with 95 %: each ± c standard errors, one c for all.
 
-    c is the quantile of the largest studentised deviation over the figures (max-t: Westfall and Young, "Resampling-based
-    Multiple Testing", 1993). drawn: [R,P]. A figure of fewer than two units has none.
+    c is the quantile of the largest studentised deviation over the figures (max-t: Westfall and Young,
+    "Resampling-based Multiple Testing", 1993). drawn: [R,P]. A figure of fewer than two units has none.
     """
     found = [Interval(float(figure)) for figure in figures]
     usable = [i for i, figure in enumerate(figures) if units[i] > 1 and np.isfinite(figure)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def visible(text: str) -> str:
-    """The text with everything that is not printed made visible: line ends, overrides of direction, bytes of no UTF-8."""
+    """The text with what is not printed made visible: line ends, overrides of direction, bytes that are no UTF-8."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 

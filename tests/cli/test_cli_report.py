@@ -44,7 +44,9 @@ def test_failures_are_told_with_their_reasons_and_the_code_is_1(
 ) -> None:
     page = tmp_path / "report.html"
     (tmp_path / "empty").mkdir()
-    done = cli("report", images, truncated, tmp_path / "gone.png", tmp_path / "empty", "-o", page, "--model", tiny_model)
+    done = cli(
+        "report", images, truncated, tmp_path / "gone.png", tmp_path / "empty", "-o", page, "--model", tiny_model
+    )
     assert done.code == 1
     text = page.read_text().split('id="failures"')[1]
     assert "3 images without a score: 2 FILE_NOT_FOUND, 1 DECODE_FAILED." in text
@@ -160,7 +162,9 @@ def test_the_page_goes_to_standard_output_and_an_old_one_stays_where_writing_fai
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])
-def test_without_its_libraries_it_names_the_extra_and_scoring_works(missing: str, image: Path, tiny_model: Path) -> None:
+def test_without_its_libraries_it_names_the_extra_and_scoring_works(
+    missing: str, image: Path, tiny_model: Path
+) -> None:
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from pscr.cli import main\n"

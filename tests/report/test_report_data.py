@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -14,7 +13,6 @@ from pscr.inputs import Item
 from pscr.report.data import Image, Named, by_folder, gather, identical, labelled, match
 from pscr.report.labels import Labels
 from pscr.report.pictures import digest, look
-from pscr.runtime.errors import PscrError
 from pscr.runtime.scorer import Result
 
 
@@ -29,7 +27,9 @@ def put(path: Path, seed: int = 0) -> Path:
 @pytest.fixture
 def folders(tmp_path: Path) -> list[str]:
     """Two generators with two common names, one of them with another ending, and one name of its own each."""
-    for seed, name in enumerate(["a/cat.png", "a/sub/dog.png", "a/own.png", "b/cat.bmp", "b/sub/dog.png", "b/other.png"]):
+    for seed, name in enumerate(
+        ["a/cat.png", "a/sub/dog.png", "a/own.png", "b/cat.bmp", "b/sub/dog.png", "b/other.png"]
+    ):
         put(tmp_path / name, seed)
     return [str(tmp_path / "a"), str(tmp_path / "b")]
 
@@ -99,12 +99,12 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
 def test_a_table_without_the_column_or_without_rows_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,generator\nx.png,a\n")
-    with pytest.raises(PscrError, match="has no column 'group'; it has path, generator"):
+    with pytest.raises(UsageError, match="has no column 'group'; it has path, generator"):
         Labels(table, "path", "group")
     table.write_text("path,group\nx.png,\n")
     with pytest.raises(UsageError, match="no row has both"):
         Labels(table, "path", "group")
-    with pytest.raises(PscrError, match="no such label file"):
+    with pytest.raises(UsageError, match="no such label file"):
         Labels(tmp_path / "none.csv", "path", "group")
 
 
@@ -112,7 +112,8 @@ def test_the_same_pixels_in_other_files_are_identical_and_nothing_else_is(tmp_pa
     names = ["one.png", "copy.bmp", "again.tiff"]
     paths = [*(put(tmp_path / name, 1) for name in names), put(tmp_path / "other.png", 2)]
     images = [
-        Image(Result(1.0, 0.1, 32, 24, path=str(path)), "", "", str(path), look(str(path), 0, 10**6)[0]) for path in paths
+        Image(Result(1.0, 0.1, 32, 24, path=str(path)), "", "", str(path), look(str(path), 0, 10**6)[0])
+        for path in paths
     ]
     (alike,) = identical(images)
     assert [Path(str(image.result.path)).name for image in alike] == names
@@ -134,4 +135,3 @@ def test_a_folder_without_images_keeps_its_reason(tmp_path: Path) -> None:
     (named,) = gather([str(tmp_path / "empty")])
     assert named.item == Item(str(tmp_path / "empty"), named.item.problem)
     assert "no images" in named.item.problem
-    assert os.path.basename(named.item.path) == "empty"

@@ -20,7 +20,10 @@ def drawn() -> dict[str, str]:
     scores = [rng.normal(2, 0.5, 90), rng.normal(3, 0.5, 60)]
     names = [HOSTILE, "plain"]
     comparison = compare(
-        np.concatenate(scores), [name for name, one in zip(names, scores, strict=True) for _ in one], range(150), resamples=50
+        np.concatenate(scores),
+        [name for name, one in zip(names, scores, strict=True) for _ in one],
+        range(150),
+        resamples=50,
     )
     by_name = dict(zip(names, scores, strict=True))
     rows = [by_name[group.name] for group in comparison.groups]

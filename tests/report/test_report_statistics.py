@@ -99,7 +99,9 @@ def test_common_prompts_pair_and_take_the_prompts_own_scatter_away() -> None:
 
 
 def test_several_images_of_a_prompt_count_as_their_mean_in_pairs() -> None:
-    (pair,) = two(np.array([1.0, 3.0, 5.0]), np.array([0.0, 1.0]), ["cat", "cat", "dog", "cat", "dog"], resamples=50).pairs
+    (pair,) = two(
+        np.array([1.0, 3.0, 5.0]), np.array([0.0, 1.0]), ["cat", "cat", "dog", "cat", "dog"], resamples=50
+    ).pairs
     assert pair.shared == 2
     assert pair.paired.value == pytest.approx(((2 - 0) + (5 - 1)) / 2)
     assert pair.won == 2
