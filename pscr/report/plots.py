@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .statistics import Group
-from .text import shorter
+from .text import shorter, visible
 
 # Colours that are drawn with, and the page's own that take their place: so a plot follows the page into dark mode.
 _INK, _GRID, _FILL, _MARK = "#010101", "#020202", "#030303", "#040404"
@@ -75,23 +75,21 @@ def groups(rows: Sequence[Group], scores: Sequence[Sequence[float]], scale: tupl
             counts = np.histogram(values, edges)[0]
             height = 0.55 * counts / max(counts.max(), 1)
             axes.bar(edges[:-1], -height, np.diff(edges), place, align="edge", color=_FILL, alpha=0.45)
-            axes.axhline(place, color=_GRID, linewidth=1)
+            axes.axhline(place, color=_GRID, linewidth=1, zorder=1)
             low, high = group.mean.low, group.mean.high
             if math.isfinite(low):
-                axes.plot([low, high], [place, place], color=_MARK, linewidth=4, solid_capstyle="butt")
-            axes.plot([group.mean.value], [place], "o", color=_INK, markersize=5)
-            at = (0, place - 0.62)
-            axes.annotate(shorter(group.name, 40), at, (2, 0), ("axes fraction", "data"), "offset points", va="bottom")
-            at = (1, place - 0.62)
-            figure_text = f"{group.mean.value:.2f}"
-            axes.annotate(figure_text, at, (-2, 0), ("axes fraction", "data"), "offset points", va="bottom", ha="right")
+                axes.barh(place, high - low, 0.16, low, color=_MARK, zorder=3)
+            axes.plot([group.mean.value] * 2, [place - 0.14, place + 0.14], color=_INK, linewidth=1.5, zorder=4)
+            for across, aside, text in ((0, "left", shorter(group.name, 40)), (1, "right", f"{group.mean.value:.2f}")):
+                at, shift = ("axes fraction", "data"), (2 - 4 * across, 0)
+                axes.annotate(text, (across, place - 0.62), shift, at, "offset points", va="bottom", ha=aside)
         axes.set_ylim(len(rows) - 0.75, -1.05)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.set_xlabel(unit)
-        words = "; ".join(f"{group.name}: {group.mean.value:.2f}" for group in rows)
+        words = "; ".join(f"{visible(group.name)}: {group.mean.value:.2f}" for group in rows)
         return _svg(figure, "groups", "Scores of each group, and its mean", f"Means, the best first: {words}.")
 
 

@@ -11,7 +11,7 @@ import pytest
 from pscr.report import plots
 from pscr.report.statistics import compare
 
-HOSTILE = '<script>alert(1)</script> $x^2$ & "q" #010101 \u202e画像'
+HOSTILE = '<script>alert(1)</script> $x^2$ & "q" #010101 \u202e\udcff\x00画像'
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_a_plot_says_in_words_what_it_shows(drawn: dict[str, str]) -> None:
 
 def test_hostile_names_are_text_and_nothing_else(drawn: dict[str, str]) -> None:
     assert "<script" not in drawn["groups"]
+    assert not {"\u202e", "\udcff", "\x00"} & set(drawn["groups"])
     words = [element.text or "" for element in ElementTree.fromstring(drawn["groups"]).iter("text")]
     assert any(word.startswith("<script>alert(1)") for word in words)
     assert any("$x" in word for word in words) or any("…" in word for word in words)
