@@ -1,6 +1,6 @@
 """How far a bank carries the score to another scale without training: AGIQA-3K's alignment label and a rescaled MOS.
 
-    python benchmarks/bank_transfer.py --data agiqa3k:DIR [--model NAME] [--pool 500] [--draws 30]
+    python benchmarks/bank_transfer.py --data agiqa3k:DIR --model TWIN [--pool 500] [--draws 30]
 
 A bank of n labelled images is drawn from those that trained the model and tested on the images that it held out. Three
 ways: nothing refitted (the model's own bank), a bank whose line is not fitted, and a bank as `pscr bank build` makes
@@ -20,6 +20,7 @@ import pscr
 from pscr.runtime.bank import Bank
 from pscr.runtime.bank_building import leave_one_out
 from pscr.training import databases, splits
+from pscr.training.evaluate import unseen
 from pscr.training.metrics import agreement
 from pscr.training.progress import progress
 
@@ -43,7 +44,7 @@ def main() -> None:
     """Measure and print a table for each label."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="agiqa3k:DIR")
-    parser.add_argument("--model", default="agiqa3k-lite0")
+    parser.add_argument("--model", required=True, help="trained without the images that the split holds out")
     parser.add_argument("--pool", type=int, default=500, help="images that banks are drawn from (default: %(default)s)")
     parser.add_argument("--test", type=int, default=0, help="held-out images; 0 for all (default)")
     parser.add_argument("--draws", type=int, default=30)
@@ -57,6 +58,7 @@ def main() -> None:
     pool = rng.permutation(train)[: options.pool]
     test = np.array(held_out[: options.test or None])
     with pscr.open(options.model, threads=options.threads) as scorer:
+        unseen(scorer, [quality[i] for i in test])
         own = votes(scorer, [quality[i] for i in test], "own bank").mean(1)
         own_pool = votes(scorer, [quality[i] for i in pool], "own bank, pool").mean(1)
         patches = (scorer.patches(quality[i].path)[None] for i in pool)

@@ -1,6 +1,6 @@
 """How often `pscr rank` orders two images as people do, by the confidence that it states.
 
-    python benchmarks/ranking_agreement.py --data agiqa3k:DIR [--model NAME]
+    python benchmarks/ranking_agreement.py --data agiqa3k:DIR --model TWIN
 
 On the images that the model held out. The confidence is calibrated on one half of the prompts and counted on the other,
 both ways, so no pair is judged by a calibration that saw it. Pairs of one prompt are what ranking is for; pairs of any
@@ -19,6 +19,7 @@ import pscr
 from pscr.runtime.calibration import measure
 from pscr.runtime.ranking import SUPPORT
 from pscr.training import databases, splits
+from pscr.training.evaluate import unseen
 from pscr.training.progress import progress
 
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -28,7 +29,7 @@ def main() -> None:
     """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="agiqa3k:DIR")
-    parser.add_argument("--model", default="agiqa3k-lite0")
+    parser.add_argument("--model", required=True, help="trained without the images that the split holds out")
     parser.add_argument("--seed", type=int, default=1, help="of the split that the model was trained with")
     parser.add_argument("--test", type=int, default=0, help="held-out images; 0 for all (default)")
     parser.add_argument("--threads", type=int, default=None)
@@ -37,6 +38,7 @@ def main() -> None:
     held_out = splits.split(items, "image", 0.2, options.seed)[1][: options.test or None]
     chosen = [items[place] for place in held_out]
     with pscr.open(options.model, threads=options.threads) as scorer:
+        unseen(scorer, chosen)
         rows = (scorer.infer(scorer.patches(item.path)[None]).votes[0] for item in chosen)
         votes = np.stack(list(progress(rows, len(chosen), "votes"))).astype(np.float64)
     scores, spreads, opinions = votes.mean(1), votes.std(1), np.array([item.score for item in chosen])

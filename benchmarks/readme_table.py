@@ -1,25 +1,25 @@
-"""Writes the speed tables between the two marks of README.md from benchmarks/results/*.json.
+"""Writes the speed tables between the two marks of README.md and docs/performance.md from benchmarks/results/*.json.
 
-    python benchmarks/readme_table.py [--check] [--results DIR] [--page README.md]
+    python benchmarks/readme_table.py [--check] [--results DIR]
 
-With --check nothing is written, and the exit code is 1 where the page is not what the results say. A result that was
-measured on a busy machine is refused; --busy takes it all the same, and the page then says so.
+README.md gets a line a promise, docs/performance.md every table. With --check nothing is written, and the exit code is
+1 where a page is not what the results say. A result that was measured on a busy machine is refused; --busy takes it
+all the same, and the page then says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common import RESULTS, ROOT
 
 from pscr.bench.record import Record, Row
 
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 ORDER = ("latency", "stages", "baseline", "cold_start", "memory", "scaling", "accuracy_speed")
-NOTHING = "Not measured yet: [docs/performance.md](docs/performance.md) has the commands.\n"
+NOTHING = "Not measured yet; `make bench` does it.\n"
 
 
 def lines(record: Record) -> list[str]:
@@ -35,19 +35,37 @@ def lines(record: Record) -> list[str]:
     return [f"`{record.command}`: {title}.{busy}", "", *table, ""]
 
 
-def page(text: str, records: Sequence[Record]) -> str:
-    """The page with the tables of the records between its marks.
+def details(records: Sequence[Record]) -> str:
+    """Every table of every result."""
+    return "\n".join(line for record in records for line in lines(record))
+
+
+def summary(records: Sequence[Record]) -> str:
+    """What a reader of README.md asks first, a line each with the command that measured it."""
+    rows = []
+    for record in records:
+        for what, figure in HEADLINES.get(record.instrument, lambda record: [])(record):
+            rows.append(f"| {what} | {figure} | `{record.command}` |")
+    if not rows:
+        return ""
+    where = records[0].environment
+    precision = where["model"]["precision"]
+    title = f"On {where['cores']} cores of an {where['processor']}, {precision}:"
+    return "\n".join([title, "", "| | | measured by |", "|---|---|---|", *rows])
+
+
+def page(text: str, body: str, name: str = "speed") -> str:
+    """The page with the body between the marks of this name, as in <!-- speed: begin -->.
 
     Raises:
         ValueError: the page does not have both marks, once and in order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"expected {BEGIN} and {END}, once each and in this order")
-    order = [record for name in ORDER for record in records if record.instrument == name]
-    body = "\n".join(line for record in order for line in lines(record)) if order else NOTHING
-    return f"{before}{BEGIN}\n{body.rstrip()}\n{END}{after}"
+    opening, closing = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = text.partition(opening)
+    _, end, after = rest.partition(closing)
+    if not begin or not end or opening in rest or closing in after:
+        raise ValueError(f"expected {opening} and {closing}, once each and in this order")
+    return f"{before}{opening}\n{(body or NOTHING).rstrip()}\n{closing}{after}"
 
 
 def _latency(record: Record) -> tuple[list[str], list[list[str]]]:
@@ -117,6 +135,58 @@ def _accuracy_speed(record: Record) -> tuple[list[str], list[list[str]]]:
     return ["model", "precision", "sampling", "library", "SRCC (95 %)", "median ms"], rows
 
 
+def _one(record: Record, **keys: str) -> Row:
+    return next(row for row in record.rows if all(row[key] == value for key, value in keys.items()))
+
+
+def _first_latency(record: Record) -> list[tuple[str, str]]:
+    single, offline = _one(record, scenario="single-stream"), _one(record, scenario="offline")
+    return [
+        ("score of an encoded 512x512 JPEG, median (99 %)", f"{single['p50_ms']:.1f} ms ({single['p99_ms']:.1f})"),
+        ("images a second, a long list", f"{offline['images_per_s']:.1f}"),
+    ]
+
+
+def _first_stages(record: Record) -> list[tuple[str, str]]:
+    facts = record.facts
+    limit = f"{facts['compute_fraction_of_limit']:.0%}"
+    return [
+        ("what this adds to the bare onnxruntime session", f"{facts['overhead_ms']:.1f} ms"),
+        (f"of the machine's limit for {facts['multiply_adds'] / 1e9:.2f} G multiply-adds, the session reaches", limit),
+    ]
+
+
+def _first_baseline(record: Record) -> list[tuple[str, str]]:
+    rows = [row for row in record.rows if row["network"] == record.rows[0]["network"]]
+    backbone, model = rows[0]["network"].partition(":")[0], rows[-1]["way"].rpartition(", ")[2]
+    runtime = next(row for row in rows if row["way"] == "runtime")
+    return [
+        (f"{backbone} scored the published way", f"{rows[0]['p50_ms']:.0f} ms"),
+        (f"{backbone}, same weights and scores, in this runtime", _times(runtime)),
+        (f"{model} in the same turns", _times(rows[-1])),
+    ]
+
+
+def _times(row: Row) -> str:
+    return f"{row['p50_ms']:.0f} ms, {row['times_faster']:.0f} times faster"
+
+
+def _first_cold(record: Record) -> list[tuple[str, str]]:
+    return [("process start to first score", f"{_one(record, step='first score, process')['p50_ms'] / 1000:.2f} s")]
+
+
+def _first_memory(record: Record) -> list[tuple[str, str]]:
+    last = [row for row in record.rows if row["batch"] == record.rows[0]["batch"]][-1]
+    return [(f"peak memory after {last['point']}", f"{last['peak_mib']:.0f} MiB")]
+
+
+HEADLINES: dict[str, Callable[[Record], list[tuple[str, str]]]] = {
+    "latency": _first_latency,
+    "stages": _first_stages,
+    "baseline": _first_baseline,
+    "cold_start": _first_cold,
+    "memory": _first_memory,
+}
 TABLES = {
     "latency": _latency,
     "stages": _stages,
@@ -128,25 +198,30 @@ TABLES = {
 }
 
 
+PAGES = {ROOT / "README.md": summary, ROOT / "docs" / "performance.md": details}
+
+
 def main() -> int:
-    """Write or check the page."""
+    """Write or check the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=ROOT / "README.md")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--busy", action="store_true", help="take results of a busy machine, and say so")
     given = parser.parse_args()
-    records = [Record.read(file) for file in sorted(given.results.glob("*.json"))]
+    found = [Record.read(file) for file in sorted(given.results.glob("*.json"))]
+    records = [record for name in ORDER for record in found if record.instrument == name]
     busy = [record.name for record in records if not record.environment["idle"]]
     if busy and not given.busy:
         print(f"measured on a busy machine: {', '.join(busy)}; measure again, or pass --busy", file=sys.stderr)
         return 1
-    old = given.page.read_text("utf-8")
-    new = page(old, records)
-    if given.check:
-        return int(new != old)
-    given.page.write_text(new, "utf-8")
-    return 0
+    stale = 0
+    for path, write in PAGES.items():
+        old = path.read_text("utf-8")
+        new = page(old, write(records))
+        stale |= new != old
+        if not given.check:
+            path.write_text(new, "utf-8")
+    return int(given.check and stale)
 
 
 if __name__ == "__main__":

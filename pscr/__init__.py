@@ -12,10 +12,22 @@ Events are logged under "pscr", which is silent until the program adds a handler
 import logging
 
 from .runtime.errors import PscrError, Status
+from .runtime.quality_map import QualityMap, quality_map
 from .runtime.ranking import Ranked, rank
 from .runtime.scorer import Result, Scorer, open
 
 __version__ = "0.1.0"
-__all__ = ["PscrError", "Ranked", "Result", "Scorer", "Status", "__version__", "open", "rank"]
+__all__ = [
+    "PscrError",
+    "QualityMap",
+    "Ranked",
+    "Result",
+    "Scorer",
+    "Status",
+    "__version__",
+    "open",
+    "quality_map",
+    "rank",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

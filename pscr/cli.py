@@ -214,6 +214,8 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     ranking.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     ranking.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: %(default)s")
     ranking.add_argument("-q", "--quiet", action="store_true", help="rows and errors only")
+    mapping = verb("map", "show where in an image the quality is good or bad", _lazily("verb_map"))
+    _map_options(mapping)
     reporting = verb(
         "report",
         "write one HTML page on many images: scores, best and worst, a comparison of folders (needs pscr[report])",
@@ -222,6 +224,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     )
     report_options.add(reporting, _positive)
     _device(reporting)
+    _max_pixels(reporting)
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -244,7 +247,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         command.add_argument("--json", action="store_true", help="write one JSON object")
     _bench_options(verb("bench", "measure how fast a model is on this machine", _lazily("verb_bench")))
     _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
-    for command in (score, ranking, reporting, info):
+    for command in (score, ranking, mapping, reporting, info):
         _bank(command)
     for name, (_, extra, summary) in DELEGATED.items():
         verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)
@@ -273,14 +276,28 @@ def _score_options(score: Parser) -> None:
     )
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
-    score.add_argument(
-        "--max-pixels",
-        type=_positive,
-        metavar="N",
-        default=DEFAULT_MAX_PIXELS,
-        help="refuse larger images undecoded (default: %(default)s)",
-    )
+    _max_pixels(score)
     score.add_argument("-q", "--quiet", action="store_true", help="rows and errors only: no title, summary or progress")
+
+
+def _map_options(mapping: Parser) -> None:
+    mapping.description = (
+        "Score overlapping windows of an image, each as an image of its own, and draw the image beside the map: dark "
+        "is low, the frame marks the lowest window. png is the picture, npy an array [height, width] of the mean of "
+        "the windows that cover each pixel, csv the windows: top, left, height, width, score."
+    )
+    mapping.add_argument("image", metavar="IMAGE", help="an image file")
+    mapping.add_argument("-o", "--output", metavar="FILE", required=True, help="'-': standard output, with --format")
+    mapping.add_argument("--format", choices=("png", "npy", "csv"), help="default: by the ending of -o FILE")
+    mapping.add_argument("--window", type=_positive, metavar="N", help="side of a window in pixels (default: by model)")
+    mapping.add_argument(
+        "--stride", type=_positive, metavar="N", help="pixels from one window to the next (default: half a window)"
+    )
+    mapping.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
+    _device(mapping)
+    mapping.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    _max_pixels(mapping)
+    mapping.add_argument("-q", "--quiet", action="store_true", help="errors only: no summary")
 
 
 def _bench_options(bench: Parser) -> None:
@@ -337,6 +354,16 @@ def _device(parser: Parser) -> None:
         "--device",
         default="auto",
         help="auto, cpu, cuda[:N] or tensorrt[:N]; only auto chooses for itself (default: %(default)s)",
+    )
+
+
+def _max_pixels(parser: Parser) -> None:
+    parser.add_argument(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        default=DEFAULT_MAX_PIXELS,
+        help="refuse larger images undecoded (default: %(default)s)",
     )
 
 

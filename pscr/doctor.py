@@ -38,7 +38,7 @@ LIBRARIES = (
     ("tensorrt", "engines for NVIDIA GPUs", "trt"),
     ("tensorrt_rtx", "engines for NVIDIA RTX GPUs", "rtx"),
     ("pycuda", "running engines", "trt"),
-    ("openvino", "scoring faster on Intel CPUs", "openvino"),
+    ("openvino", "scoring on a CPU, faster on some", "openvino"),
     ("PIL", "image formats that OpenCV cannot read", "pillow"),
     ("torch", "training and export only", "train"),
 )

@@ -59,6 +59,11 @@ class Calibration:
             raise PscrError(Status.INVALID_ARGUMENT, f"level is {level!r}; expected one of {known}")
         return self.factors[self.levels.index(level)]
 
+    def interval(self, score: float, spread: float, level: float = 0.9) -> tuple[float, float]:
+        """Lowest and highest opinion score that people would give, with probability `level`. Errors as `factor`."""
+        half = self.factor(level) * spread
+        return score - half, score + half
+
     def agreement(self, difference: float) -> float:
         """The probability, 0.5 to 1, that people order two images as their scores do, which differ by `difference`."""
         return _normal(abs(difference) / self.pair_deviation)

@@ -11,18 +11,20 @@ import numpy as np
 from . import engines, gpus
 from .backends.base import Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
+from .backends.openvino_backend import OpenVINOBackend
 from .bank import Bank
 from .errors import PscrError, Status
 
-EXPECTED = "auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, onnxruntime-tensorrt or openvino"
-_PATTERN = re.compile(r"(auto|cpu|openvino|(?:cuda|tensorrt|onnxruntime-tensorrt)(?::([0-9]{1,3}))?)")
+EXPECTED = "auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, onnxruntime-tensorrt, openvino or openvino-bf16"
+_PATTERN = re.compile(r"(auto|cpu|openvino(?:-bf16)?|(?:cuda|tensorrt|onnxruntime-tensorrt)(?::([0-9]{1,3}))?)")
 
 
 def connect(device: str, graph: bytes, bank: Bank, patch: int, threads: int, folder: Path | None = None) -> Backend:
     """Load a graph on a device; only "auto" may choose another device than the one named.
 
-    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino, or onnxruntime-tensorrt[:N]: onnxruntime's TensorRT
-        provider, which builds its engine itself, when it opens. The rest as in `OnnxRuntimeBackend`.
+    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino | openvino-bf16, or onnxruntime-tensorrt[:N]:
+        onnxruntime's TensorRT provider, which builds its engine itself, when it opens. The rest as in
+        `OnnxRuntimeBackend`.
     folder: the model folder that `graph` comes from, for its engines.
 
     Raises:
@@ -35,11 +37,8 @@ def connect(device: str, graph: bytes, bank: Bank, patch: int, threads: int, fol
     kind, index = device.split(":")[0], int(match.group(2) or 0)
     if kind == "tensorrt":
         return _tensorrt(graph, bank, patch, index, folder)
-    if kind == "openvino":
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"device {device!r} is not part of this version of pscr yet; use auto, cpu or cuda",
-        )
+    if kind.startswith("openvino"):
+        return OpenVINOBackend(graph, bank, patch, kind=kind, threads=threads)
     if kind == "auto":
         return _auto(graph, bank, patch, threads, folder)
     if kind in ("cuda", "onnxruntime-tensorrt"):

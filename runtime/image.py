@@ -22,19 +22,20 @@ import io
 import logging
 import os
 import stat
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from . import image_header as header
-from .errors import PscrError, Status
+from .errors import PscrError, Status, one_line
 from .noise import caught
 from .sampling import Pixels
 
@@ -55,8 +56,22 @@ _pillow_lock = threading.Lock()  # one at a time, for the sake of _no_warnings
 _SCRIPTED = ("EPS", "WMF")  # for which Pillow starts other programs
 
 
+class PillowImage(Protocol):
+    """What a type checker takes for a PIL.Image.Image; Pillow itself is not imported."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def getexif(self) -> Any: ...
+
+
+# "bytes" and "path", one of which may be None: an image of a column of Hugging Face's datasets with decode=False
+Undecoded = Mapping[str, Any]
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Pixels | PillowImage | Undecoded
+
+
 def load(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | Pixels,
+    source: Source,
     *,
     pixel_format: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -64,9 +79,10 @@ def load(
 ) -> Pixels:
     """Read one image from wherever it is.
 
-    source: a path, the bytes of an encoded image, or an array as `from_array` takes it.
+    source: a path, the bytes of an encoded image, an array as `from_array` takes it, an image that Pillow has opened,
+        or a mapping with the bytes or the path of an image file under these names (see `Undecoded`).
     pixel_format: one of `PIXEL_FORMATS`; needed for an array of 3 or 4 channels (an array of one is "gray"), and not
-        used for paths and encoded bytes, which say it themselves.
+        used for anything else, which says it itself.
     max_pixels: largest height * width that is accepted.
     notes: where the decoder's warnings on an image that it could read after all are put; they are logged too.
 
@@ -75,15 +91,20 @@ def load(
     Raises:
         PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY.
     """
+    if isinstance(source, Mapping) and ("bytes" in source or "path" in source):
+        source = source["path"] if source.get("bytes") is None else source["bytes"]
     if isinstance(source, (str, os.PathLike)):
         return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return decode(source, max_pixels=max_pixels, notes=notes)
+    pillow = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
+    if pillow is not None and isinstance(source, pillow.Image):
+        return _from_pillow(source, max_pixels)
     if not isinstance(source, np.ndarray):
         raise PscrError(
             Status.INVALID_ARGUMENT,
-            f"found {type(source).__name__}; expected a path, the bytes of an image file or a uint8 array; "
-            "pass numpy.asarray(image) and pixel_format=",
+            f"found {type(source).__name__}; expected a path, the bytes of an image file, a uint8 array or a Pillow "
+            "image; pass numpy.asarray(image) and pixel_format=",
         )
     if pixel_format is None:
         if source.ndim == 3 and source.shape[2] != 1:
@@ -249,7 +270,7 @@ def _decode_with_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, str]
 def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> Pixels:
     """Pillow's reading of what OpenCV does not read, under the same policy. found: what to call it where that fails."""
     try:
-        pillow, operations = import_module("PIL.Image"), import_module("PIL.ImageOps")
+        pillow = import_module("PIL.Image")
     except ImportError:
         advice = "for other formats: pip install pillow"
         raise _error(Status.DECODE_FAILED, name, f"{found}; expected {_EXPECTED}; {advice}") from None
@@ -257,15 +278,7 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         with _pillow_lock, _no_warnings(), pillow.open(io.BytesIO(data)) as image:
             if image.format in _SCRIPTED:
                 raise _error(Status.DECODE_FAILED, name, f"{image.format}; expected {_EXPECTED}; convert it first")
-            width, height = image.size
-            _check_size(name, width, height, max_pixels)
-            upright: Any = operations.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # Pillow's own conversion clips where it should scale
-                return _convert(np.asarray(upright, np.uint16) // 256, cv2.COLOR_GRAY2RGB)
-            if upright.mode in ("I", "F"):
-                found = f"{image.format} with 32-bit samples; expected 8 or 16 bits; scale it to 8 bits first"
-                raise _error(Status.DECODE_FAILED, name, found)
-            return np.array(upright.convert("RGB"), np.uint8)
+            return _pillow_pixels(image, name, max_pixels)
     except (PscrError, MemoryError):
         raise
     except pillow.UnidentifiedImageError:
@@ -277,6 +290,33 @@ def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> 
         reason = " ".join(str(error).split()) or type(error).__name__
         found = f"cut short or damaged: Pillow says {reason!r}; make or copy it again"
         raise _error(Status.DECODE_FAILED, name, found) from error
+
+
+def _from_pillow(image: Any, max_pixels: int) -> Pixels:
+    """The pixels of an image that the caller has opened with Pillow, and which may not have read its file yet."""
+    try:
+        with _pillow_lock, _no_warnings():
+            return _pillow_pixels(image, "Pillow image", max_pixels)
+    except PscrError:
+        raise
+    except MemoryError as error:
+        raise _error(Status.OUT_OF_MEMORY, "Pillow image", "its RGB form does not fit into memory") from error
+    except Exception as error:  # as in _decode_with_pillow; also a file that was closed meanwhile
+        found = f"Pillow says {one_line(error)!r}; open the image again"
+        raise _error(Status.DECODE_FAILED, "Pillow image", found) from error
+
+
+def _pillow_pixels(image: Any, name: str, max_pixels: int) -> Pixels:
+    """The pixels of a Pillow image under the policy: upright, alpha dropped, 16 bits scaled."""
+    width, height = image.size
+    _check_size(name, width, height, max_pixels)
+    upright: Any = import_module("PIL.ImageOps").exif_transpose(image)
+    if upright.mode.startswith("I;16"):  # Pillow's own conversion clips where it should scale
+        return _convert(np.asarray(upright, np.uint16) // 256, cv2.COLOR_GRAY2RGB)
+    if upright.mode in ("I", "F"):
+        found = f"{image.format or 'image'} with 32-bit samples; expected 8 or 16 bits; scale it to 8 bits first"
+        raise _error(Status.DECODE_FAILED, name, found)
+    return np.array(upright.convert("RGB"), np.uint8)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 from collections import deque
@@ -12,13 +13,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .backends.base import Floats, Outputs
+from .calibration import Calibration
 from .errors import PscrError, Status
+from .image import Source
 from .sampling import Pixels
 
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8]
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ class Result:
     status, message: OK and empty, or why there is no score. An image that had to be padded, or on which its decoder had
         a warning, is OK with a message.
     path: the input, where it was a path.
+    interval: the lowest and highest opinion score that people would give with 90 % probability, where model and bank
+        are calibrated (see calibration.py); else None. `Scorer.interval` has other levels.
     Where status is not OK, score and spread are NaN, and width and height 0.
     """
 
@@ -43,11 +46,27 @@ class Result:
     status: Status = Status.OK
     message: str = ""
     path: str | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def ok(self) -> bool:
         """Whether there is a score."""
         return self.status is Status.OK
+
+    def _repr_html_(self) -> str:
+        """The table that Jupyter shows; what comes from outside is escaped."""
+        cells = [("image", self.path)] if self.path else []
+        if self.ok:
+            cells += [("score", f"{self.score:.3f}"), ("spread of the votes", f"{self.spread:.3f}")]
+            if self.interval:
+                cells.append(("90 % of opinion scores", "{:.3f} to {:.3f}".format(*self.interval)))
+            cells.append(("size", f"{self.width} × {self.height}"))
+        cells.append(("status", Status(self.status).name))
+        if self.message:
+            cells.append(("message", self.message))
+        rows = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(text)}</td></tr>' for name, text in cells)
+        table = f"<table><tbody>{rows}</tbody></table>"
+        return table.encode("utf-8", "backslashreplace").decode()  # a path may have bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -102,12 +121,14 @@ def score_all(
     prepare: Callable[[Source], Prepared],
     infer: Callable[[Pixels], Outputs],
     *,
+    calibration: Calibration | None,
     batch: int,
     workers: int,
     raising: bool,
 ) -> Iterator[Result]:
     """A Result for each source, in order; `prepare` runs in `workers` threads, `infer` in the consumer's.
 
+    calibration: gives the results their intervals.
     raising: whether an image without a score raises its error, after the results before it, or gives a Result.
     """
     stream = in_order(prepare, sources, workers, 2 * batch + workers)
@@ -116,18 +137,22 @@ def score_all(
         for item in stream:
             group.append(item)
             if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
-                yield from _score_group(group, infer, raising)
+                yield from _score_group(group, infer, calibration, raising)
                 group = []
-        yield from _score_group(group, infer, raising)
+        yield from _score_group(group, infer, calibration, raising)
 
 
-def finish(source: Source, prepared: Prepared, score: np.float32, votes: Floats) -> Result | PscrError:
+def finish(
+    source: Source, prepared: Prepared, score: np.float32, votes: Floats, calibration: Calibration | None
+) -> Result | PscrError:
     """The Result of one image from its score and votes [K]; where they are not finite an INTERNAL error, not raised."""
     spread = float(votes.std(dtype=np.float64))
     if not (math.isfinite(score) and math.isfinite(spread)):
         found = f"the model gave a score of {score} for this image; expected a finite one; report the image"
         return PscrError(Status.INTERNAL, found)
-    return Result(float(score), spread, prepared.width, prepared.height, Status.OK, prepared.message, _path(source))
+    interval = calibration.interval(float(score), spread) if calibration else None
+    size = prepared.width, prepared.height
+    return Result(float(score), spread, *size, Status.OK, prepared.message, _path(source), interval)
 
 
 def failed(source: Source, error: PscrError) -> Result:
@@ -136,12 +161,15 @@ def failed(source: Source, error: PscrError) -> Result:
 
 
 def _score_group(
-    group: list[tuple[Source, Prepared | PscrError]], infer: Callable[[Pixels], Outputs], raising: bool
+    group: list[tuple[Source, Prepared | PscrError]],
+    infer: Callable[[Pixels], Outputs],
+    calibration: Calibration | None,
+    raising: bool,
 ) -> Iterator[Result]:
     rows = iter(_infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
     for source, prepared in group:
         # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
-        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, *next(rows))
+        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, *next(rows), calibration)
         if isinstance(outcome, PscrError):
             if raising:
                 raise outcome

@@ -43,8 +43,8 @@ def open(
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
     model: a packaged model's name or a model folder.
-    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino. Only auto chooses; another device that cannot be had
-        is an error.
+    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino | openvino-bf16. Only auto chooses; another device that
+        cannot be had is an error.
     threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use.
         OpenCV's number of threads belongs to the whole process.
     bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
@@ -110,7 +110,7 @@ class Scorer:
     def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
         """Score one image.
 
-        source: a path, the bytes of an encoded image, or a uint8 array [H,W,3], [H,W] or [H,W,4].
+        source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
 
         Raises:
@@ -134,6 +134,11 @@ class Scorer:
         number of images and `sources` may be endless. An image that cannot be read gives a Result with its status
         and message and does not stop the rest.
 
+        A column of a table is such an iterable, and results come in its order, so they go back beside it:
+            frame["score"] = [result.score for result in scorer.score_many(frame["path"])]          # pandas
+            data = data.add_column("score", [r.score for r in scorer.score_many(data["image"])])    # datasets
+        A missing path gives a Result without a score, so that no row moves.
+
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
             3 * batch + min(4, threads) sources are read before the first result is given.
         batch: images per inference; None for a good number on this device.
@@ -153,15 +158,24 @@ class Scorer:
             raise PscrError(
                 Status.INVALID_ARGUMENT, f"sources is one {found}; expected several; pass a list, or use score"
             )
+        if hasattr(sources, "columns") or hasattr(sources, "column_names"):  # iterating gives names, or whole rows
+            found = f"sources is a table ({type(sources).__name__}); expected one column of it"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}, such as table['path']")
         self._check_open()
         return score_all(
             sources,
             lambda source: self.prepare(source, pixel_format),
             self.infer,
-            batch=batch or (1 if self._backend.device == "cpu" else 8),
+            calibration=self._calibration,
+            batch=batch or self.batch,
             workers=min(4, self._threads),
             raising=on_error == "raise",
         )
+
+    def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
+        """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""
+        self._check_open()
+        return load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
@@ -171,7 +185,7 @@ class Scorer:
     def finish(self, source: Source, prepared: Prepared) -> tuple[Result, Floats]:
         """The Result of an image that was prepared, and its votes [K] float32. Errors as `score`."""
         outputs = self.infer(prepared.patches[None])
-        result = finish(source, prepared, outputs.scores[0], outputs.votes[0])
+        result = finish(source, prepared, outputs.scores[0], outputs.votes[0], self._calibration)
         if isinstance(result, PscrError):
             raise result
         return result, outputs.votes[0]
@@ -196,6 +210,11 @@ class Scorer:
         with self._lock:
             self._check_open()
             return self._backend.terms(patches)
+
+    @property
+    def batch(self) -> int:
+        """Images per inference where the caller names no number."""
+        return 1 if self._backend.device == "cpu" else 8
 
     @property
     def manifest(self) -> Manifest:
@@ -224,8 +243,7 @@ class Scorer:
             raise PscrError(Status.INVALID_ARGUMENT, f"{self._manifest.name} has no calibration; {advice}")
         if not result.ok:
             raise PscrError(Status.INVALID_ARGUMENT, f"there is no score of {result.path}, so there is no interval")
-        half = self._calibration.factor(level) * result.spread
-        return result.score - half, result.score + half
+        return self._calibration.interval(result.score, result.spread, level)
 
     @property
     def info(self) -> dict[str, Any]:

@@ -42,6 +42,19 @@ def test_an_image_scores_the_same_in_any_batch_at_any_place(scorer, size):
         assert scorer.infer(batch).scores[position] == pytest.approx(alone, abs=1e-4)
 
 
+def test_openvino_gives_the_same_scores_in_any_batch(scorer):
+    pytest.importorskip("openvino")
+    patches = np.stack(
+        [scorer.patches(IMAGES / name) for name in ("astronaut.jpg", "astronaut-blur.jpg", "astronaut.jpg")]
+    )
+    expected = scorer.infer(patches).scores
+    with pscr.open(device="openvino") as other:
+        found = [other.infer(patches[start : start + size]).scores for start, size in ((0, 3), (1, 1), (1, 2))]
+    assert found[0] == pytest.approx(expected, abs=1e-3)
+    assert found[1] == pytest.approx(found[0][1:2], abs=1e-4)
+    assert found[2] == pytest.approx(found[0][1:], abs=1e-4)
+
+
 def test_images_of_one_two_and_four_tiles_go_through_in_one_batch(scorer):
     rng = np.random.default_rng(0)
     sizes = [(512, 512), (512, 700), (700, 700), (400, 300), (700, 512)]

@@ -157,6 +157,22 @@ def without(items: Sequence[Item], exemplars: Sequence[str]) -> list[Item]:
     return [item for item in items if not any(item.path.parts[-length:] in ends for length in lengths)]
 
 
+def unseen(scorer: Scorer, items: Sequence[Item]) -> None:
+    """See that none of the images is an exemplar of the model, as it would be had it trained.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT naming the first that is.
+    """
+    kept = set(without(items, scorer.bank.names))
+    seen = [item.name for item in items if item not in kept]
+    if seen:
+        raise PscrError(
+            Status.INVALID_ARGUMENT,
+            f"{scorer.manifest.name} has {len(seen)} of the {len(items)} held-out images in its bank ({seen[0]} is the "
+            "first); give a model that was trained without them",
+        )
+
+
 def warnings(manifest: Manifest, database: Database, split: str, left_out: int) -> list[str]:
     """What a reader of the figures must know of how they came about, in whole sentences."""
     found = []

@@ -35,7 +35,8 @@ class Regressor(nn.Module):
     def differences(self, query_part: Tensor, terms: Tensor) -> Tensor:
         """Every query against every exemplar: [N,H] and [K,H] to [N,K]."""
         hidden = torch.relu(query_part[:, None] + terms[None])
-        return (hidden @ self.fc2.weight[0]) + self.fc2.bias
+        # The weights as a matrix: onnxruntime's product with a vector takes six times as long.
+        return (hidden @ self.fc2.weight.T).squeeze(2) + self.fc2.bias
 
 
 class DirectRegressor(Regressor):

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from .. import __version__
+from ..runtime.calibration import Calibration
 from ..runtime.errors import PscrError, Status
 from ..runtime.quality_map import QualityMap, quality_map
 from ..runtime.scorer import Scorer
@@ -53,9 +54,8 @@ def assemble(
     sign = 1 if manifest.score.higher_is_better else -1
     scored = [image for image in images if image.result.ok]
     ordered = sorted(scored, key=lambda image: -sign * image.result.score)
-    factor = scorer.calibration.factor(LEVEL) if scorer.calibration else None
     below = _common_folder([image.result.path or "" for image in images])
-    rows = {id(image): _row(image, below, factor) for image in images}
+    rows = {id(image): _row(image, below, scorer.calibration) for image in images}
 
     fewer = min(settings.show, (len(ordered) + 1) // 2)
     best, worst = ordered[:fewer], ordered[::-1][: min(settings.show, len(ordered) - fewer)]
@@ -84,12 +84,12 @@ def assemble(
         summary=_summary(images, scored, whole, alike, matching),
         rows=[rows[id(image)] for image in images],
         model={key: text for key, text in described(scorer, settings.bank).items() if key != "folder"},
-        protocol=_protocol(scorer, settings, matching, factor),
+        protocol=_protocol(scorer, settings),
         table_caption="The column headings sort; what has no score comes last.",
         identical_words=_identical_words(alike, images),
         failure_words=_failure_words(failed),
         below=below,
-        factor=factor,
+        calibrated=scorer.calibration is not None,
         pictures=settings.pictures and any(image.thumbnail for image in images),
         histogram=plots.histogram(values, (low, high), unit) if values else "",
         group_names=sorted(names),
@@ -185,13 +185,13 @@ def _card(
     return Card(row.image, row.path, bounds, picture, drawn, words)
 
 
-def _row(image: Image, below: str, factor: float | None) -> Row:
+def _row(image: Image, below: str, calibration: Calibration | None) -> Row:
     result = image.result
     path = result.path or ""
     shown = os.path.relpath(path, below) if below else path
     bounds = ""
-    if result.ok and factor is not None:
-        bounds = f"{result.score - factor * result.spread:.2f} to {result.score + factor * result.spread:.2f}"
+    if result.ok and calibration:
+        bounds = "{:.2f} to {:.2f}".format(*calibration.interval(result.score, result.spread, LEVEL))
     elif result.ok:
         bounds = f"{result.spread:.3f}"
     return Row(image, shown, bounds, result.message.removeprefix(f"{path}: "))
@@ -322,14 +322,14 @@ def _failure_words(failed: Sequence[Image]) -> str:
     return f"{_count(len(failed), 'image')} without a score: {named}.{more}"
 
 
-def _protocol(scorer: Scorer, settings: Settings, matching: Matching, factor: float | None) -> list[str]:
+def _protocol(scorer: Scorer, settings: Settings) -> list[str]:
     better = "higher" if scorer.manifest.score.higher_is_better else "lower"
     lines = [
         settings.source,
         f"A score is the mean over the exemplars of (exemplar's opinion score + predicted difference); {better} is "
         "better; it is not clipped to the scale. The spread is the standard deviation of those votes.",
     ]
-    if factor is not None and scorer.calibration is not None:
+    if scorer.calibration:
         lines.append(
             f"The 90 % interval of an image is {scorer.calibration.in_words(LEVEL)}. It is about one image's opinion "
             "score, not about a mean, and it holds for images of the kind that it was measured on."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from ..runtime.image import DEFAULT_MAX_PIXELS
 from ..runtime.scorer import DEFAULT_MODEL
 
 EPILOG = """\
@@ -54,7 +53,4 @@ def add(report: argparse.ArgumentParser, positive: Callable[[str], int]) -> None
     )
     report.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
     report.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all cores)")
-    report.add_argument(
-        "--max-pixels", type=positive, metavar="N", default=DEFAULT_MAX_PIXELS, help="default: %(default)s"
-    )
     report.add_argument("-q", "--quiet", action="store_true", help="errors only: no summary or progress")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +18,8 @@ from ..sampling import Pixels
 
 Floats = NDArray[np.float32]
 B = TypeVar("B", bound="Backend")
+INPUTS = {"patches": "uint8", "bank_terms": "float32", "bank_scores": "float32"}
+OUTPUTS = ("score", "votes", "terms")
 
 
 class Outputs(NamedTuple):
@@ -107,3 +110,35 @@ class Backend(ABC):
             shape = list(patches.shape)
             order = "" if patches.flags.c_contiguous else ", not contiguous"
             raise PscrError(Status.INVALID_ARGUMENT, f"patches are {shape}{order}; expected {expected}")
+
+
+def check_signature(
+    inputs: Mapping[str, tuple[str, Sequence[int | str | None]]], outputs: Mapping[str, str], bank: Bank, patch: int
+) -> None:
+    """See that a loaded graph is a score graph, for patches of this side and a bank of this width.
+
+    inputs: the type and shape of each; what is dynamic in a shape is no int. outputs: the type of each.
+
+    Raises:
+        PscrError: MODEL_INVALID saying what was found and what was expected.
+    """
+    kinds = {name: kind for name, (kind, _) in inputs.items()}
+    if kinds != INPUTS or not all(outputs.get(name) == "float32" for name in OUTPUTS):
+        found = ", ".join(f"{name} {kind}" for name, kind in (*kinds.items(), *outputs.items()))
+        expected = f"{', '.join(INPUTS)} to {', '.join(OUTPUTS)}, patches of uint8, the rest float32"
+        raise PscrError(Status.MODEL_INVALID, f"model.onnx has {found[:300]}; expected a score graph: {expected}")
+    shape, terms = list(inputs["patches"][1]), list(inputs["bank_terms"][1])
+    if shape[2:] != [patch, patch, 3]:
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"model.onnx takes patches {shape}; the manifest's sampling cuts {patch} pixels; "
+            "fetch or export the model again",
+        )
+    if len(terms) != 2 or not isinstance(terms[1], int):
+        raise PscrError(Status.MODEL_INVALID, f"model.onnx takes bank_terms {terms}; expected [K, H] with H a number")
+    if bank.terms.shape[1] != terms[1]:
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"the bank's terms have {bank.terms.shape[1]} numbers; this model's have {terms[1]}; "
+            "use a bank that was built with this model",
+        )

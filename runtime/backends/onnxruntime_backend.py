@@ -11,10 +11,9 @@ from typing import Any
 from ..bank import Bank
 from ..errors import PscrError, Status, one_line
 from ..sampling import Pixels
-from .base import Backend, Floats, Outputs
+from .base import Backend, Floats, Outputs, check_signature
 
-INPUTS = {"patches": "tensor(uint8)", "bank_terms": "tensor(float)", "bank_scores": "tensor(float)"}
-OUTPUTS = ("score", "votes", "terms")
+_KINDS = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -80,7 +79,9 @@ class OnnxRuntimeBackend(Backend):
                 f"{wanted} did not start, onnxruntime would run {active} instead; "
                 "is there a driver, and CUDA and cuDNN of the versions it wants? (pscr doctor)",
             )
-        self._check_signature(session)
+        inputs = {value.name: (_KINDS.get(value.type, value.type), list(value.shape)) for value in session.get_inputs()}
+        outputs = {value.name: _KINDS.get(value.type, value.type) for value in session.get_outputs()}
+        check_signature(inputs, outputs, bank, patch)
         self.device = kind if kind == "cpu" else f"{kind}:{index}"
         self.provider = active
         self.library = f"onnxruntime {ort.__version__}"
@@ -117,34 +118,6 @@ class OnnxRuntimeBackend(Backend):
             status = Status.OUT_OF_MEMORY if memory else Status.INTERNAL
             raise PscrError(status, f"onnxruntime failed on {len(patches)} images ({line})") from error
         return results
-
-    def _check_signature(self, session: Any) -> None:
-        inputs = {value.name: value.type for value in session.get_inputs()}
-        outputs = {value.name: value.type for value in session.get_outputs()}
-        floats = all(outputs.get(name) == "tensor(float)" for name in OUTPUTS)
-        if inputs != INPUTS or not floats:
-            found = ", ".join(f"{name} {kind}" for name, kind in (*inputs.items(), *outputs.items()))
-            expected = f"{', '.join(INPUTS)} to {', '.join(OUTPUTS)}, patches of uint8, the rest float"
-            raise PscrError(Status.MODEL_INVALID, f"model.onnx has {found[:300]}; expected a score graph: {expected}")
-        shapes = {value.name: list(value.shape) for value in session.get_inputs()}
-        shape, terms = shapes["patches"], shapes["bank_terms"]
-        if shape[2:] != [self.patch, self.patch, 3]:
-            raise PscrError(
-                Status.MODEL_INVALID,
-                f"model.onnx takes patches {shape}; the manifest's sampling cuts {self.patch} pixels; "
-                "fetch or export the model again",
-            )
-        if len(terms) != 2 or not isinstance(terms[1], int):
-            raise PscrError(
-                Status.MODEL_INVALID, f"model.onnx takes bank_terms {terms}; expected [K, H] with H a number"
-            )
-        width = terms[1]
-        if self.bank.terms.shape[1] != width:
-            raise PscrError(
-                Status.MODEL_INVALID,
-                f"the bank's terms have {self.bank.terms.shape[1]} numbers; this model's have {width}; "
-                "use a bank that was built with this model",
-            )
 
 
 def describe() -> tuple[str, list[str]]:

@@ -15,10 +15,9 @@ from ..bank import Bank
 from ..engines import EXTRAS, Engine
 from ..errors import PscrError, Status, one_line
 from ..sampling import Pixels
-from .base import Backend, Floats, Outputs
+from .base import OUTPUTS, Backend, Floats, Outputs
 from .cuda import Device, Graph
 
-OUTPUTS = ("score", "votes", "terms")
 SLOTS = 2  # one computes while the other's images are copied in
 
 _open: weakref.WeakSet[TensorRTBackend] = weakref.WeakSet()

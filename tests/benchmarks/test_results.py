@@ -14,6 +14,7 @@ from pscr import PscrError
 from pscr.bench.record import Record
 
 ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 MODEL = {"name": "tiny", "precision": "fp32", "library": "onnxruntime 1.2.3", "device": "cpu", "sha256": "ab"}
 HEADER = {"date": "2026-11-21", "processor": "A CPU @ 2 GHz", "cores": 2, "threads": 2, "idle": True, "model": MODEL}
 
@@ -85,24 +86,32 @@ def test_a_file_without_rows_is_refused(before, tmp_path):
 
 
 def test_the_page_is_written_from_results_and_writing_it_again_changes_nothing(before):
-    text = f"# Title\n{readme_table.BEGIN}\nold 12 ms\n{readme_table.END}\nmore\n"
-    page = readme_table.page(text, [before])
+    text = f"# Title\n{BEGIN}\nold 12 ms\n{END}\nmore\n"
+    page = readme_table.page(text, readme_table.details([before]))
     assert "old" not in page
     assert "| single-stream, x | 100.0 | 10.0 | 20.0 | 9.0 | yes |" in page
     assert "`python benchmarks/latency.py`: tiny, fp32, onnxruntime 1.2.3, 2 threads, A CPU @ 2 GHz (2 cores)" in page
     assert page.startswith("# Title\n")
     assert page.endswith("\nmore\n")
-    assert readme_table.page(page, [before]) == page
-    assert "Not measured yet" in readme_table.page(page, [])
+    assert readme_table.page(page, readme_table.details([before])) == page
+    assert "Not measured yet" in readme_table.page(page, readme_table.details([]))
 
 
-@pytest.mark.parametrize("text", ["", readme_table.BEGIN, readme_table.END + readme_table.BEGIN])
+def test_the_summary_has_a_line_for_each_promise_and_the_command_that_measured_it(before):
+    summary = readme_table.summary([before])
+    assert "2 cores of an A CPU @ 2 GHz" in summary
+    assert "| 10.0 ms (9.0) | `python benchmarks/latency.py` |" in summary
+    assert "| images a second, a long list | 125.0 |" in summary
+    assert readme_table.summary([]) == ""
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN])
 def test_a_page_without_both_marks_is_refused(text):
     with pytest.raises(ValueError, match="expected <!-- speed: begin -->"):
-        readme_table.page(text, [])
+        readme_table.page(text, "")
 
 
-def test_the_readme_says_what_the_committed_results_say():
+def test_the_pages_say_what_the_committed_results_say():
     words = [sys.executable, str(ROOT / "benchmarks" / "readme_table.py"), "--check"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stderr}run: python benchmarks/readme_table.py"

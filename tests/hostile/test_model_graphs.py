@@ -69,7 +69,7 @@ def test_graph_of_another_patch_size_is_refused(own_model: Path) -> None:
 def test_graph_with_other_inputs_is_refused(own_model: Path) -> None:
     model = tiny.graph()
     model.graph.input[0].name = model.graph.node[0].input[0] = model.graph.node[1].input[0] = "picture"
-    assert_invalid(with_graph(own_model, model.SerializeToString()), "picture tensor(uint8)", "score graph")
+    assert_invalid(with_graph(own_model, model.SerializeToString()), "picture uint8", "score graph")
 
 
 def test_graph_that_fails_at_its_first_run_is_refused(own_model: Path) -> None:

@@ -13,12 +13,16 @@ import tiny_model as tiny
 from image_makers import assert_refused
 from onnx import TensorProto
 
+from pscr.runtime.backends import openvino_backend
+from pscr.runtime.backends.base import Backend
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend, describe
+from pscr.runtime.backends.openvino_backend import OpenVINOBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
 
 BANK = tiny.weights().bank
 SIDE = tiny.SAMPLING.patch
+Kind = type[OnnxRuntimeBackend] | type[OpenVINOBackend]
 
 
 def patches(images: int = 1, count: int = 9) -> np.ndarray:
@@ -26,24 +30,33 @@ def patches(images: int = 1, count: int = 9) -> np.ndarray:
     return np.random.default_rng(images * 100 + count).integers(0, 256, (images, count, SIDE, SIDE, 3), np.uint8)
 
 
-def refusal(graph: onnx.ModelProto | bytes, bank: Bank = BANK, patch: int = SIDE) -> pytest.ExceptionInfo[PscrError]:
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each library that runs on a CPU."""
+    pytest.importorskip(request.param)
+    return {"onnxruntime": OnnxRuntimeBackend, "openvino": OpenVINOBackend}[request.param]
+
+
+def refusal(
+    kind: Kind, graph: onnx.ModelProto | bytes, bank: Bank = BANK, patch: int = SIDE
+) -> pytest.ExceptionInfo[PscrError]:
     """The error that loading gives."""
     data = graph if isinstance(graph, bytes) else graph.SerializeToString()
     with pytest.raises(PscrError) as caught:
-        OnnxRuntimeBackend(data, bank, patch)
+        kind(data, bank, patch)
     return caught
 
 
 @pytest.fixture
-def backend() -> Iterator[OnnxRuntimeBackend]:
+def backend(kind: Kind) -> Iterator[Backend]:
     """The tiny graph on the CPU."""
-    with OnnxRuntimeBackend(tiny.graph().SerializeToString(), BANK, SIDE) as loaded:
+    with kind(tiny.graph().SerializeToString(), BANK, SIDE) as loaded:
         yield loaded
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
 @pytest.mark.parametrize("images", [1, 3])
-def test_votes_and_scores_are_those_of_the_formula(backend: OnnxRuntimeBackend, images: int, count: int) -> None:
+def test_votes_and_scores_are_those_of_the_formula(backend: Backend, images: int, count: int) -> None:
     given = patches(images, count)
     outputs = backend.infer(given)
     expected = tiny.expected_votes(given)
@@ -52,24 +65,28 @@ def test_votes_and_scores_are_those_of_the_formula(backend: OnnxRuntimeBackend, 
     assert outputs.votes.dtype == outputs.scores.dtype == np.float32
 
 
-def test_the_last_inference_is_timed(backend: OnnxRuntimeBackend) -> None:
+def test_the_last_inference_is_timed(backend: Backend) -> None:
     assert math.isnan(backend.last_seconds)
     backend.infer(patches())
     assert backend.last_seconds > 0
 
 
-def test_terms_of_images_make_a_bank_that_votes_by_the_formula(backend: OnnxRuntimeBackend) -> None:
+def test_terms_of_images_make_a_bank_that_votes_by_the_formula(backend: Backend) -> None:
     terms = backend.terms(patches(4))
     assert terms.shape == (4, tiny.WIDTH)
-    with OnnxRuntimeBackend(tiny.graph().SerializeToString(), Bank(terms, BANK.scores[:4], tuple("wxyz")), SIDE) as new:
+    with type(backend)(tiny.graph().SerializeToString(), Bank(terms, BANK.scores[:4], tuple("wxyz")), SIDE) as new:
         assert new.infer(patches(2)).votes.shape == (2, 4)
 
 
-def test_what_runs_is_said(backend: OnnxRuntimeBackend) -> None:
-    version, providers = describe()
-    assert (backend.device, backend.provider) == ("cpu", "CPUExecutionProvider")
-    assert backend.library == f"onnxruntime {version}"
-    assert backend.provider in providers
+def test_what_runs_is_said(backend: Backend) -> None:
+    if isinstance(backend, OpenVINOBackend):
+        library = f"openvino {openvino_backend.version()}"
+        assert (backend.device, backend.provider, backend.library) == ("openvino", "CPU, fp32", library)
+    else:
+        version, providers = describe()
+        library = f"onnxruntime {version}"
+        assert (backend.device, backend.provider, backend.library) == ("cpu", "CPUExecutionProvider", library)
+        assert backend.provider in providers
 
 
 @pytest.mark.parametrize(
@@ -85,14 +102,14 @@ def test_what_runs_is_said(backend: OnnxRuntimeBackend) -> None:
         patches()[..., ::-1],
     ],
 )
-def test_patches_of_another_form_are_an_invalid_argument(backend: OnnxRuntimeBackend, wrong: Any) -> None:
+def test_patches_of_another_form_are_an_invalid_argument(backend: Backend, wrong: Any) -> None:
     for call in (backend.infer, backend.terms):
         with pytest.raises(PscrError) as caught:
             call(wrong)
         assert_refused(caught, Status.INVALID_ARGUMENT, "patches are", f"expected [N,P,{SIDE},{SIDE},3] uint8")
 
 
-def test_a_closed_backend_says_closed_and_closes_twice(backend: OnnxRuntimeBackend) -> None:
+def test_a_closed_backend_says_closed_and_closes_twice(backend: Backend) -> None:
     backend.close()
     backend.close()
     for call in (backend.infer, backend.terms):
@@ -101,13 +118,15 @@ def test_a_closed_backend_says_closed_and_closes_twice(backend: OnnxRuntimeBacke
         assert_refused(caught, Status.CLOSED, "open the model again")
 
 
-def test_a_bank_of_another_width_is_refused() -> None:
-    caught = refusal(tiny.graph(), Bank.placeholder(tiny.WIDTH + 1))
+def test_a_bank_of_another_width_is_refused(kind: Kind) -> None:
+    caught = refusal(kind, tiny.graph(), Bank.placeholder(tiny.WIDTH + 1))
     assert_refused(caught, Status.MODEL_INVALID, "9 numbers", "8", "built with this model")
 
 
-def test_another_patch_side_is_refused() -> None:
-    assert_refused(refusal(tiny.graph(), patch=SIDE + 1), Status.MODEL_INVALID, "model.onnx", "33 pixels", "again")
+def test_another_patch_side_is_refused(kind: Kind) -> None:
+    assert_refused(
+        refusal(kind, tiny.graph(), patch=SIDE + 1), Status.MODEL_INVALID, "model.onnx", "33 pixels", "again"
+    )
 
 
 def rename_input(model: onnx.ModelProto) -> None:
@@ -165,19 +184,19 @@ def open_width(model: onnx.ModelProto) -> None:
         open_width,
     ],
 )
-def test_a_graph_of_another_form_is_refused(change: Callable[[onnx.ModelProto], None]) -> None:
+def test_a_graph_of_another_form_is_refused(kind: Kind, change: Callable[[onnx.ModelProto], None]) -> None:
     model = tiny.graph()
     change(model)
-    assert_refused(refusal(model), Status.MODEL_INVALID, "model.onnx")
+    assert_refused(refusal(kind, model), Status.MODEL_INVALID, "model.onnx")
 
 
-def test_scores_of_another_shape_are_refused() -> None:
+def test_scores_of_another_shape_are_refused(kind: Kind) -> None:
     model = tiny.graph()
     mean = next(node for node in model.graph.node if node.output[0] == "score")
     mean.attribute[0].i = 1  # keepdims
     model.graph.output[0].type.tensor_type.ClearField("shape")
     with (
-        OnnxRuntimeBackend(model.SerializeToString(), BANK, SIDE) as backend,
+        kind(model.SerializeToString(), BANK, SIDE) as backend,
         pytest.raises(PscrError) as caught,
     ):
         backend.infer(patches())

@@ -20,10 +20,11 @@ import cv2
 import numpy as np
 import pytest
 import tiny_model as tiny
+from engine_makers import CARD, place
 from image_makers import png_header
 
 import pscr
-from pscr.runtime import capi
+from pscr.runtime import capi, gpus
 from pscr.runtime.capi import Status
 from pscr.runtime.manifest import Manifest
 
@@ -139,8 +140,8 @@ def test_a_batch_gives_each_item_its_own_status(handle: int, expected: pscr.Resu
     scores, statuses = np.full(11, -7.0, np.float32), (ctypes.c_int * 11)(*[-7] * 11)
     assert capi.pscr_score_batch(handle, items, scores, statuses) == Status.OK
     assert list(statuses) == [0, 0, 2, 3, 0, 4, 1, 1, 0, 1, -7]
-    for place, status in enumerate(list(statuses)[:10]):
-        assert (scores[place] == np.float32(expected.score)) if status == 0 else math.isnan(scores[place])
+    for index, status in enumerate(list(statuses)[:10]):
+        assert (scores[index] == np.float32(expected.score)) if status == 0 else math.isnan(scores[index])
     assert scores[10] == -7
     assert capi.pscr_last_error(handle).startswith("item 2: ")
 
@@ -225,6 +226,14 @@ def test_model_invalid(own_model: Path) -> None:
 def test_device_unavailable(tiny_model: Path) -> None:
     status = capi.pscr_open(str(tiny_model), "cuda:99", 1, array.array("q", [0]))
     assert_failed(status, 0, Status.DEVICE_UNAVAILABLE)
+
+
+def test_engine_incompatible(own_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in answers for the driver, which is asked for a card first; the engine is of another graph."""
+    monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus((CARD,), "13.0"))
+    place(own_model)
+    status = capi.pscr_open(str(own_model), "tensorrt", 1, array.array("q", [0]))
+    assert_failed(status, 0, Status.ENGINE_INCOMPATIBLE, "found", "needed", "pscr export --engine")
 
 
 OUT_OF_MEMORY = """

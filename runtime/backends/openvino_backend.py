@@ -1,0 +1,118 @@
+"""Inference with OpenVINO on the CPU; the only module that imports it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ..bank import Bank
+from ..errors import PscrError, Status, one_line
+from ..sampling import Pixels
+from .base import Backend, Floats, Outputs, check_signature
+
+_KINDS = {"u8": "uint8", "f32": "float32"}
+
+
+class OpenVINOBackend(Backend):
+    """The score graph in OpenVINO, on the CPU, in fp32 or in bf16.
+
+    Left to itself, OpenVINO takes bf16 where the processor has it, and scores would differ between machines by more
+    than is promised. So bf16 is a device of its own, which says what it is.
+    """
+
+    def __init__(self, graph: bytes, bank: Bank, patch: int, *, kind: str = "openvino", threads: int = 1) -> None:
+        """Load and compile the graph.
+
+        graph: the bytes of model.onnx. patch: side S of its patches in pixels. threads: of one inference.
+        kind: "openvino" or "openvino-bf16": products in bf16, on processors that have it (AVX512-BF16, AMX).
+
+        Raises:
+            PscrError: DEVICE_UNAVAILABLE: OpenVINO is not installed, or the processor has no bf16. MODEL_INVALID: not
+                a score graph, or the bank does not fit it. OUT_OF_MEMORY.
+        """
+        super().__init__(bank, patch)
+        precision = "bf16" if kind == "openvino-bf16" else "f32"
+        ov = _library()
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+            "ENABLE_CPU_PINNING": False,  # pinned workers would share a core with the threads that decode
+        }
+        try:
+            core = ov.Core()
+            model = core.read_model(graph, b"")
+            inputs = {port.any_name: _described(port) for port in model.inputs}
+            outputs = {port.any_name: _described(port)[0] for port in model.outputs}
+            check_signature(inputs, outputs, bank, patch)
+            if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                raise PscrError(Status.DEVICE_UNAVAILABLE, "this processor has no bf16 arithmetic; use openvino or cpu")
+            self._request: Any = core.compile_model(model, "CPU", settings).create_infer_request()
+            self._request.set_tensor("bank_terms", ov.Tensor(bank.terms))
+            self._request.set_tensor("bank_scores", ov.Tensor(bank.scores))
+        except RuntimeError as error:  # all of OpenVINO's own
+            raise PscrError(
+                Status.MODEL_INVALID, f"model.onnx cannot be loaded ({one_line(error)}); fetch or export it again"
+            ) from error
+        except MemoryError as error:
+            raise PscrError(Status.OUT_OF_MEMORY, "no memory for the model in OpenVINO; use a smaller bank") from error
+        self._tensor = ov.Tensor
+        self.device, self.provider = kind, f"CPU, {'bf16' if precision == 'bf16' else 'fp32'}"
+        self.library = f"openvino {version()}"
+
+    def infer_impl(self, patches: Pixels) -> Outputs:
+        """See Backend."""
+        self._run(patches)
+        return Outputs(self._output("score"), self._output("votes"))
+
+    def terms_impl(self, patches: Pixels) -> Floats:
+        """See Backend."""
+        self._run(patches)
+        return self._output("terms")
+
+    def release(self) -> None:
+        """See Backend."""
+        self._request = None
+
+    def _run(self, patches: Pixels) -> None:
+        try:
+            self._request.set_tensor("patches", self._tensor(patches, shared_memory=True))
+            self._request.infer()
+        except (RuntimeError, MemoryError) as error:
+            line = one_line(error)
+            memory = isinstance(error, MemoryError) or "alloc" in line.lower() or "memory" in line.lower()
+            status = Status.OUT_OF_MEMORY if memory else Status.INTERNAL
+            raise PscrError(status, f"OpenVINO failed on {len(patches)} images ({line})") from error
+
+    def _output(self, name: str) -> Floats:
+        """A copy: the next inference writes where this one did."""
+        return np.array(self._request.get_tensor(name).data, np.float32)
+
+
+def version() -> str:
+    """The version of OpenVINO, without the build's number.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE where it is not installed.
+    """
+    return str(_library().__version__).split("-")[0]
+
+
+def _described(port: Any) -> tuple[str, list[Any]]:
+    """An input or output as `check_signature` takes it: its type, and its shape with a word for what is dynamic."""
+    kind, shape = port.element_type.get_type_name(), port.partial_shape
+    sides = [side.get_length() if side.is_static else "?" for side in shape] if shape.rank.is_static else []
+    return _KINDS.get(kind, kind), sides
+
+
+def _library() -> Any:
+    try:
+        return import_module("openvino")
+    except ImportError as error:
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE,
+            f"openvino cannot be imported ({one_line(error)}); pip install 'pscr[openvino]', or use cpu",
+        ) from error

@@ -1,0 +1,204 @@
+"""The quality map: the scores of overlapping windows of an image, which say where in it the quality is good or bad.
+
+A cell is what its window would score as an image of its own: the window is cut out and goes through the same rule
+(a window smaller than the model's patch is padded to it by reflection), the same graph with one patch (P = 1) and the
+same bank. A cell therefore knows nothing of what is around its window. The default model's own patch is a whole image
+of up to 512x512, so its map is not a by-product of its score but is computed apart.
+
+Map and score are two figures. The score judges the image as a whole, composition included; the mean of the map is the
+mean judgement of cut-outs, and mostly another number. The map is for comparing places of one image;
+docs/map.md has what was measured.
+
+It costs rows x columns passes of one patch: the milliseconds of a map are rows * columns * `infer` of one patch (a
+512x512 image under the default model), which `pscr bench` measures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PscrError, Status
+from .pipeline import Source
+from .sampling import Pixels, Sampling
+from .scorer import Scorer
+
+Floats = NDArray[np.float32]
+Corners = NDArray[np.int64]
+DENSE_WINDOW = 192  # of a model that sees whole images; docs/map.md has the comparison
+SMALLEST = 16  # pixels; in less there is nothing to judge
+OVERLAP = 2  # windows that cover a pixel on an axis, where the image is not too large for it
+USUAL = 1024  # windows at most, where no stride is asked for: half a minute at 30 ms each
+MOST = 4096  # windows at most
+_PREVIEW = 512  # longest side of the picture that a map keeps of its image
+
+
+@dataclass(frozen=True, eq=False)
+class QualityMap:
+    """The scores of an image's windows.
+
+    values: [rows, cols] float32, the score of each window, in opinion-score units, not clipped to their range.
+    corners_y, corners_x: [rows] and [cols] int64, the windows' top and left pixels in the upright image, ascending.
+    window: side of a window in pixels; on an axis where the image is shorter, the window is as short as the image.
+    stride: the most pixels from one window to the next. They stand evenly, so it can be a little less, and the first
+        and last begin and end at the image's borders.
+    width, height: of the upright image (EXIF orientation applied), in pixels.
+    preview: the image with its longest side reduced to 512 pixels, [h,w,3] uint8 RGB, for notebooks; or None.
+    """
+
+    values: Floats
+    corners_y: Corners
+    corners_x: Corners
+    window: int
+    stride: int
+    width: int
+    height: int
+    preview: Pixels | None = field(default=None, repr=False)
+
+    def dense(self, height: int | None = None, width: int | None = None) -> Floats:
+        """The map for each pixel: the mean of the windows that cover it, [height, width] float32.
+
+        height, width: of the grid; None for the image's own. Another grid is read at the middles of its cells, as if
+            the map had been scaled to it.
+        """
+        down = _coverage(self.corners_y, self.window, self.height, height or self.height)
+        across = _coverage(self.corners_x, self.window, self.width, width or self.width)
+        return np.asarray(down @ self.values @ across.T, np.float32)
+
+    def lowest(self) -> tuple[int, int, int, int]:
+        """The window with the lowest score, the first where several have it: top, left, height, width in pixels."""
+        row, column = np.unravel_index(int(self.values.argmin()), self.values.shape)
+        top, left = int(self.corners_y[row]), int(self.corners_x[column])
+        return top, left, min(self.window, self.height), min(self.window, self.width)
+
+    def _repr_png_(self) -> bytes:
+        """The picture that Jupyter shows."""
+        from ..map_picture import draw, encode  # here, so that the runtime needs nothing of the face to compute a map
+
+        return encode(draw(self.preview, self))
+
+
+def quality_map(
+    scorer: Scorer,
+    image: Source,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    pixel_format: str | None = None,
+    step: Callable[[], None] = lambda: None,
+) -> QualityMap:
+    """Score overlapping windows of one image.
+
+    scorer: an open model; other threads may use it meanwhile.
+    image, pixel_format: as in `Scorer.score`.
+    window: side of the square windows in pixels, 16 to the model's patch; None for 192 with a model that sees whole
+        images, else for its patch. An image smaller than the window on both axes gives one cell, its score.
+    stride: the most pixels from one window to the next, 1 to `window`; None for half a window, or more on an image
+        that would have above 1,024 windows. A smaller stride shows more places, not finer detail: that is `window`.
+
+    step: called after each window; what it raises ends the work.
+
+    Memory: the decoded image, a batch of patches and the map. Time: rows * columns patches through the network.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for a window or stride out of range, or one that gives above 4,096 windows;
+            IMAGE_TOO_LARGE where every stride does; else as `Scorer.score`.
+    """
+    sampling = scorer.manifest.sampling
+    _window(sampling, window)  # before the image is decoded
+    pixels = scorer.pixels(image, pixel_format=pixel_format)
+    height, width = pixels.shape[:2]
+    tops, lefts, side, between = grid(sampling, height, width, window, stride)
+    corners = [(top, left) for top in tops.tolist() for left in lefts.tolist()]
+    values = np.empty(len(corners), np.float32)
+    batch = np.empty((min(scorer.batch, len(corners)), 1, sampling.patch, sampling.patch, 3), np.uint8)
+    for first in range(0, len(corners), len(batch)):
+        some = corners[first : first + len(batch)]
+        for place, (top, left) in enumerate(some):
+            # All patches of a window this small are the same one, so the first is the whole window's score.
+            batch[place, 0] = sampling.cut(pixels[top : top + side, left : left + side])[0]
+        values[first : first + len(some)] = scorer.infer(batch[: len(some)]).scores
+        for _ in some:
+            step()
+    if not np.isfinite(values).all():
+        found = "the model gave a score that is not finite for a window of this image; expected finite ones"
+        raise PscrError(Status.INTERNAL, f"{found}; report the image")
+    table = values.reshape(len(tops), len(lefts))
+    return QualityMap(table, tops, lefts, side, between, width, height, _preview(pixels))
+
+
+def grid(
+    sampling: Sampling, height: int, width: int, window: int | None = None, stride: int | None = None
+) -> tuple[Corners, Corners, int, int]:
+    """The windows that an image of this size would have, before any is scored: what a map would cost.
+
+    sampling: of the model's manifest. height, width: of the upright image. window, stride: as in `quality_map`.
+
+    Returns the windows' top pixels [rows], their left pixels [cols], the window and the stride.
+    Raises:
+        PscrError: INVALID_ARGUMENT, IMAGE_TOO_LARGE; see `quality_map`.
+    """
+    side = _window(sampling, window)
+    between = _stride(height, width, side, stride)
+    return starts(height, side, between), starts(width, side, between), side, between
+
+
+def starts(side: int, window: int, stride: int) -> Corners:
+    """The first pixels of windows on an axis of `side` pixels: evenly from border to border, `stride` apart at most."""
+    room = max(side - window, 0)
+    return np.rint(np.linspace(0, room, math.ceil(room / stride) + 1)).astype(np.int64)
+
+
+def _window(sampling: Sampling, window: int | None) -> int:
+    """The side of the windows. A model that resizes takes a window at the scale that it resizes to."""
+    most = max(sampling.patch, sampling.resized)
+    if window is None:
+        return min(DENSE_WINDOW, most) if sampling.method == "dense" else most
+    if isinstance(window, bool) or not isinstance(window, int) or not SMALLEST <= window <= most:
+        found = f"window is {window!r}; expected a whole number of pixels from {SMALLEST} to {most}, this model's patch"
+        raise PscrError(Status.INVALID_ARGUMENT, found)
+    return window
+
+
+def _stride(height: int, width: int, window: int, stride: int | None) -> int:
+    """The stride asked for, or the usual one; refused where it gives too many windows."""
+
+    def count(step: int) -> int:
+        room = (max(side - window, 0) for side in (height, width))
+        return math.prod(math.ceil(one / step) + 1 for one in room)
+
+    def least(most: int) -> int:
+        return next((step for step in range(1, window + 1) if count(step) <= most), 0)
+
+    if stride is None:
+        stride = max(window // OVERLAP, least(USUAL) or window)
+    elif isinstance(stride, bool) or not isinstance(stride, int) or not 1 <= stride <= window:
+        found = f"stride is {stride!r}; expected a whole number of pixels from 1 to the window, {window}"
+        raise PscrError(Status.INVALID_ARGUMENT, found)
+    if count(stride) <= MOST:
+        return stride
+    found = f"{width}x{height} has {count(stride)} windows of {window} pixels at a stride of {stride}"
+    found += f"; expected at most {MOST}"
+    if least(MOST):
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; use a stride of {least(MOST)} or more")
+    raise PscrError(Status.IMAGE_TOO_LARGE, f"{found}; scale the image down")
+
+
+def _coverage(corners: Corners, window: int, side: int, cells: int) -> Floats:
+    """[cells, windows] float32: each cell's equal shares of the windows that cover its middle, on one axis."""
+    middles = (np.arange(cells) + 0.5) * (side / cells)
+    covers = (corners <= middles[:, None]) & (middles[:, None] < corners + window)
+    return (covers / covers.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _preview(pixels: Pixels) -> Pixels:
+    """A copy of the image, made smaller where a side is above 512 pixels."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, _PREVIEW / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.array(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
