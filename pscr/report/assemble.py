@@ -1,32 +1,25 @@
-"""From images with scores to the report: what is counted, compared and said."""
+"""From images with scores to the report: what is counted, compared and shown."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-import numpy as np
-
 from .. import __version__
 from ..runtime.calibration import Calibration
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import PscrError
 from ..runtime.quality_map import QualityMap, quality_map
 from ..runtime.scorer import Scorer
 from ..verb_model import described
-from . import pictures, plots, statistics
+from . import pictures, plots, statistics, words
 from .data import Image, Matching, identical
 from .page import Card, Report, Row
 
 CARD_SIDE = 420  # pixels: twice the width that a card has on a phone's screen, about
-MOST_PAIRED = 24  # groups; 276 pairs
 MOST_MATRIX = 12  # groups, as columns of a table
-MOST_SHOWN = 200  # failures and sets of identical images; the table has all
-LEVEL = 0.9  # of an image's interval
-_PLURAL = {"prompt": "prompts", "name": "names", "nothing": ""}
 
 
 @dataclass(frozen=True)
@@ -71,23 +64,23 @@ def assemble(
         return _card(rows[id(image)], settings, maps.get(id(image), ""), colours, sign, scorer.calibration is not None)
 
     values = [image.result.score for image in scored]
-    unit = _unit(manifest.score.meaning, settings.bank)
+    unit = words.unit(manifest.score.meaning, settings.bank)
     alike = identical(images)
     failed = [image for image in images if not image.result.ok]
     names = list(dict.fromkeys(image.group for image in images if image.group))
-    whole = _whole(scored, matching) if scored else None
+    whole = _whole(scored) if scored else None
     report = Report(
         title=settings.title or "Image quality report",
-        lead=_lead(images, names, manifest.name, manifest.version),
+        lead=words.lead(images, names, manifest.name, manifest.version),
         version=__version__,
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        summary=_summary(images, scored, whole, alike, matching),
+        summary=words.summary(images, scored, whole, alike, matching),
         rows=[rows[id(image)] for image in images],
         model={key: text for key, text in described(scorer, settings.bank).items() if key != "folder"},
-        protocol=_protocol(scorer, settings),
+        protocol=words.protocol(scorer, settings.source, bool(maps)),
         table_caption="The column headings sort; what has no score comes last.",
-        identical_words=_identical_words(alike, images),
-        failure_words=_failure_words(failed),
+        identical_words=words.identical_images(alike, images),
+        failure_words=words.failures(failed),
         below=below,
         calibrated=scorer.calibration is not None,
         pictures=settings.pictures and any(image.thumbnail for image in images),
@@ -98,8 +91,8 @@ def assemble(
         worst=[card(image) for image in worst],
         map_scale=colours if drawn else None,
         map_colours=pictures.colours(),
-        identical=[[rows[id(image)] for image in one] for one in alike[:MOST_SHOWN]],
-        failures=[rows[id(image)] for image in failed[:MOST_SHOWN]],
+        identical=[[rows[id(image)] for image in one] for one in alike[: words.MOST_SHOWN]],
+        failures=[rows[id(image)] for image in failed[: words.MOST_SHOWN]],
     )
     return _compared(report, scored, failed, matching, sign, (low, high), unit, card)
 
@@ -129,7 +122,7 @@ def _compared(
         [image.group for image in grouped],
         [image.unit for image in grouped],
         higher_is_better=sign > 0,
-        pairs=len(names) <= MOST_PAIRED,
+        pairs=len(names) <= words.MOST_PAIRED,
     )
     members = {name: [image for image in grouped if image.group == name] for name in names}
     shared = any(pair.shared > 1 for pair in found.pairs)
@@ -137,10 +130,10 @@ def _compared(
     return replace(
         report,
         comparison=found,
-        comparison_notes=_comparison_notes(len(scored) - len(grouped), matching, found, shared),
-        interval_notes=_interval_notes(found, matching),
-        pair_caption=_pair_caption(len(found.pairs)),
-        matched=_PLURAL[matching.by] if shared else "",
+        comparison_notes=words.comparison_notes(len(scored) - len(grouped), matching, found, shared),
+        interval_notes=words.interval_notes(found, matching),
+        pair_caption=words.pair_caption(len(found.pairs)),
+        matched=words.PLURAL[matching.by] if shared else "",
         group_plot=plots.groups(
             found.groups, [[image.result.score for image in members[one.name]] for one in found.groups], scale, unit
         ),
@@ -172,17 +165,17 @@ def _card(
 ) -> Card:
     """An image's large picture and its map; a file that is gone, or that cannot be mapped, has none."""
     bounds = f"90 %: {row.bounds}" if calibrated else f"spread {row.bounds}"
-    picture, drawn, words = b"", b"", ""
+    picture, drawn, said = b"", b"", ""
     if settings.pictures:
         try:
             picture = pictures.large(row.image.result.path or "", CARD_SIDE, settings.max_pixels)
         except PscrError as error:
-            words = error.message
+            said = error.message
     if isinstance(found, str):
-        words = words or found
+        said = said or found
     elif picture:
-        drawn, words = pictures.mapped(found, colours, CARD_SIDE), pictures.in_words(found, sign)
-    return Card(row.image, row.path, bounds, picture, drawn, words)
+        drawn, said = pictures.mapped(found, colours, CARD_SIDE), pictures.in_words(found, sign)
+    return Card(row.image, row.path, bounds, picture, drawn, said)
 
 
 def _row(image: Image, below: str, calibration: Calibration | None) -> Row:
@@ -191,7 +184,7 @@ def _row(image: Image, below: str, calibration: Calibration | None) -> Row:
     shown = os.path.relpath(path, below) if below else path
     bounds = ""
     if result.ok and calibration:
-        bounds = "{:.2f} to {:.2f}".format(*calibration.interval(result.score, result.spread, LEVEL))
+        bounds = "{:.2f} to {:.2f}".format(*calibration.interval(result.score, result.spread, words.LEVEL))
     elif result.ok:
         bounds = f"{result.spread:.3f}"
     return Row(image, shown, bounds, result.message.removeprefix(f"{path}: "))
@@ -205,44 +198,10 @@ def _common_folder(paths: Sequence[str]) -> str:
     return os.path.commonpath(folders)
 
 
-def _unit(meaning: str, bank: str | None) -> str:
-    return "score on the bank's scale" if bank else f"score: {meaning.partition(' (')[0]}"
-
-
-def _lead(images: Sequence[Image], names: Sequence[str], model: str, version: str) -> str:
-    groups = f" in {len(names)} groups" if len(names) > 1 else ""
-    return f"{_count(len(images), 'image')}{groups}, scored by {model} {version}"
-
-
-def _whole(scored: Sequence[Image], matching: Matching) -> statistics.Group:
+def _whole(scored: Sequence[Image]) -> statistics.Group:
     """All images as one group."""
     values = [image.result.score for image in scored]
     return statistics.compare(values, ["all"] * len(values), [image.unit for image in scored]).groups[0]
-
-
-def _summary(
-    images: Sequence[Image],
-    scored: Sequence[Image],
-    whole: statistics.Group | None,
-    alike: Sequence[Sequence[Image]],
-    matching: Matching,
-) -> dict[str, str]:
-    found = {"images": str(len(images)), "scored": str(len(scored)), "without a score": str(len(images) - len(scored))}
-    if whole is not None:
-        values = np.array([image.result.score for image in scored])
-        mean = whole.mean
-        interval = f" (95 %: {mean.low:.3f} to {mean.high:.3f})" if math.isfinite(mean.low) else ""
-        found["mean"] = f"{mean.value:.3f}{interval}"
-        found["median"] = f"{whole.median:.3f}"
-        found["middle half"] = "{:.3f} to {:.3f}".format(*np.quantile(values, [0.25, 0.75]))
-        found["middle nine tenths"] = "{:.3f} to {:.3f}".format(*np.quantile(values, [0.05, 0.95]))
-        found["lowest, highest"] = f"{values.min():.3f}, {values.max():.3f}"
-    if matching.by == "prompt":
-        found["prompts"] = f"{matching.units}" + (
-            f"; {matching.without} images without one" if matching.without else ""
-        )
-    found["identical images"] = f"{len(alike)} sets, {sum(map(len, alike))} images" if alike else "none"
-    return found
 
 
 def _matrix(found: statistics.Comparison) -> list[list[float | None]]:
@@ -252,99 +211,3 @@ def _matrix(found: statistics.Comparison) -> list[list[float | None]]:
         shares[pair.first, pair.second] = pair.beats.value
         shares[pair.second, pair.first] = 1 - pair.beats.value
     return [[shares.get((row, column)) for column in names] for row in names]
-
-
-def _comparison_notes(without: int, matching: Matching, found: statistics.Comparison, shared: bool) -> list[str]:
-    notes = []
-    if without:
-        notes.append(f"{_count(without, 'scored image')} without a group: in the summary and the table, not compared.")
-    if matching.by == "prompt":
-        more = f"; {_count(matching.without, 'image')} without a prompt" if matching.without else ""
-        notes.append(f"Prompts are known: {matching.units} different ones{more}.")
-    elif matching.by == "name":
-        notes.append(
-            f"No prompts were given. {matching.units} file names stand in two groups or more, and images that are "
-            "called alike are taken to show the same prompt. Where that is not so, --unpaired compares without it."
-        )
-    else:
-        notes.append(
-            "Nothing says which images show the same prompt (--prompts FILE), so images are taken as independent."
-        )
-    if not found.pairs:
-        notes.append(f"{len(found.groups)} groups are too many to compare in pairs; the limit is {MOST_PAIRED}.")
-    elif matching.by != "nothing" and not shared:
-        notes.append("No two groups share two prompts or more, so nothing is paired.")
-    return notes
-
-
-def _interval_notes(found: statistics.Comparison, matching: Matching) -> list[str]:
-    drawn = f"{_PLURAL[matching.by]} with all their images" if matching.by != "nothing" else "images"
-    notes = [
-        f"Intervals are bootstrap intervals: {statistics.RESAMPLES} draws of {drawn}, with replacement. They say how "
-        "much a figure would change with others of the same kind. They do not hold the model's own error: where it "
-        "judges one generator's images too kindly, it does so in every draw.",
-        "The intervals of differences hold for all pairs together with 95 % (one factor of the standard errors for "
-        "all, from the largest deviation of each draw); 'clear' says that zero lies outside. The intervals of means, "
-        "and of the probability to beat the other, hold with 95 % each by itself: one in twenty misses.",
-    ]
-    few = [group.name for group in found.groups if group.units < statistics.FEW]
-    if few:
-        notes.append(
-            f"Fewer than {statistics.FEW} independent images or prompts, for which a bootstrap says little: "
-            f"{', '.join(few)}."
-        )
-    return notes
-
-
-def _pair_caption(count: int) -> str:
-    if count == 1:
-        return "The better mean stands first."
-    return f"{count} pairs; in each the better mean stands first."
-
-
-def _identical_words(alike: Sequence[Sequence[Image]], images: Sequence[Image]) -> str:
-    read = sum(bool(image.digest) for image in images)
-    how = "Compared by BLAKE2b of the decoded, upright RGB pixels, so the same pixels in another file format count too"
-    if not alike:
-        return f"None among the {_count(read, 'image')} that could be read. {how}."
-    more = f" The first {MOST_SHOWN} sets are listed." if len(alike) > MOST_SHOWN else ""
-    return (
-        f"{_count(len(alike), 'set')} of {sum(map(len, alike))} images. {how}. Each copy counts in every figure.{more}"
-    )
-
-
-def _failure_words(failed: Sequence[Image]) -> str:
-    if not failed:
-        return "None: every image has a score."
-    kinds = Counter(image.result.status for image in failed)
-    named = ", ".join(f"{count} {Status(kind).name}" for kind, count in kinds.most_common())
-    more = f" The first {MOST_SHOWN} are listed here, all of them in the table." if len(failed) > MOST_SHOWN else ""
-    return f"{_count(len(failed), 'image')} without a score: {named}.{more}"
-
-
-def _protocol(scorer: Scorer, settings: Settings) -> list[str]:
-    better = "higher" if scorer.manifest.score.higher_is_better else "lower"
-    lines = [
-        settings.source,
-        f"A score is the mean over the exemplars of (exemplar's opinion score + predicted difference); {better} is "
-        "better; it is not clipped to the scale. The spread is the standard deviation of those votes.",
-    ]
-    if scorer.calibration:
-        lines.append(
-            f"The 90 % interval of an image is {scorer.calibration.in_words(LEVEL)}. It is about one image's opinion "
-            "score, not about a mean, and it holds for images of the kind that it was measured on."
-        )
-    else:
-        lines.append("Model and bank are not calibrated: the spread is no error bar, and no interval is given.")
-    lines.append(
-        "EXIF orientation is applied, alpha dropped, the first frame of an animation taken; what was padded or what "
-        "the decoder had to say stands beside the image."
-    )
-    if settings.maps:
-        lines.append("Quality maps score windows of an image one by one (pscr map); one scale of colours serves all.")
-    lines.append(f"Quantiles and means count every image with a score. Random draws start from seed {statistics.SEED}.")
-    return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
