@@ -1,6 +1,6 @@
 """Whether the quality map points where the damage is: one square of a good image is damaged, and the map is asked.
 
-    python benchmarks/map_damage.py --data agiqa3k:DIR [--photos DIR] [--images 40] [--windows 128 192] [--overlap 2]
+    python benchmarks/map_damage.py --data agiqa3k:DIR [--photos DIR] [--images 40] [--windows 128 192] [--workers 2]
 
 Good images are those with the highest opinion scores among the images of --data that a split by image with --seed
 holds out (the shipped model was trained on all of them, its twin of the README's first row was not), and with --photos
@@ -19,9 +19,12 @@ not touch keep their scores and are not computed again.
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import multiprocessing
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ SIDE, GRID = 512, 64
 KEYS = ("source", "window", "kind", "strength", "square")
 FIGURES = ("worst", "worst_before", "chance", "pixel", "pixel_before", "auc", "auc_before", "fall")
 Square = tuple[int, int, int]  # top, left, side
+here: dict[str, Any] = {}  # of a worker process: its Scorer and the options
 
 
 def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
@@ -146,6 +150,32 @@ def sources(data: str, photos: Path | None, count: int, seed: int) -> dict[str, 
     return found
 
 
+def open_here(given: argparse.Namespace) -> None:
+    """Open the model in this process."""
+    here.update(scorer=opened(given), given=given)
+
+
+def examine(task: tuple[str, int, Pixels]) -> tuple[float, list[float], list[tuple[tuple[Any, ...], dict[str, float]]]]:
+    """The score of one image (its source, its number, its pixels), its maps' means, and the figures by `KEYS`."""
+    source, number, image = task
+    scorer, given = here["scorer"], here["given"]
+    rng = np.random.default_rng([number, len(source)])  # whichever process it falls to
+    before = [
+        pscr.quality_map(scorer, image, window=side, stride=side // given.overlap, pixel_format="rgb")
+        for side in given.windows
+    ]
+    judged = []
+    for kind, strength, side in itertools.product(KINDS, given.strengths, given.squares):
+        top, left = rng.integers(0, SIDE - side + 1, 2).tolist()
+        square = (top, left, side)
+        worse = damaged(image, kind, strength, square, rng)
+        for one in before:
+            figures = judge(one, again(scorer, one, worse, square), square)
+            judged.append(((source, one.window, kind, strength, side), figures))
+    score = scorer.score(image, pixel_format="rgb").score
+    return score, [float(one.values.mean()) for one in before], judged
+
+
 def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__)
@@ -157,27 +187,24 @@ def main() -> None:
     options.add_argument("--overlap", type=int, default=2, help="the stride is window / this (default: %(default)s)")
     options.add_argument("--squares", type=int, nargs="+", default=[128, 224], help="default: %(default)s")
     options.add_argument("--strengths", nargs="+", default=["weak", "strong"], choices=("weak", "strong"))
+    options.add_argument("--workers", type=int, default=1, help="processes; the figures do not depend on it")
     given = options.parse_args()
-    rng = np.random.default_rng(0)
     found: dict[tuple[Any, ...], list[dict[str, float]]] = {}
-    scores, means = [], []
     with opened(given) as scorer:
         environment = where(given, scorer)
-        for source, images in sources(given.data, given.photos, given.images, given.seed).items():
-            for image in progress(images, len(images), source):
-                before = [
-                    pscr.quality_map(scorer, image, window=side, stride=side // given.overlap, pixel_format="rgb")
-                    for side in given.windows
-                ]
-                scores.append(scorer.score(image, pixel_format="rgb").score)
-                means.append([float(one.values.mean()) for one in before])
-                for kind, strength, side in itertools.product(KINDS, given.strengths, given.squares):
-                    top, left = rng.integers(0, SIDE - side + 1, 2).tolist()
-                    square = (top, left, side)
-                    worse = damaged(image, kind, strength, square, rng)
-                    for one in before:
-                        row = judge(one, again(scorer, one, worse, square), square)
-                        found.setdefault((source, one.window, kind, strength, side), []).append(row)
+    tasks = [
+        (source, number, image)
+        for source, images in sources(given.data, given.photos, given.images, given.seed).items()
+        for number, image in enumerate(images)
+    ]
+    scores, means = [], []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(given.workers, context, initializer=open_here, initargs=(given,)) as pool:
+        for score, mean, judged in progress(pool.map(examine, tasks), len(tasks), "images"):
+            scores.append(score)
+            means.append(mean)
+            for key, figures in judged:
+                found.setdefault(key, []).append(figures)
     rows = [
         dict(zip(KEYS, key, strict=True))
         | {"images": len(some)}
@@ -189,10 +216,10 @@ def main() -> None:
         column = np.array(means)[:, place]
         facts[f"window {window}: mean of the map less score, mean"] = round(float(np.mean(column - scores)), 4)
         facts[f"window {window}: correlation of the map's mean with the score"] = round(correlation(column, scores), 4)
-        for kind in KINDS:
-            some = [one for key, ones in found.items() if key[1:3] == (window, kind) for one in ones]
+        for source, kind in itertools.product(dict.fromkeys(key[0] for key in found), KINDS):
+            some = [one for key, ones in found.items() if key[:3] == (source, window, kind) for one in ones]
             summary = {name: round(float(np.mean([one[name] for one in some])), 3) for name in FIGURES}
-            facts[f"window {window}, {kind}: {len(some)} maps"] = summary
+            facts[f"{source}, window {window}, {kind}: {len(some)} maps"] = summary
     record, file = finish(given, environment, KEYS, rows, facts)
     labels = [" ".join(str(row[key]) for key in KEYS) for row in rows]
     plots.bars(file, labels, [row["worst"] for row in rows], "share of maps whose lowest window is a hit", record.name)

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .console import INTERRUPTED, UsageError, err, error
-from .report import options as report_options
 from .runtime.errors import PscrError, Status
 from .runtime.image import DEFAULT_MAX_PIXELS
 from .runtime.scorer import DEFAULT_MODEL
@@ -45,11 +44,22 @@ csv columns and jsonl keys: path, score, spread, width, height, status, message.
 the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
 """
 
+MAP_EPILOG = """\
+examples:
+  pscr map image.jpg -o map.png      the image, the map over it, a colour bar; the frame marks the lowest window
+  pscr map image.jpg -o map.npy      an array [height, width]: the mean of the windows that cover each pixel
+  pscr map image.jpg -o map.csv      the windows: top, left, height, width, score
+
+Windows overlap, and each is scored as an image of its own. Dark is low.
+"""
+
 # Verbs with a parser of their own, which need libraries that scoring does not: module, extra, one-line summary.
 DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
     "evaluate": ("pscr.training.evaluate", "train", "compare a model's scores with the opinion scores of a database"),
     "export": ("pscr.export.command", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
+    "report": ("pscr.report.command", "report", "write one HTML page on many images, and compare generators"),
+    "serve": ("pscr.verb_serve", "serve", "score images over HTTP, with a page to look at"),
 }
 
 
@@ -132,33 +142,21 @@ def _delegate(verb: str, words: list[str]) -> int:
     try:
         code: int | None = importlib.import_module(module).main(words)
     except ModuleNotFoundError as problem:
-        _say_what_is_missing(problem, verb, extra)
+        if problem.name is None or problem.name.partition(".")[0] == "pscr":
+            raise
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"'pscr {verb}' needs the Python module {problem.name}, which is not installed here; "
+            f"install it with: pip install 'pscr[{extra}]'",
+        ) from problem
     return code or 0
 
 
-def _say_what_is_missing(problem: ModuleNotFoundError, verb: str, extra: str) -> NoReturn:
-    """Raise the error for a library that is not installed; a missing module of our own is a fault and stays one."""
-    if not extra or problem.name is None or problem.name.partition(".")[0] == "pscr":
-        raise problem
-    raise PscrError(
-        Status.MODEL_INVALID,
-        f"'pscr {verb}' needs the Python module {problem.name}, which is not installed here; "
-        f"install it with: pip install 'pscr[{extra}]'",
-    ) from problem
-
-
-def _lazily(module: str, function: str = "run", extra: str = "") -> Callable[[argparse.Namespace], int]:
-    """A verb whose module is imported when it runs, so that help and errors stay quick.
-
-    extra: the libraries that the module needs beyond those of scoring.
-    """
+def _lazily(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
+    """A verb whose module is imported when it runs, so that help and errors stay quick."""
 
     def run(options: argparse.Namespace) -> int:
-        try:
-            loaded = importlib.import_module(f"pscr.{module}")
-        except ModuleNotFoundError as problem:
-            _say_what_is_missing(problem, options.verb, extra)
-        code: int = getattr(loaded, function)(options)
+        code: int = getattr(importlib.import_module(f"pscr.{module}"), function)(options)
         return code
 
     return run
@@ -214,17 +212,8 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
     ranking.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     ranking.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: %(default)s")
     ranking.add_argument("-q", "--quiet", action="store_true", help="rows and errors only")
-    mapping = verb("map", "show where in an image the quality is good or bad", _lazily("verb_map"))
+    mapping = verb("map", "show where in an image the quality is good or bad", _lazily("verb_map"), epilog=MAP_EPILOG)
     _map_options(mapping)
-    reporting = verb(
-        "report",
-        "write one HTML page on many images: scores, best and worst, a comparison of folders (needs pscr[report])",
-        _lazily("verb_report", extra="report"),
-        epilog=report_options.EPILOG,
-    )
-    report_options.add(reporting, _positive)
-    _device(reporting)
-    _max_pixels(reporting)
     verb("models", "list the models that come with this installation", _lazily("verb_model", "models"))
     info = verb(
         "info", "say what a model is, how it was trained and how its scores read", _lazily("verb_model", "info")
@@ -247,7 +236,7 @@ def build_parser(verbs: dict[str, Parser] | None = None) -> Parser:
         command.add_argument("--json", action="store_true", help="write one JSON object")
     _bench_options(verb("bench", "measure how fast a model is on this machine", _lazily("verb_bench")))
     _bank_verbs(verb("bank", "build a bank from labelled images, without training, or show one", None))
-    for command in (score, ranking, mapping, reporting, info):
+    for command in (score, ranking, mapping, info):
         _bank(command)
     for name, (_, extra, summary) in DELEGATED.items():
         verb(name, f"{summary} (needs pscr[{extra}])", None, add_help=False)
@@ -281,11 +270,6 @@ def _score_options(score: Parser) -> None:
 
 
 def _map_options(mapping: Parser) -> None:
-    mapping.description = (
-        "Score overlapping windows of an image, each as an image of its own, and draw the image beside the map: dark "
-        "is low, the frame marks the lowest window. png is the picture, npy an array [height, width] of the mean of "
-        "the windows that cover each pixel, csv the windows: top, left, height, width, score."
-    )
     mapping.add_argument("image", metavar="IMAGE", help="an image file")
     mapping.add_argument("-o", "--output", metavar="FILE", required=True, help="'-': standard output, with --format")
     mapping.add_argument("--format", choices=("png", "npy", "csv"), help="default: by the ending of -o FILE")

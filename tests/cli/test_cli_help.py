@@ -10,7 +10,7 @@ from cli_testing import Cli, Process
 
 import pscr
 
-VERBS = ("score", "models", "info", "verify", "doctor", "train", "evaluate", "export")
+VERBS = ("score", "map", "models", "info", "verify", "doctor", "train", "evaluate", "export")
 
 
 def test_help_names_every_verb_with_a_summary_and_every_exit_code(cli: Cli) -> None:
@@ -24,7 +24,7 @@ def test_help_names_every_verb_with_a_summary_and_every_exit_code(cli: Cli) -> N
 
 def test_help_fits_a_terminal_and_names_no_verb_that_does_not_exist(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    for words in (["--help"], *([verb, "--help"] for verb in VERBS[:5])):
+    for words in (["--help"], *([verb, "--help"] for verb in VERBS[:6])):
         done = cli(*words)
         assert done.code == 0
         assert max(map(len, done.out.splitlines())) <= 120
