@@ -116,7 +116,8 @@ def _compared(
     grouped = [image for image in scored if image.group]
     names = {image.group for image in grouped}
     if len(names) < 2:
-        return report
+        lacking = {"comparison": "none: only one group has scores"} if len(report.group_names) > 1 else {}
+        return replace(report, summary=report.summary | lacking)
     found = statistics.compare(
         [image.result.score for image in grouped],
         [image.group for image in grouped],

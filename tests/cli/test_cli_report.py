@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from cli_testing import Cli, write_image
+from cli_testing import Cli, command, write_image
 
 
 @pytest.fixture
@@ -64,6 +67,47 @@ def test_several_folders_are_compared_and_matched_by_name(
     assert "paired difference" in text
     assert cli("report", *two, "-o", page, "--model", tiny_model, "--no-maps", "--unpaired").code == 0
     assert "paired difference" not in page.read_text()
+
+
+def test_a_group_without_any_score_is_said_and_not_compared(
+    cli: Cli, tiny_model: Path, two: list[Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    for file in two[1].iterdir():
+        file.write_bytes(b"no image")
+    assert cli("report", *two, "-o", page, "--model", tiny_model, "--no-maps").code == 1
+    assert 'id="comparison"' not in page.read_text()
+    assert "only one group has scores" in page.read_text()
+
+
+def test_more_groups_than_pairs_can_show_have_their_means(cli: Cli, tiny_model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    for n in range(26):
+        write_image(tmp_path / "many" / f"{n:02}" / "x.png", n)
+    assert cli("report", tmp_path / "many", "--by-folder", "-o", page, "--model", tiny_model, "--no-maps").code == 0
+    text = page.read_text()
+    assert "26 groups are too many to compare in pairs; the limit is 24." in text
+    assert '<th scope="row" class="label"><bdi>25</bdi></th>' in text
+    assert "paired difference" not in text
+
+
+def test_an_interrupted_run_writes_nothing(tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    """An image that comes through a pipe holds the run up until it has its signal."""
+    page, pipe = tmp_path / "report.html", tmp_path / "pipe.png"
+    page.write_text("old")
+    os.mkfifo(pipe)
+    words = command("report", image, pipe, "-o", page, "--model", tiny_model, "--threads", "1", "--no-maps")
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as running:
+        writer = os.open(pipe, os.O_WRONLY)  # returns when the run reads
+        time.sleep(0.3)
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        os.close(writer)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 143, said
+    assert b"interrupted" in said
+    assert page.read_text() == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.png", "pipe.png", "report.html"]
 
 
 def test_one_folder_is_compared_by_a_csv_of_groups_and_prompts(
