@@ -31,6 +31,7 @@ stress: $(VENV)/.dev
 	$(BIN)/python tests/stress/fuzz_models.py --minutes $(MINUTES)
 	$(BIN)/python tests/stress/endurance.py --minutes $(MINUTES)
 	$(BIN)/python tests/stress/interruptions.py --minutes $(MINUTES)
+	$(BIN)/python tests/stress/serve_abuse.py --minutes $(MINUTES)
 
 # On an idle machine; some five minutes. What each measures: docs/performance.md.
 bench: $(VENV)/.dev
@@ -40,6 +41,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/baseline.py
+	$(BIN)/python benchmarks/serve_load.py
 	$(BIN)/python benchmarks/readme_table.py
 
 $(VENV)/bin/python:

@@ -4,9 +4,10 @@
     python benchmarks/ablation.py --data agiqa3k:DIR --quick            # an afternoon on two cores
 
 Rows that are done are kept, and a row that was stopped goes on, so the same command may be run again and again. Writes
-benchmarks/results/ablation.csv and ablation.md: seed, epochs, device and wall time of each row beside its figures. With
---quick the frozen layers are cached, training patches are those that the sampling cuts (nine fixed ones of RPS, the
-central crop of CR and NR), bf16, and there are fewer epochs: figures to compare with each other, not with the paper's.
+benchmarks/results/ablation.csv and the table in README.md: seed, epochs, device and wall time of each row beside its
+figures. With --quick the frozen layers are cached, training patches are those that the sampling cuts (nine fixed ones
+of RPS, the central crop of CR and NR), in bf16, and there are fewer epochs: figures to compare with each other, not
+with the paper's.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+import readme_table
+from common import RESULTS, ROOT
+
 METHODS = (("nr", ""), ("cr", ""), ("pscr", "rps"), ("pscr", "nops"), ("pscr", "ops"))
 PROTOCOLS = ("held-out", "published")
 HELD_OUT = ["--val", "0.1", "--test", "0.2"]
@@ -98,15 +102,18 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-    shown = ("method", "sampling", "protocol", "srcc", "plcc", "seed", "epochs", "minutes", "device")
-    lines = [f"| {' | '.join(shown)} |", "|---" * len(shown) + "|"]
-    lines += [f"| {' | '.join(str(line[column]) for column in shown)} |" for line in table]
-    lines += [
-        "",
-        "held-out: test images, scored once, by the epoch that other images chose. published: the best test epoch, "
-        "SRCC and PLCC each its own: maxima over the test set. The two protocols have different test images.",
-    ]
-    (RESULTS / "ablation.md").write_text("\n".join(lines) + "\n")
+    page = ROOT / "README.md"
+    page.write_text(readme_table.page(page.read_text("utf-8"), markdown(table), "ablation"), "utf-8")
+
+
+def markdown(table: Sequence[Mapping[str, object]]) -> str:
+    """The table of README.md, with what gives each row."""
+    shown = ("srcc", "plcc", "seed", "epochs", "minutes", "device")
+    lines = [f"| `--only` | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
+    for line in table:
+        name = "-".join(str(line[key]) for key in ("method", "sampling", "protocol") if line[key] != "resize")
+        lines.append(f"| `{name}` | {' | '.join(str(line[column]) for column in shown)} |")
+    return "\n".join(lines)
 
 
 def finished(row: Row) -> bool:

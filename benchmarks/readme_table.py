@@ -18,7 +18,6 @@ from common import RESULTS, ROOT
 
 from pscr.bench.record import Record, Row
 
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 ORDER = ("latency", "stages", "baseline", "cold_start", "memory", "scaling", "accuracy_speed")
 NOTHING = "Not measured yet; `make bench` does it.\n"
 
@@ -55,17 +54,18 @@ def summary(records: Sequence[Record]) -> str:
     return "\n".join([title, "", "| | | measured by |", "|---|---|---|", *rows])
 
 
-def page(text: str, body: str) -> str:
-    """The page with the body between its marks.
+def page(text: str, body: str, name: str = "speed") -> str:
+    """The page with the body between the marks of this name, as in <!-- speed: begin -->.
 
     Raises:
         ValueError: the page does not have both marks, once and in order.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"expected {BEGIN} and {END}, once each and in this order")
-    return f"{before}{BEGIN}\n{(body or NOTHING).rstrip()}\n{END}{after}"
+    opening, closing = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = text.partition(opening)
+    _, end, after = rest.partition(closing)
+    if not begin or not end or opening in rest or closing in after:
+        raise ValueError(f"expected {opening} and {closing}, once each and in this order")
+    return f"{before}{opening}\n{(body or NOTHING).rstrip()}\n{closing}{after}"
 
 
 def _latency(record: Record) -> tuple[list[str], list[list[str]]]:

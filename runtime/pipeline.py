@@ -166,7 +166,7 @@ def _score_group(
     calibration: Calibration | None,
     raising: bool,
 ) -> Iterator[Result]:
-    rows = iter(_infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
+    rows = iter(infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
     for source, prepared in group:
         # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
         outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, *next(rows), calibration)
@@ -177,7 +177,7 @@ def _score_group(
         yield outcome
 
 
-def _infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats]]:
+def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats]]:
     """Score and votes [K] of each of `images` [P,S,S,3]; those with equally many patches go through together."""
     found: dict[int, tuple[np.float32, Floats]] = {}
     for count in {len(patches) for patches in images}:

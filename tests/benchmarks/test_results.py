@@ -14,6 +14,7 @@ from pscr import PscrError
 from pscr.bench.record import Record
 
 ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 MODEL = {"name": "tiny", "precision": "fp32", "library": "onnxruntime 1.2.3", "device": "cpu", "sha256": "ab"}
 HEADER = {"date": "2026-11-21", "processor": "A CPU @ 2 GHz", "cores": 2, "threads": 2, "idle": True, "model": MODEL}
 
@@ -85,7 +86,7 @@ def test_a_file_without_rows_is_refused(before, tmp_path):
 
 
 def test_the_page_is_written_from_results_and_writing_it_again_changes_nothing(before):
-    text = f"# Title\n{readme_table.BEGIN}\nold 12 ms\n{readme_table.END}\nmore\n"
+    text = f"# Title\n{BEGIN}\nold 12 ms\n{END}\nmore\n"
     page = readme_table.page(text, readme_table.details([before]))
     assert "old" not in page
     assert "| single-stream, x | 100.0 | 10.0 | 20.0 | 9.0 | yes |" in page
@@ -104,7 +105,7 @@ def test_the_summary_has_a_line_for_each_promise_and_the_command_that_measured_i
     assert readme_table.summary([]) == ""
 
 
-@pytest.mark.parametrize("text", ["", readme_table.BEGIN, readme_table.END + readme_table.BEGIN])
+@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN])
 def test_a_page_without_both_marks_is_refused(text):
     with pytest.raises(ValueError, match="expected <!-- speed: begin -->"):
         readme_table.page(text, "")

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import endurance
 import harness
 import interruptions
+import serve_abuse
 
 import pscr
 
@@ -68,6 +69,12 @@ def test_interrupted_folders_are_finished_by_resuming(tiny_model: Path, tmp_path
     for number, ending in enumerate(("csv", "jsonl")):
         found = interruptions.one_round(tiny_model, paths, tmp_path / f"{number}.{ending}", rng, longest=0.2)
         assert found["finished"] == 1
+
+
+def test_clients_that_mean_ill_leave_the_service_healthy(tiny_model: Path) -> None:
+    lines = serve_abuse.abuse(tiny_model, count=160)
+    assert [line for line in lines if "BROKEN" in line] == []
+    assert len(lines) == 12
 
 
 def test_32_threads_and_8_scorers_give_the_serial_results_to_the_bit(tiny_model: Path) -> None:
