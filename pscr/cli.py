@@ -59,6 +59,7 @@ DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
     "evaluate": ("pscr.training.evaluate", "train", "compare a model's scores with the opinion scores of a database"),
     "export": ("pscr.export.command", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
+    "report": ("pscr.report.command", "report", "write one HTML page on many images, and compare generators"),
     "serve": ("pscr.verb_serve", "serve", "score images over HTTP, with a page to look at"),
 }
 

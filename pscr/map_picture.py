@@ -46,22 +46,31 @@ def draw(
     """
     low, high = _limits(quality_map, limits)
     height, width = _panel_size(quality_map)
+    panels = [overlay(pixels, quality_map, (low, high))]
+    if pixels is not None:
+        small = np.asarray(cv2.cvtColor(_scaled(pixels, height, width), cv2.COLOR_RGB2BGR), np.uint8)
+        _frame(small, quality_map)
+        panels.insert(0, small)
+    return _compose(panels, *_bar(low, high, max(height, _SHORTEST_BAR), unit), _caption(quality_map))
+
+
+def overlay(pixels: Pixels | None, quality_map: QualityMap, limits: tuple[float, float]) -> Pixels:
+    """The map over the grey form of its image, without colour bar and caption, for pages that have their own.
+
+    pixels, limits: as in `draw`. Returns [h,w,3] uint8 BGR, 256 to 640 pixels on the longer side.
+    """
+    low, high = limits
+    height, width = _panel_size(quality_map)
     scores = quality_map.dense(height, width)
     shades = np.clip(np.rint((scores - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
-    heat = np.asarray(cv2.applyColorMap(shades, COLOURS), np.uint8)
-    panels = [heat]
+    panel = np.asarray(cv2.applyColorMap(shades, COLOURS), np.uint8)
     if pixels is not None:
-        shrinks = height < pixels.shape[0]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-        small = np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+        grey = cv2.cvtColor(_scaled(pixels, height, width), cv2.COLOR_RGB2GRAY)
         # A pale grey: where the image is black, a dark place would look like a low score.
-        pale = cv2.convertScaleAbs(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), alpha=1 - _PALE / 255, beta=_PALE)
-        grey = cv2.cvtColor(pale, cv2.COLOR_GRAY2BGR)
-        over = np.asarray(cv2.addWeighted(heat, _SHARE, grey, 1 - _SHARE, 0), np.uint8)
-        panels = [np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), np.uint8), over]
-    for panel in panels:
-        _frame(panel, quality_map)
-    return _compose(panels, *_bar(low, high, max(height, _SHORTEST_BAR), unit), _caption(quality_map))
+        pale = cv2.cvtColor(cv2.convertScaleAbs(grey, alpha=1 - _PALE / 255, beta=_PALE), cv2.COLOR_GRAY2BGR)
+        panel = np.asarray(cv2.addWeighted(panel, _SHARE, pale, 1 - _SHARE, 0), np.uint8)
+    _frame(panel, quality_map)
+    return panel
 
 
 def encode(picture: Pixels) -> bytes:
@@ -98,6 +107,12 @@ def _panel_size(quality_map: QualityMap) -> tuple[int, int]:
     longest = max(height, width)
     scale = min(max(longest, _LEAST), _MOST) / longest
     return max(_TICK, round(height * scale)), max(_TICK, round(width * scale))
+
+
+def _scaled(pixels: Pixels, height: int, width: int) -> Pixels:
+    """The image in a panel's size."""
+    how = cv2.INTER_AREA if height < pixels.shape[0] else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
 
 
 def _frame(panel: Pixels, quality_map: QualityMap) -> None:

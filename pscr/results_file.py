@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 from .console import UsageError
 from .runtime.errors import Status
+from .runtime.scorer import Result
 from .writers import COLUMNS, FIRST_LINE
 
 RESUMABLE = ("csv", "jsonl")
@@ -163,21 +165,61 @@ def _records(stream: Any, form: str) -> Iterator[bytes]:
             pending = b""
 
 
+def read_results(path: Path, form: str) -> list[Result]:
+    """The results in a csv or jsonl file of `pscr score`; half a row at its end does not count.
+
+    Raises:
+        UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
+    """
+    try:
+        records = _records(io.BytesIO(path.read_bytes()), form)
+    except OSError as problem:
+        raise UsageError(f"{path} cannot be read: {problem.strerror}; expected a file of pscr score") from problem
+    has_header = form == "csv"
+    if has_header and next(records, b"") != FIRST_LINE:
+        raise _not_results(path, form, 1)
+    return [_result(path, form, number, record) for number, record in enumerate(records, 1 + has_header)]
+
+
+def _result(path: Path, form: str, number: int, record: bytes) -> Result:
+    """The result of a row, to the six decimals that are written."""
+    try:
+        entry = _entry(form, record)
+        score, spread = (math.nan if entry[key] in (None, "") else float(entry[key]) for key in ("score", "spread"))
+        width, height = (int(entry[key] or 0) for key in ("width", "height"))
+        status = Status[entry["status"]]
+        if (status is Status.OK) != (math.isfinite(score) and math.isfinite(spread)):
+            raise ValueError
+        return Result(score, spread, width, height, status, str(entry["message"]), str(entry["path"]))
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise _not_results(path, form, number) from error
+
+
+def _entry(form: str, record: bytes) -> dict[str, Any]:
+    """A row's values under the names of `COLUMNS`, as they are written."""
+    text = record[:-1].decode("utf-8", "surrogateescape")
+    if form == "jsonl":
+        entry: dict[str, Any] = json.loads(text)
+        return entry
+    (cells,) = csv.reader([text])
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
 def _row(path: Path, form: str, number: int, record: bytes) -> tuple[str, str, float | None]:
     """Path, status and score of a row."""
-    text = record[:-1].decode("utf-8", "surrogateescape")
     try:
-        if form == "jsonl":
-            entry = json.loads(text)
-        else:
-            (cells,) = csv.reader([text])
-            entry = dict(zip(COLUMNS, cells, strict=True))
+        entry = _entry(form, record)
         score = entry["score"]
         if not (isinstance(entry["path"], str) and entry["status"] in Status.__members__):
             raise ValueError
         return entry["path"], entry["status"], None if score in (None, "") else float(score)
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise _not_ours(path, form, number) from error
+
+
+def _not_results(path: Path, form: str, number: int) -> UsageError:
+    found = f"row {number} of {path} is not what pscr score --format {form} writes"
+    return UsageError(f"{found}; name a file that pscr score has written")
 
 
 def _not_ours(path: Path, form: str, number: int) -> UsageError:

@@ -15,6 +15,7 @@ from .runtime.errors import PscrError
 from .runtime.manifest import Manifest, ScoreMeaning
 from .runtime.models import PACKAGED, locate, packaged
 from .runtime.sampling import Sampling
+from .runtime.scorer import Scorer
 from .runtime.scorer import open as open_scorer
 
 FAILED = 3
@@ -48,12 +49,23 @@ def info(options: argparse.Namespace) -> int:
     """
     with open_scorer(options.model, options.device, bank=options.bank) as scorer:
         facts, manifest, calibration = scorer.info, scorer.manifest, scorer.calibration
+        lines = described(scorer, options.bank)
     if options.json:
         facts["calibration"] = calibration.to_dict() if calibration else None
         facts = {**facts, "bank_selection": manifest.bank.get("selection"), "parity": manifest.parity}
         facts["files"] = {name: asdict(entry) for name, entry in manifest.files.items()}
         out(json.dumps(facts, indent=2, ensure_ascii=True))
         return 0
+    for name, entry in manifest.files.items():
+        lines[f"file {name}"] = f"{entry.size / 1e6:.1f} MB, sha256 {entry.sha256}"
+    for line in columns(lines.items()):
+        out(one_line(line))
+    return 0
+
+
+def described(scorer: Scorer, bank: str | None = None) -> dict[str, str]:
+    """What an open model is, how it was trained and what runs it, in words. bank: the file in place of its own."""
+    facts, manifest = scorer.info, scorer.manifest
     sampling = manifest.sampling
     lines = {
         "model": f"{manifest.name} {manifest.version}",
@@ -61,18 +73,13 @@ def info(options: argparse.Namespace) -> int:
         "backbone": f"{manifest.backbone}, {manifest.precision}",
         "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
         "patches": f"{_count(sampling)} of {sampling.patch}x{sampling.patch} pixels ({sampling.method})",
-        "bank": f"{facts['bank']} exemplars{_aside(options.bank or manifest.bank.get('selection'))}",
+        "bank": f"{facts['bank']} exemplars{_aside(bank or manifest.bank.get('selection'))}",
         "interval": facts["interval"] or "not calibrated: the spread is no error bar",
         "runs on": runs_on(facts),
         "licence": manifest.licence,
     }
     lines |= {f"training {key}": _worded(value) for key, value in manifest.training.items()}
-    lines |= {f"parity {key}": _worded(value) for key, value in manifest.parity.items()}
-    for name, entry in manifest.files.items():
-        lines[f"file {name}"] = f"{entry.size / 1e6:.1f} MB, sha256 {entry.sha256}"
-    for line in columns(lines.items()):
-        out(one_line(line))
-    return 0
+    return lines | {f"parity {key}": _worded(value) for key, value in manifest.parity.items()}
 
 
 def verify(options: argparse.Namespace) -> int:

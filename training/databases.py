@@ -104,8 +104,17 @@ def read_csv(
     file: Path, root: Path, path_column: str = "path", score_column: str = "score", group_column: str = ""
 ) -> tuple[Item, ...]:
     """The images of a CSV file, whose paths are relative to `root`; one is enough. Errors as `load`."""
-    table = _columns(file, _lines(file), path_column, score_column, group_column or path_column)
+    table = read_columns(file, path_column, score_column, group_column or path_column)
     return _items(file, root, (_Row(number, *cells) for number, cells in table), path_column, group_column)
+
+
+def read_columns(file: Path, *columns: str) -> Iterator[tuple[int, list[Any]]]:
+    """The named cells of each row of a CSV file that is not blank, with its number; what a short row lacks is None.
+
+    Raises:
+        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT where the file is no CSV, or a column is missing or there twice.
+    """
+    return _columns(file, _lines(file), *columns)
 
 
 def _agiqa1k(folder: Path, label: str) -> Database:

@@ -41,6 +41,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
             assert f"pscr/{package}/{file.relative_to(ROOT / house).as_posix()}" in sources
     assert not [name for name in names if "test" in Path(name).name or "benchmark" in name]
     assert "pscr/py.typed" in names
+    assert {"pscr/report/page.html", "pscr/report/page.css", "pscr/report/page.js"} <= set(names)
     assert {f"pscr/serve/static/{file.name}" for file in (ROOT / "pscr/serve/static").iterdir()} <= set(names)
 
 
