@@ -184,6 +184,7 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         yield _on_cluster(workers, threads)
         return
     _check_answers(address)
+    pool: Pool | None = None
     on_term = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": _log.isEnabledFor(logging.DEBUG), "logging_level": logging.ERROR}
     try:
@@ -195,7 +196,6 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         else:
             with _no_noise():
                 ray.init(address, **quiet)
-            pool = _on_cluster(workers, threads)
     except (ConnectionError, RuntimeError, ValueError) as problem:
         found = f"no Ray cluster can be used at {address}: {one_line(problem)}"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; check --ray-address and RAY_ADDRESS") from problem
@@ -203,7 +203,7 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
     with redirect_stdout(_ToLog()):
         try:
-            yield pool
+            yield pool or _on_cluster(workers, threads)
         finally:
             ray.shutdown()
 
