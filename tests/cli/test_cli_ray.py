@@ -75,7 +75,8 @@ def machines() -> Iterator[Any]:
     """
     from ray.cluster_utils import Cluster
 
-    more = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 8}
+    more = {"_system_config": quick, "num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=more)
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
     yield cluster
