@@ -18,7 +18,7 @@ from common import RESULTS, ROOT
 
 from pscr.bench.record import Record, Row
 
-ORDER = ("latency", "stages", "baseline", "cold_start", "memory", "scaling", "accuracy_speed")
+ORDER = ("latency", "stages", "baseline", "cold_start", "memory", "scaling", "accuracy_speed", "serve_load")
 NOTHING = "Not measured yet; `make bench` does it.\n"
 
 
@@ -195,6 +195,7 @@ TABLES = {
     "memory": _memory,
     "scaling": _scaling,
     "accuracy_speed": _accuracy_speed,
+    "serve_load": _latency,
 }
 
 

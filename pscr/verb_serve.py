@@ -20,11 +20,11 @@ from .verb_model import runs_on
 if TYPE_CHECKING:
     from .serve.limits import Limits
 
-DESCRIPTION = (
-    "Serve scores over HTTP: POST /v1/score and /v1/map, GET /v1/info, /metrics, /healthz, /readyz, a page at / and a "
-    "description at /docs. Images that arrive together are scored together. SIGTERM or Ctrl-C finishes what is under "
-    "way and ends with exit code 0."
-)
+DESCRIPTION = """\
+Serve scores over HTTP: POST /v1/score and /v1/map, GET /v1/info, /metrics, /healthz, /readyz, a page at / and a
+description at /docs. Images that arrive together are scored together. SIGTERM or Ctrl-C finishes what is under way
+and ends with exit code 0.
+"""
 EPILOG = """\
 examples:
   pscr serve                                        http://127.0.0.1:8000, this machine only

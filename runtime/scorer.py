@@ -214,7 +214,7 @@ class Scorer:
     @property
     def batch(self) -> int:
         """Images per inference where the caller names no number."""
-        return 1 if self._backend.device == "cpu" else 8
+        return 1 if self._backend.device in ("cpu", "openvino", "openvino-bf16") else 8
 
     @property
     def manifest(self) -> Manifest:

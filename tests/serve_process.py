@@ -52,6 +52,10 @@ class Served:
     def stop(self, longest: float = 60) -> int:
         """SIGTERM, and its exit code."""
         self.process.send_signal(signal.SIGTERM)
+        return self.wait(longest)
+
+    def wait(self, longest: float = 60) -> int:
+        """Its exit code, when it has ended and its log is complete."""
         code = self.process.wait(longest)
         self._reader.join(10)
         return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -63,9 +64,16 @@ def test_help_and_scoring_load_no_web_library() -> None:
         "found = {'fastapi', 'uvicorn', 'prometheus_client', 'starlette'} & set(sys.modules)\n"
         "sys.exit(f'{code} {found}' if code or found else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "120"},
+    )
     assert done.returncode == 0, done.stderr
     assert "--max-wait-ms" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
 
 
 def test_on_an_outer_address_without_a_token_it_warns(tiny_model: Path) -> None:

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import random
 import resource
 import socket
 import struct
@@ -232,6 +233,42 @@ async def half_bodies(port: int, count: int) -> str:
     return summary(outcomes)
 
 
+def damage(data: bytes, rng: random.Random) -> bytes:
+    """The same with one to four bytes replaced, parts left out or repeated, line ends put in, or the end cut off."""
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randrange(len(data))
+        stop = min(len(data), start + rng.randint(1, 200))
+        other = [bytes([rng.randrange(256)]), b"", 2 * data[start:stop], b"\r\n" + data[start:stop]]
+        kind = rng.randrange(5)
+        data = data[:start] + (other[kind] + data[start + 1 if kind == 0 else stop :] if kind < 4 else b"")
+        if not data:
+            return b"\0"
+    return data
+
+
+async def damaged_requests(port: int, count: int) -> str:
+    """Whole requests with two images in multipart/form-data, damaged anywhere: in a header, a boundary, an image."""
+    part = b'--line\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n%s\r\n' % image(16)
+    body = part + part + b"--line--\r\n"
+    head = "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=line\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    rng = random.Random(1)
+
+    async def send(data: bytes) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            writer.write(data)
+        code = await answer(reader, 4 * (IDLE + BODY))
+        await let_go([(reader, writer)], rudely=True)
+        return code
+
+    outcomes: list[str] = []
+    while len(outcomes) < count:
+        outcomes += await asyncio.gather(*(send(damage(request, rng)) for _ in range(CONNECTIONS // 2)))
+    assert not [one for one in outcomes if one == "nothing" or (one[0] == "5" and one != "503")], outcomes
+    return summary(outcomes)
+
+
 def attacks(count: int, gigabytes: int) -> dict[str, Callable[[int], Awaitable[str]]]:
     """What is tried, by name; each is called with the port. count: connections of the largest."""
     few = min(count // 10, CONNECTIONS // 2)
@@ -246,6 +283,7 @@ def attacks(count: int, gigabytes: int) -> dict[str, Callable[[int], Awaitable[s
         f"{gigabytes} GB with a length": lambda port: ten_gigabytes(port, gigabytes, False),
         f"{gigabytes} GB in chunks": lambda port: ten_gigabytes(port, gigabytes, True),
         "idle connections": lambda port: many_connections(port, count),
+        "damaged requests": lambda port: damaged_requests(port, count // 2),
         "half bodies": lambda port: half_bodies(port, min(count, CONNECTIONS)),
     }
 
