@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import map_picture
 from ..runtime.image import load
@@ -85,10 +86,15 @@ def in_words(found: QualityMap, sign: int = 1) -> str:
     worst, best = (np.unravel_index(place, values.shape) for place in (values.argmin(), values.argmax()))
     words = []
     for name, (row, column) in (("worst", worst), ("best", best)):
-        y = (found.corners_y[row] + found.window / 2) / max(found.height, found.window)
-        x = (found.corners_x[column] + found.window / 2) / max(found.width, found.window)
-        words.append(f"{name} {_place(float(y), float(x))} ({found.values[row, column]:.2f})")
+        y, x = _along(found.corners_y, int(row)), _along(found.corners_x, int(column))
+        words.append(f"{name} {_place(y, x)} ({found.values[row, column]:.2f})")
     return ", ".join(words)
+
+
+def _along(corners: NDArray[np.int64], place: int) -> float:
+    """Where a window stands between the first and the last on its axis, 0 to 1; the middle where there is one only."""
+    room = int(corners[-1])
+    return float(corners[place] / room) if room else 0.5
 
 
 def _place(y: float, x: float) -> str:

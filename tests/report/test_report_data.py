@@ -12,7 +12,8 @@ from pscr.console import UsageError
 from pscr.inputs import Item
 from pscr.report.data import Image, Named, by_folder, gather, identical, labelled, match
 from pscr.report.labels import Labels
-from pscr.report.pictures import digest, look
+from pscr.report.pictures import digest, in_words, limits, look
+from pscr.runtime.quality_map import QualityMap
 from pscr.runtime.scorer import Result
 
 
@@ -135,3 +136,18 @@ def test_a_folder_without_images_keeps_its_reason(tmp_path: Path) -> None:
     (named,) = gather([str(tmp_path / "empty")])
     assert named.item == Item(str(tmp_path / "empty"), named.item.problem)
     assert "no images" in named.item.problem
+
+
+def test_a_map_says_in_words_where_it_is_worst_and_best() -> None:
+    values = np.array([[2.0, 2.5, 3.0], [2.2, 2.4, 2.6], [1.0, 2.0, 2.9]], np.float32)
+    corners = np.array([0, 40, 80])
+    found = QualityMap(values, corners, corners, 60, 40, 140, 140)
+    assert in_words(found) == "worst at the lower left (1.00), best at the upper right (3.00)"
+    assert in_words(found, -1) == "worst at the upper right (3.00), best at the lower left (1.00)"
+    row = QualityMap(values[1:2], np.array([0]), corners, 60, 40, 140, 50)
+    assert in_words(row) == "worst at the left (2.20), best at the right (2.60)"
+    column = QualityMap(values[:, 1:2], corners, np.array([0]), 60, 40, 50, 140)
+    assert in_words(column) == "worst in the lower middle (2.00), best in the upper middle (2.50)"
+    assert in_words(QualityMap(values[:1, :1], np.array([0]), np.array([0]), 60, 40, 50, 50)) == "the same everywhere"
+    assert limits([found, row]) == (1.0, 3.0)
+    assert limits([row]) == pytest.approx((1.9, 2.9))
