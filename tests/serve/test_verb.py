@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from serve_process import serving
 
+from pscr import verb_serve
 from pscr.cli import main
 from pscr.runtime.errors import PscrError, Status
 from pscr.serve.limits import Held, Hold, Limits, read_token
@@ -131,3 +132,11 @@ def test_bodies_of_all_requests_together_are_bounded_and_given_back() -> None:
 def test_a_request_may_hold_half_of_the_memory_at_most() -> None:
     assert Limits(image_bytes=100, images=1000, held_bytes=1 << 20).request_bytes == 100 * 1000 + 65536
     assert Limits(image_bytes=1 << 20, images=100, held_bytes=1 << 20).request_bytes == (1 << 19) + 65536
+
+
+def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
+    """Nagle's algorithm would hold a kept connection's answer back for 40 ms."""
+    with verb_serve._listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
