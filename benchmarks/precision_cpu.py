@@ -1,14 +1,15 @@
 """Speed of a model's precisions on this CPU, beside the parity that their manifests record. Needs an idle machine.
 
-    python benchmarks/precision_cpu.py FP32 FP16 INT8 ... [--threads 2]
+    python benchmarks/precision_cpu.py FP32 FP16 INT8 ... [--devices cpu openvino openvino-bf16] [--threads 2]
 
 Each argument is a model folder of `pscr export --precision`. One image's patches, median of the repeats, in turns, so
-that a clock that drifts is every model's.
+that a clock that drifts is everyone's.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 
@@ -20,10 +21,12 @@ import pscr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL")
+    parser.add_argument("--devices", nargs="+", default=["cpu"], help="each model runs on each (default: cpu)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=30)
     given = parser.parse_args()
-    scorers = [pscr.open(model, device="cpu", threads=given.threads) for model in given.models]
+    pairs = itertools.product(given.models, given.devices)
+    scorers = [pscr.open(model, device, given.threads) for model, device in pairs]
     times: list[list[float]] = [[] for _ in scorers]
     for turn in range(given.repeats + 3):
         for scorer, taken in zip(scorers, times, strict=True):
@@ -32,12 +35,15 @@ def main() -> None:
             started = time.perf_counter()
             scorer.infer(patches)
             taken.append(1000 * (time.perf_counter() - started))
-    print("| model | precision | ms per image, median | parity with fp32, largest |")
-    print("|---|---|---|---|")
+    print("| model | precision | device | ms per image, median | of the first | parity with fp32, largest |")
+    print("|---|---|---|---|---|---|")
+    first = statistics.median(times[0][3:])
     for scorer, taken in zip(scorers, times, strict=True):
         manifest = scorer.manifest
         largest = manifest.parity.get("largest_difference", "-") if manifest.precision != "fp32" else "-"
-        print(f"| {manifest.name} | {manifest.precision} | {statistics.median(taken[3:]):.1f} | {largest} |")
+        median = statistics.median(taken[3:])
+        what = f"{manifest.name} | {manifest.precision} | {scorer.info['device']}"
+        print(f"| {what} | {median:.1f} | {median / first:.2f} | {largest} |")
         scorer.close()
 
 
