@@ -40,6 +40,9 @@ LIBRARIES = (
     ("pycuda", "running engines", "trt"),
     ("openvino", "scoring on a CPU, faster on some", "openvino"),
     ("PIL", "image formats that OpenCV cannot read", "pillow"),
+    ("jinja2", "pscr report", "report"),
+    ("fastapi", "pscr serve", "serve"),
+    ("ray", "pscr score --engine ray", "ray"),
     ("torch", "training and export only", "train"),
 )
 # Two packages that install the same module overwrite each other's files.
