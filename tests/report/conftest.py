@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_testing import FLAGS, HOSTILE, PROMPT, Opened, write
+from report_testing import HOSTILE, PROMPT, Opened, write
 
 from pscr.cli import main
 
@@ -34,19 +34,6 @@ def report(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [folder / "<b>first", folder / "second", "--prompts", prompts, "-o", output, "--model", tiny_model, "-q"]
     assert main(["report", *map(str, words), "--show", "3", "--threads", "1"]) == 1
     return output
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """Debian's Chromium, driven by playwright."""
-    found = shutil.which("chromium")
-    if not found:
-        pytest.skip("no chromium on this machine")
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -19,15 +19,6 @@ HOSTILE = (
     "long " * 40 + ".png",
 )
 PROMPT = '</script><script>document.title = "taken"</script>, "a cat"'
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def write(path: Path, seed: int, side: int = 48) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,7 @@ from serve_testing import picture
 
 import pscr
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SHOTS = os.environ.get("PSCR_SCREENSHOTS")  # a folder, to look at them
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 TOKEN = "a-token-of-the-tests-0123456789"
 DROP = """([selector, name, type, data]) => {
   const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
@@ -29,21 +24,10 @@ DROP = """([selector, name, type, data]) => {
 }"""
 PASTE = DROP.replace('DragEvent("drop", { dataTransfer: carried', 'ClipboardEvent("paste", { clipboardData: carried')
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield one
-        one.close()
-
-
-def opened(browser: Any, url: str, **more: Any) -> tuple[Any, list[str]]:
+def opened(chromium: Any, url: str, **more: Any) -> tuple[Any, list[str]]:
     """A page of the service, and what its console says of errors and warnings."""
-    page = browser.new_context(**more).new_page()
+    page = chromium.new_context(**more).new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -63,9 +47,9 @@ def give(page: Any, script: str, selector: str, name: str, data: bytes, kind: st
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("form", "width"), [("desktop", 1280), ("phone", 375)])
 def test_a_dropped_image_gets_its_score_and_map(
-    browser: Any, served: Served, scorer: pscr.Scorer, scheme: str, form: str, width: int
+    chromium: Any, served: Served, scorer: pscr.Scorer, scheme: str, form: str, width: int
 ) -> None:
-    page, said = opened(browser, served.url, color_scheme=scheme, viewport={"width": width, "height": 900})
+    page, said = opened(chromium, served.url, color_scheme=scheme, viewport={"width": width, "height": 900})
     data = picture(4, side=256)
     give(page, DROP, "#drop", "one.jpg", data)
     page.wait_for_selector("figure:not([hidden]) img.map")
@@ -85,8 +69,8 @@ def test_a_dropped_image_gets_its_score_and_map(
     assert said == []
 
 
-def test_a_pasted_image_and_chosen_ones_are_scored_and_a_broken_one_says_why(browser: Any, served: Served) -> None:
-    page, said = opened(browser, served.url)
+def test_a_pasted_image_and_chosen_ones_are_scored_and_a_broken_one_says_why(chromium: Any, served: Served) -> None:
+    page, said = opened(chromium, served.url)
     give(page, PASTE, "body", "", picture(5, ".png"), "image/png")
     page.wait_for_selector("figure:not([hidden])")
     assert page.text_content("article h2") == "pasted image"
@@ -102,8 +86,8 @@ def test_a_pasted_image_and_chosen_ones_are_scored_and_a_broken_one_says_why(bro
     assert refused == []
 
 
-def test_the_page_can_be_used_by_keyboard_alone(browser: Any, served: Served) -> None:
-    page, said = opened(browser, served.url)
+def test_the_page_can_be_used_by_keyboard_alone(chromium: Any, served: Served) -> None:
+    page, said = opened(chromium, served.url)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "files"
     page.keyboard.press("Tab")
@@ -111,9 +95,9 @@ def test_the_page_can_be_used_by_keyboard_alone(browser: Any, served: Served) ->
     assert said == []
 
 
-def test_a_service_with_a_token_asks_for_it(browser: Any, tiny_model: Path) -> None:
+def test_a_service_with_a_token_asks_for_it(chromium: Any, tiny_model: Path) -> None:
     with serving(tiny_model, token=TOKEN) as served:
-        page, said = opened(browser, served.url)
+        page, said = opened(chromium, served.url)
         assert page.is_visible("#token")
         assert said == []
         page.fill("#token", TOKEN)
