@@ -10,7 +10,8 @@ network.
 All start from encoded 512x512 JPEGs, whose decoding counts, and take turns image by image. The weights are random, but
 their activations are normalised on the example images; time does not depend on their values. The program fails where a
 score differs from the published one by more than 1e-4. The shipped model, on its own weights, is timed in the same
-turns.
+turns, and so are the network's own weights in one pass over the whole image ("dense"), in fp32 and, where OpenVINO and
+the processor have it, in bf16: fewer multiply-adds, and other scores.
 A network is BACKBONE:SAMPLING, with :depths behind it for features of several depths. Needs pscr[cpu,train,export].
 """
 
@@ -20,6 +21,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +136,17 @@ def ship(model: PSCR, name: str, folder: Path, exemplars: Sequence[bytes], score
     return folder
 
 
+def in_one_pass(model: PSCR) -> PSCR:
+    """The same weights on the whole image in place of patches."""
+    dense = build(model.spec.name, sampling="dense", features="depths" if model.depths else "last")
+    dense.load_state_dict(model.state_dict())
+    return dense.eval()
+
+
+def _score(scorer: pscr.Scorer, data: bytes) -> float:
+    return scorer.score(data).score
+
+
 def in_turns(ways: dict[str, Score], images: Sequence[bytes], turns: int) -> dict[str, list[tuple[float, float]]]:
     """(milliseconds, score) of each way and turn, after one turn of each that does not count."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
@@ -160,15 +174,21 @@ def compare(
     published = Published(model, exemplars, scores)
     with tempfile.TemporaryDirectory() as folder:
         model_folder = ship(model, name.replace(":", "-"), Path(folder) / "model", exemplars, scores)
-        with pscr.open(model_folder, device="cpu", threads=threads) as scorer:
+        dense_folder = ship(in_one_pass(model), "dense", Path(folder) / "dense", exemplars, scores)
+        with ExitStack() as stack:
+            scorers = {"runtime": stack.enter_context(pscr.open(model_folder, "cpu", threads))}
+            scorers["runtime, dense"] = stack.enter_context(pscr.open(dense_folder, "cpu", threads))
+            with suppress(pscr.PscrError):  # no OpenVINO, or no bf16
+                bf16 = stack.enter_context(pscr.open(dense_folder, "openvino-bf16", threads))
+                scorers["runtime, dense, bf16"] = bf16
+            if shipped is not None:
+                scorers[f"runtime, {shipped.manifest.name}"] = shipped
             ways: dict[str, Score] = {
                 "published": published.published,
                 "query once": published.query_once,
                 "folded": published.folded,
-                "runtime": lambda data: scorer.score(data).score,
+                **{way: partial(_score, scorer) for way, scorer in scorers.items()},
             }
-            if shipped is not None:
-                ways[f"runtime, {shipped.manifest.name}"] = lambda data: shipped.score(data).score
             found = in_turns(ways, images, turns)
     rows = []
     denominator = statistics.median(ms for ms, _ in found["published"])

@@ -182,6 +182,14 @@ def _first_baseline(record: Record) -> list[tuple[str, str]]:
     return [
         (f"{backbone} scored the published way", f"{rows[0]['p50_ms']:.0f} ms"),
         (f"{backbone}, same weights and scores, in this runtime", _times(runtime)),
+        *(
+            (
+                f"{backbone}, same weights, {row['way'].replace('runtime, dense', 'one pass over the image')}",
+                _times(row),
+            )
+            for row in rows
+            if row["way"].startswith("runtime, dense")
+        ),
         (f"{model} in the same turns", _times(rows[-1])),
     ]
 
