@@ -58,8 +58,12 @@ def main() -> int:
     add("--cache", type=Path, default=None, metavar="DIR", help="frozen layers (default: RUNS/cache)")
     add("--only", default="", metavar="WORD", help="rows whose name has this in it, like pscr-ops-held-out")
     add("--list", action="store_true", help="print the commands and stop")
+    add("--table", action="store_true", help="write the tables of the rows that are done and stop")
     add("options", nargs="*", help="more options of pscr train, for every row, after --")
     arguments = parser.parse_args()
+    if arguments.table:
+        write(all_rows(arguments), arguments)
+        return 0
     rows = [row for row in all_rows(arguments) if arguments.only in row.folder.name]
     for row in rows:
         command = command_of(row, arguments)

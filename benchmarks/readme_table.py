@@ -182,16 +182,13 @@ def _first_baseline(record: Record) -> list[tuple[str, str]]:
     return [
         (f"{backbone} scored the published way", f"{rows[0]['p50_ms']:.0f} ms"),
         (f"{backbone}, same weights and scores, in this runtime", _times(runtime)),
-        *(
-            (
-                f"{backbone}, same weights, {row['way'].replace('runtime, dense', 'one pass over the image')}",
-                _times(row),
-            )
-            for row in rows
-            if row["way"].startswith("runtime, dense")
-        ),
+        *((f"{backbone}, same weights, {_one_pass(row)}", _times(row)) for row in rows if "dense" in row["way"]),
         (f"{model} in the same turns", _times(rows[-1])),
     ]
+
+
+def _one_pass(row: Row) -> str:
+    return str(row["way"]).replace("runtime, dense", "one pass over the image")
 
 
 def _times(row: Row) -> str:

@@ -25,6 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tiny_model as tiny
 
+# A shell starts its background jobs with Ctrl-C ignored, and the programs that are ended here would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 IMAGES = 400
 
