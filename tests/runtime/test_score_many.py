@@ -7,6 +7,8 @@ import gc
 import itertools
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -364,3 +366,34 @@ def test_memory_does_not_grow_with_the_number_of_images(scorer: pscr.Scorer) -> 
     before = resident()
     assert sum(result.ok for result in scorer.score_many(some(2000), batch=8)) == 2000
     assert resident() - before < 4  # one image's patches are 27 KiB: keeping them all would take 54 MiB
+
+
+INTERRUPTS = """
+import random, signal, threading
+from pscr.runtime.pipeline import in_order
+
+def strike(number, frame):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, strike)
+chance = random.Random(1)
+struck = 0
+for _ in range(200):
+    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.01))
+    try:
+        for _ in in_order(lambda source: source, range(1_000_000), 2, 8):
+            pass
+    except KeyboardInterrupt:
+        struck += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+print(struck, threading.active_count())
+"""
+
+
+def test_an_interrupt_at_any_moment_ends_the_pipeline_and_its_threads() -> None:
+    """In a child, so that a lock that is held for ever is a failure and not a hang."""
+    words = [sys.executable, "-c", INTERRUPTS]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    struck, threads = map(int, done.stdout.split())
+    assert struck == 200
+    assert threads <= 3  # a thread that was interrupted as it started may still be on its way out
