@@ -78,8 +78,8 @@ class OpenVINOBackend(Backend):
         self._request = None
 
     def _run(self, patches: Pixels) -> None:
-        try:
-            self._request.set_tensor("patches", self._tensor(patches, shared_memory=True))
+        try:  # OpenVINO shares only memory that it could write to; of the rest it takes a copy
+            self._request.set_tensor("patches", self._tensor(patches, shared_memory=bool(patches.flags.writeable)))
             self._request.infer()
         except (RuntimeError, MemoryError) as error:
             line = one_line(error)

@@ -65,6 +65,13 @@ def test_votes_and_scores_are_those_of_the_formula(backend: Backend, images: int
     assert outputs.votes.dtype == outputs.scores.dtype == np.float32
 
 
+def test_patches_may_be_read_only(backend: Backend) -> None:
+    given = patches()
+    expected = backend.infer(given).scores
+    given.flags.writeable = False
+    np.testing.assert_array_equal(backend.infer(given).scores, expected)
+
+
 def test_the_last_inference_is_timed(backend: Backend) -> None:
     assert math.isnan(backend.last_seconds)
     backend.infer(patches())
