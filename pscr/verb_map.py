@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from .console import UsageError, err, error, one_line
-from .map_picture import draw, encode
 from .progress import Progress
 from .runtime.errors import PscrError, Status
+from .runtime.map_picture import draw, encode
 from .runtime.quality_map import QualityMap, grid, quality_map
 from .runtime.sampling import Pixels
 from .runtime.scorer import Scorer

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .runtime.errors import PscrError, Status
-from .runtime.quality_map import QualityMap
-from .runtime.sampling import Pixels
+from .errors import PscrError, Status
+from .quality_map import QualityMap
+from .sampling import Pixels
 
 # From dark violet to yellow, its lightness rising all the way: it reads with every colour vision and in grey
 # (Nunez, Anderton and Renslow, "Optimizing colormaps with consideration for color vision deficiency", 2018).

@@ -78,7 +78,7 @@ class QualityMap:
 
     def _repr_png_(self) -> bytes:
         """The picture that Jupyter shows."""
-        from ..map_picture import draw, encode  # here, so that the runtime needs nothing of the face to compute a map
+        from .map_picture import draw, encode  # here: that module imports this one
 
         return encode(draw(self.preview, self))
 

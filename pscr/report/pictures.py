@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import map_picture
+from ..runtime import map_picture
 from ..runtime.image import load
 from ..runtime.quality_map import QualityMap
 from ..runtime.sampling import Pixels

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from .. import __version__
 from ..console import one_line
-from ..map_picture import draw, encode
 from ..runtime.errors import PscrError
 from ..runtime.image import load
+from ..runtime.map_picture import draw, encode
 from ..runtime.pipeline import Result
 from ..runtime.quality_map import QualityMap, quality_map
 from ..runtime.scorer import Scorer

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import pscr
-from pscr import PscrError, map_picture
+from pscr import PscrError
+from pscr.runtime import map_picture
 from pscr.runtime.quality_map import starts
 from pscr.runtime.sampling import Pixels
 
