@@ -36,6 +36,16 @@ def handles() -> tuple[int, int]:
     return len(list(Path("/proc/self/task").iterdir())), len(list(Path("/proc/self/fd").iterdir()))
 
 
+def grown(before: tuple[int, int], seconds: float = 5) -> tuple[int, int]:
+    """What there is more of than `before`: a thread that was joined is in /proc for a moment yet, so look again."""
+    deadline = time.monotonic() + seconds
+    while True:
+        threads, files = (max(now - then, 0) for now, then in zip(handles(), before, strict=True))
+        if threads == files == 0 or time.monotonic() > deadline:
+            return threads, files
+        time.sleep(0.01)
+
+
 def slope(steps: Iterable[object], every: int) -> tuple[float, int]:
     """KiB that a step adds to memory, by least squares over the second half of the steps; and how many there were."""
     marks, count = [], 0
@@ -65,7 +75,7 @@ def endure(model: Path, scores: int, opens: int, minutes: float = 60) -> dict[st
         before = handles()
         endless = itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.islice(sources, scores))
         per_score, scored = slope(scorer.score_many(endless, batch=4), max(scores // 200, 1))
-        after = handles()
+        after_scores = grown(before)
 
     def opening() -> Iterable[None]:
         for _ in range(opens):
@@ -78,16 +88,16 @@ def endure(model: Path, scores: int, opens: int, minutes: float = 60) -> dict[st
     list(itertools.islice(opening(), 5))
     start = handles()
     per_open, opened = slope(opening(), max(opens // 100, 1))
-    end = handles()
+    after_opens = grown(start)
     return {
         "scores": scored,
         "bytes a score": per_score * 1024,
-        "threads after scores": after[0] - before[0],
-        "descriptors after scores": after[1] - before[1],
+        "threads after scores": after_scores[0],
+        "descriptors after scores": after_scores[1],
         "opens": opened,
         "bytes an open": per_open * 1024,
-        "threads after opens": end[0] - start[0],
-        "descriptors after opens": end[1] - start[1],
+        "threads after opens": after_opens[0],
+        "descriptors after opens": after_opens[1],
         "python threads": threading.active_count(),
     }
 
