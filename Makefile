@@ -31,6 +31,7 @@ stress: $(VENV)/.dev
 	$(BIN)/python tests/stress/fuzz_models.py --minutes $(MINUTES)
 	$(BIN)/python tests/stress/endurance.py --minutes $(MINUTES)
 	$(BIN)/python tests/stress/interruptions.py --minutes $(MINUTES)
+	$(BIN)/python tests/stress/long_folder.py
 	$(BIN)/python tests/stress/serve_abuse.py --minutes $(MINUTES)
 
 # On an idle machine; some five minutes. What each measures: docs/performance.md.

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import endurance
 import harness
 import interruptions
+import long_folder
 import serve_abuse
 
 import pscr
@@ -53,6 +54,12 @@ def test_a_case_that_ends_its_process_is_counted_and_the_rest_goes_on(tmp_path: 
     assert report.outcomes == {"OK": 5, "DIED": 1}
     assert len(report.broken) == 1
     assert "case 3: the process ended with -6" in report.broken[0]
+
+
+def test_a_long_folder_is_scored_whole_in_memory_that_stays(tiny_model: Path, tmp_path: Path) -> None:
+    parts = long_folder.score(str(tiny_model), long_folder.make_images(tmp_path / "images", 800), tmp_path / "out.csv")
+    assert len(parts) >= 3
+    assert parts[-1].memory < parts[0].memory + 30
 
 
 def test_memory_threads_and_descriptors_stay(tiny_model: Path) -> None:
