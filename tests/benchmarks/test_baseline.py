@@ -9,6 +9,7 @@ from tiny_model import graph as tiny_graph
 
 import pscr
 from pscr.bench.pictures import jpegs
+from pscr.runtime.image import load
 
 # torchvision's ResNet18 at 224x224 without its classifier, by hand from the layer table of He et al. (2015), table 1:
 # 7x7 stem; four 3x3 layers of 64 channels at 56x56; then, at half the side and twice the width, three times
@@ -83,3 +84,20 @@ def test_a_graph_that_multiplies_elsewhere_is_refused():
     model.graph.node[5].op_type = "QLinearConv"
     with pytest.raises(ValueError, match="the graph has QLinearConv; expected"):
         graph_cost.count(model.SerializeToString(), (1, 1), 5)
+
+
+def test_one_pass_in_int8_scores_near_the_one_in_fp32(tmp_path):
+    images = jpegs()[:4]
+    dense = baseline.in_one_pass(baseline.network("efficientnet_lite0:ops", images))
+    scores = np.array([1.0, 2.5, 4.0, 3.0], np.float32)
+    folder = baseline.ship(dense, "dense", tmp_path / "dense", images, scores)
+    cut = [dense.sampling.cut(load(data)) for data in images]
+    int8 = baseline.quantised(folder, tmp_path / "int8", cut)
+    assert (int8 / "model.onnx").stat().st_size < 0.7 * (folder / "model.onnx").stat().st_size
+    found = []
+    for model in (folder, int8):
+        with pscr.open(model, device="cpu", threads=1) as scorer:
+            assert scorer.manifest.precision == ("fp32" if model == folder else "int8")
+            found.append([(1.0, scorer.score(data).score) for data in images])
+    apart = baseline.apart(*found)
+    assert 0 < apart < 0.8 * np.ptp([score for _, score in found[0]])
