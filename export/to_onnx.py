@@ -24,7 +24,7 @@ from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import FILE_NAME, Manifest
-from pscr.runtime.pipeline import in_order
+from pscr.runtime.pipeline import results
 from pscr.runtime.sampling import Pixels, Sampling
 from pscr.training.backbones import BACKBONES
 from pscr.training.config import Config
@@ -195,8 +195,8 @@ def build_bank(graph: onnx.ModelProto, sampling: Sampling, exemplars: Sequence[I
     width = graph.graph.output[2].type.tensor_type.shape.dim[1].dim_value
 
     with _backend(graph, Bank.placeholder(width), sampling, threads) as backend:
-        patches = in_order(lambda item: sampling.cut(load(item.path)), exemplars, workers=1, ahead=4)
-        terms = [backend.terms(_good(found)[None])[0] for _, found in progress(patches, len(exemplars), "bank")]
+        patches = results(lambda item: sampling.cut(load(item.path)), exemplars)
+        terms = [backend.terms(found[None])[0] for found in progress(patches, len(exemplars), "bank")]
     scores = np.array([item.score for item in exemplars], np.float32)
     return Bank(np.stack(terms), scores, tuple(item.name for item in exemplars))
 
@@ -214,10 +214,8 @@ def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> Mea
     """
     if len(items) < 2:
         return {}
-    patches = in_order(lambda item: sampling.cut(load(item.path)), items, workers=1, ahead=4)
-    scores = [
-        float(backend.infer(_good(found)[None]).scores[0]) for _, found in progress(patches, len(items), "held out")
-    ]
+    patches = results(lambda item: sampling.cut(load(item.path)), items)
+    scores = [float(backend.infer(found[None]).scores[0]) for found in progress(patches, len(items), "held out")]
     opinion = [item.score for item in items]
     plain, fitted = agreement(scores, opinion), agreement_fitted(scores, opinion)
     bounds = intervals(scores, opinion, measures=("srcc", "plcc"))
@@ -251,12 +249,6 @@ def _figures(measured: Measured) -> str:
             interval = f" ({low_high[0]:.4f} to {low_high[1]:.4f})" if isinstance(low_high, list) else ""
             parts.append(f"{key.upper()} {value:.4f}{interval}")
     return ", ".join(parts)
-
-
-def _good(patches: Pixels | PscrError) -> Pixels:
-    if isinstance(patches, PscrError):
-        raise patches
-    return patches
 
 
 def _backend(graph: onnx.ModelProto, bank: Bank, sampling: Sampling, threads: int) -> OnnxRuntimeBackend:

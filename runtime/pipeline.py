@@ -187,6 +187,15 @@ def in_order(
         threads.close()
 
 
+def results(work: Callable[[S], T], sources: Iterable[S], workers: int = 1, ahead: int = 4) -> Generator[T, None, None]:
+    """`in_order` for sources that must all be good: only the results; the first PscrError ends it and is raised."""
+    with closing(in_order(work, sources, workers, ahead)) as found:
+        for _, result in found:
+            if isinstance(result, PscrError):
+                raise result
+            yield result
+
+
 def score_all(
     sources: Iterable[Source],
     prepare: Callable[[Source], Prepared],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ..runtime.errors import PscrError, Status
 from ..runtime.image import load
+from ..runtime.pipeline import results
 from ..runtime.sampling import Pixels
 from .databases import Item
 from .model import PSCR
@@ -125,8 +127,8 @@ class StemCache:
 
     def _fill(self, model: PSCR, items: Sequence[Item], files: Sequence[Path]) -> None:
         out: list[np.memmap] = []
-        with torch.inference_mode(), ThreadPoolExecutor(2) as pool:
-            decoded = _ahead(pool, model, items)
+        decoded = results(lambda item: variants(model, item), items, workers=2, ahead=8)
+        with torch.inference_mode(), closing(decoded):
             for index, pixels in enumerate(progress(decoded, len(items), "frozen layers")):
                 x = model.normalise(torch.from_numpy(pixels).to(model.mean.device))
                 stems = model.stems(x.contiguous(memory_format=torch.channels_last), self.blocks)
@@ -196,12 +198,3 @@ def _reserve(file: Path) -> None:
     """Claim the disk space of a sparse file: too little is an OSError here, where a later write would be SIGBUS."""
     with file.open("r+b") as stream:
         os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
-
-
-def _ahead(pool: ThreadPoolExecutor, model: PSCR, items: Sequence[Item], depth: int = 8) -> Iterator[Pixels]:
-    """Decode `depth` images ahead of the consumer, in order."""
-    waiting = [pool.submit(variants, model, item) for item in items[:depth]]
-    for item in [*items[depth:], *[None] * min(depth, len(items))]:
-        yield waiting.pop(0).result()
-        if item is not None:
-            waiting.append(pool.submit(variants, model, item))

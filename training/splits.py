@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from ..runtime.errors import PscrError, Status, one_line
 from ..runtime.image import load
+from ..runtime.pipeline import results
 from .databases import Item
 
 BY = ("image", "prompt")
@@ -114,8 +115,7 @@ def pixel_hashes(items: Sequence[Item]) -> list[str]:
         pixels = load(item.path)
         return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(digest, items))
+    return list(results(digest, items, workers=os.cpu_count() or 1, ahead=64))
 
 
 def _clusters(keys: Sequence[Sequence[str]], hashes: Sequence[str]) -> list[list[int]]:
