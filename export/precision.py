@@ -51,7 +51,8 @@ def to_int8(
     """The score graph with its trunk's convolutions in int8 as explicit Q/DQ: per-channel weights, biases in float.
 
     patches: [P,S,S,3] uint8 RGB of each image that the activations' ranges are read from.
-    float_convolutions: how many leading convolutions stay in fp32; the first ones decide how far rounding carries.
+    float_convolutions: how many leading convolutions stay in fp32, of each network where the graph joins several; the
+        first ones decide how far rounding carries.
     target: "tensorrt" for symmetric activations, the one form that TensorRT takes and onnxruntime runs as well; "cpu"
         for unsigned activations with a zero point and int32 biases, which TensorRT refuses.
 
@@ -64,7 +65,7 @@ def to_int8(
         )
     widened, start, ends = _widen(proto)
     part = _extract(widened, start, ends)
-    leading = [node.name for node in part.graph.node if node.op_type == "Conv"][:float_convolutions]
+    leading = [name for names in _trunks(part, start) for name in names[:float_convolutions]]
     symmetric = target == "tensorrt"
     changed = onnx.ModelProto()
     changed.CopyFrom(part)  # the quantiser rewrites what it is given
@@ -89,6 +90,22 @@ def to_int8(
 def convolutions(proto: onnx.ModelProto) -> int:
     """How many convolutions a graph has."""
     return sum(node.op_type == "Conv" for node in proto.graph.node)
+
+
+def _trunks(part: onnx.ModelProto, start: str) -> list[list[str]]:
+    """The names of the convolutions of each network that reads `start`, in order; one network has one first one."""
+    trunks: list[list[str]] = []
+    of_tensor: dict[str, list[str]] = {}
+    for node in part.graph.node:
+        trunk = next((of_tensor[name] for name in node.input if name in of_tensor), None)
+        if node.op_type == "Conv":
+            if start in node.input:
+                trunks.append(trunk := [])
+            if trunk is not None:
+                trunk.append(node.name)
+        if trunk is not None:
+            of_tensor.update(dict.fromkeys(node.output, trunk))
+    return trunks
 
 
 class _Normalised(CalibrationDataReader):
@@ -130,7 +147,10 @@ def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, list[str]]:
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     if any(kinds.get(name) != TensorProto.FLOAT for name in kernels):
         raise _no_trunk("convolutions that are not in fp32")
-    return onnx.shape_inference.infer_shapes(copy), first.input[0], pooled
+    widened = onnx.shape_inference.infer_shapes(copy)
+    if sum(map(len, _trunks(widened, first.input[0]))) < convolutions(copy):
+        raise _no_trunk("networks that normalise their pixels differently")
+    return widened, first.input[0], pooled
 
 
 def _pooled(graph: onnx.GraphProto) -> list[str]:

@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +179,7 @@ def export(arguments: argparse.Namespace) -> int:
             golden=promised,
         )
         if arguments.twin:
-            manifest = _with_twin(manifest, arguments.twin, folder, files)
+            manifest = twin.adopt(manifest, arguments.twin, folder, files)
         manifest.write(folder, files)
         output.mkdir(exist_ok=True)
         for name in (*files, FILE_NAME):
@@ -227,17 +226,6 @@ def evaluate(backend: Backend, sampling: Sampling, items: Sequence[Item]) -> Mea
         sys.stderr.write("the four-parameter logistic could not be fitted; there is no PLCC after it\n")
     sys.stderr.write(f"on {len(items)} held-out images, through onnxruntime: {_figures(measured)}\n")
     return measured
-
-
-def _with_twin(manifest: Manifest, folder: Path, output: Path, files: list[str]) -> Manifest:
-    """The manifest with what the twin in `folder` showed; its plot is written to `output` and named in `files`."""
-    if "metrics" in manifest.training:
-        raise PscrError(Status.INVALID_ARGUMENT, "this run has held-out images of its own; it takes no --twin")
-    found = twin.read(folder, manifest)
-    if found.plot is not None:
-        (output / twin.PLOT).write_bytes(found.plot)
-        files.append(twin.PLOT)
-    return replace(manifest, training={**manifest.training, "metrics": found.metrics}, calibration=found.calibration)
 
 
 def _figures(measured: Measured) -> str:

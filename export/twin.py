@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +46,18 @@ def read(folder: Path, manifest: Manifest) -> Twin:
         calibration = {**calibration, "protocol": f"{calibration['protocol']}, by {named}"}
     plot = found.read_verified(folder, PLOT) if PLOT in found.files else None
     return Twin({**metrics, "protocol": f"{metrics['protocol']}; by {named}"}, calibration, plot)
+
+
+def adopt(manifest: Manifest, folder: Path, output: Path, files: list[str]) -> Manifest:
+    """The manifest with what the twin in `folder` showed; its plot is written to `output` and named in `files`.
+
+    Raises:
+        PscrError: as `read`, and INVALID_ARGUMENT for a model that has held-out figures of its own.
+    """
+    if "metrics" in manifest.training:
+        raise PscrError(Status.INVALID_ARGUMENT, "this run has held-out images of its own; it takes no --twin")
+    found = read(folder, manifest)
+    if found.plot is not None:
+        (output / PLOT).write_bytes(found.plot)
+        files.append(PLOT)
+    return replace(manifest, training={**manifest.training, "metrics": found.metrics}, calibration=found.calibration)
