@@ -108,7 +108,7 @@ def _once(
     kept_tensors, kept_nodes = [], []
     for tensor in tensors:
         value = numpy_helper.to_array(tensor)
-        key = (value.dtype, value.shape, value.tobytes())
+        key: tuple[Any, ...] = (value.dtype, value.shape, value.tobytes())
         if key in seen:
             same[tensor.name] = seen[key][0]
         else:
