@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..runtime.bank import Bank
 from ..training.model import PSCR
 from .baking import bake
+from .reduction import factors
 
 OPSET = 18
 INPUTS = ("patches", "bank_terms", "bank_scores")
@@ -25,23 +26,33 @@ LARGE = 100_000  # smaller weights stay in full precision: the early layers deci
 class ScoreGraph(nn.Module):
     """Patches and a bank to scores; what `model.onnx` computes. Built from a copy: the model stays as it was.
 
+    rank: what the regressor was reduced to (see reduction.py), 0 for not.
+
     patches [N,P,S,S,3] uint8 RGB, bank_terms [K,H] float32, bank_scores [K] float32 in opinion-score units.
     Returns score [N], votes [N,K], terms [N,H], all float32. A score depends on its own image only.
     """
 
-    def __init__(self, model: PSCR) -> None:
+    def __init__(self, model: PSCR, rank: int = 0) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).eval()
         self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.model.backbone.fuse()
         regressor = self.model.regressor
         weight = regressor.fc1.weight.detach()
-        self.query_weight = nn.Parameter(weight[:, : regressor.channels].T.contiguous())
+        self.basis: nn.Parameter | None = None
+        if rank:
+            basis, query, exemplar = factors(model, rank)
+            self.basis = nn.Parameter(basis)
+        else:
+            query, exemplar = weight[:, : regressor.channels].T, weight[:, regressor.channels :].T
+        self.query_weight = nn.Parameter(query.contiguous())
         if not self.model.direct:  # there every image has the same term, the bias
-            self.exemplar_weight = nn.Parameter(weight[:, regressor.channels :].T.contiguous())
+            self.exemplar_weight = nn.Parameter(exemplar.contiguous())
 
     def forward(self, patches: Tensor, bank_terms: Tensor, bank_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.model.features(patches)
+        if self.basis is not None:
+            features = features @ self.basis
         regressor = self.model.regressor
         votes = regressor.differences(features @ self.query_weight, bank_terms) + bank_scores
         if self.model.direct:
@@ -50,13 +61,14 @@ class ScoreGraph(nn.Module):
         return votes.mean(1), votes, features @ self.exemplar_weight + regressor.fc1.bias
 
 
-def to_onnx(model: PSCR, half_weights: bool = True) -> onnx.ModelProto:
+def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0) -> onnx.ModelProto:
     """Export the fused graph with dynamic N, P and K, in one file, without training-mode nodes.
 
     half_weights: keep large weights in half precision and cast them back inside the graph: half the file, and the
         arithmetic stays fp32 (every inference library folds the casts when it loads).
+    rank: see `ScoreGraph`.
     """
-    graph = ScoreGraph(model).eval()
+    graph = ScoreGraph(model, rank).eval()
     side, width = model.sampling.patch, model.regressor.hidden
     example = (
         torch.zeros(2, 3, side, side, 3, dtype=torch.uint8),

@@ -15,6 +15,7 @@ import torch
 
 from pscr import PscrError, Status
 from pscr.export import convert, parity, twin
+from pscr.export.reduction import reduce
 from pscr.export.score_graph import bake_bank, save, to_onnx
 from pscr.export.shipment import UNSTATED, Measured, mean_bank, members, of_published, of_run
 from pscr.runtime import golden
@@ -29,9 +30,11 @@ from pscr.training.backbones import BACKBONES
 from pscr.training.config import Config
 from pscr.training.databases import Item, read_csv
 from pscr.training.metrics import agreement, agreement_fitted, intervals
+from pscr.training.model import PSCR
 from pscr.training.progress import progress
 
 PARITY_IMAGES = 32
+REDUCTION_IMAGES = 500
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         choices=("half", "float"),
         help="how large weights lie on disk; computed in fp32 (default: half; float for a published checkpoint)",
+    )
+    add(
+        "--rank",
+        type=int,
+        default=0,
+        metavar="R",
+        help="reduce the regressor's first layer to the R directions in which its output varies most over "
+        f"{REDUCTION_IMAGES} of the bank's images: fewer parameters, nearly the same scores (default: 0, not)",
     )
     add("--bake-bank", action="store_true", help="also write model-baked.onnx, with the bank inside: one input")
     add(
@@ -95,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.error("expected RUN or --published FILE, and not both")
     if arguments.published and (arguments.backbone is None or arguments.bank_csv is None):
         command.error("--published needs --backbone and --bank-csv")
+    if arguments.published and arguments.rank:
+        command.error("--rank changes scores; a published checkpoint is exported as it is")
     try:
         return in_precision(arguments)
     except PscrError as error:
@@ -140,7 +153,9 @@ def export(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         folder = Path(temporary)
         weights = arguments.weights or ("float" if shipment.published else "half")
-        graph = to_onnx(model, half_weights=weights == "half")
+        if arguments.rank:
+            model = reduced(model, shipment.exemplars, arguments.rank)
+        graph = to_onnx(model, weights == "half", arguments.rank)
         save(graph, folder / "model.onnx")
         if model.direct:
             bank = mean_bank(model, shipment.mean)
@@ -187,6 +202,15 @@ def export(arguments: argparse.Namespace) -> int:
     sizes = ", ".join(f"{name} {(output / name).stat().st_size / 1e6:.1f} MB" for name in files)
     sys.stderr.write(f"{output.name}: {sizes}; {len(bank)} exemplars\n")
     return 0
+
+
+def reduced(model: PSCR, exemplars: Sequence[Item], rank: int) -> PSCR:
+    """The network with a regressor of fewer parameters; see `reduction.reduce`."""
+    items = exemplars[:: max(len(exemplars) // REDUCTION_IMAGES, 1)][:REDUCTION_IMAGES]
+    patches = results(lambda item: model.sampling.cut(load(item.path)), items)
+    with torch.inference_mode():
+        found = [model.features(torch.from_numpy(one[None])) for one in progress(patches, len(items), "reduction")]
+        return reduce(model, torch.cat(found), rank)
 
 
 def build_bank(graph: onnx.ModelProto, sampling: Sampling, exemplars: Sequence[Item], threads: int) -> Bank:
