@@ -9,7 +9,7 @@ takes the exemplars' terms as given (1 encoding, still eager torch), "runtime" i
 network.
 All start from encoded 512x512 JPEGs, whose decoding counts, and take turns image by image. The weights are random, but
 their activations are normalised on the example images; time does not depend on their values. The program fails where a
-score differs from the published one by more than 1e-4. The shipped model, on its own weights, is timed in the same
+score differs from the published one by more than 1e-4. The packaged models, on their own weights, are timed in the same
 turns, and so are the network's own weights in one pass over the whole image ("dense"): fewer multiply-adds, and other
 scores. In fp32, and where OpenVINO is installed in int8 (`pscr export --precision int8`, all but the first convolution)
 and, where the processor has it, in bf16; how far their scores are from those of the fp32 pass is `from_dense`.
@@ -42,6 +42,7 @@ from pscr.export.score_graph import save, to_onnx
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest, ScoreMeaning
+from pscr.runtime.models import packaged
 from pscr.training.model import PSCR, build
 
 EXEMPLARS = 10
@@ -178,7 +179,7 @@ def in_turns(ways: dict[str, Score], images: Sequence[bytes], turns: int) -> dic
 
 
 def compare(
-    name: str, images: Sequence[bytes], turns: int, threads: int, shipped: pscr.Scorer | None = None
+    name: str, images: Sequence[bytes], turns: int, threads: int, shipped: Sequence[pscr.Scorer] = ()
 ) -> list[dict[str, Any]]:
     """The rows of one network: each way's median, its ratio to the published way, its largest difference from it.
 
@@ -203,8 +204,7 @@ def compare(
                 scorers["runtime, dense, int8"] = stack.enter_context(pscr.open(int8_folder, "openvino", threads))
                 bf16 = stack.enter_context(pscr.open(dense_folder, "openvino-bf16", threads))
                 scorers["runtime, dense, bf16"] = bf16
-            if shipped is not None:
-                scorers[f"runtime, {shipped.manifest.name}"] = shipped
+            scorers |= {f"runtime, {scorer.manifest.name}": scorer for scorer in shipped}
             ways: dict[str, Score] = {
                 "published": published.published,
                 "query once": published.query_once,
@@ -251,8 +251,11 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", default=["resnet18:ops", "efficientnet_lite0:ops"], metavar="NETWORK")
     given = options.parse_args()
     images = examples()
-    with opened(given) as shipped:
-        environment = where(given, shipped)
+    with ExitStack() as stack:
+        named = stack.enter_context(opened(given))
+        environment = where(given, named)
+        others = [name for name in packaged() if name != named.manifest.name]
+        shipped = [named, *(stack.enter_context(pscr.open(name, given.device, given.threads)) for name in others)]
         rows = [
             row
             for name in given.networks

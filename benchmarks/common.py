@@ -10,6 +10,7 @@ from typing import Any
 import pscr
 from pscr.bench.pictures import SIDE, jpegs
 from pscr.bench.record import Record, Row, command, environment, table
+from pscr.runtime.scorer import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "examples" / "images"
@@ -20,7 +21,7 @@ def parser(description: str | None, seconds: float = 10.0, what: str = "of each 
     """--model, --device, --threads, --seconds and -o."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = result.add_argument
-    add("--model", default="agiqa3k-lite0", help="a model's name or its folder (default: %(default)s)")
+    add("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
     add("--device", default="cpu", help="as pscr score has it (default: %(default)s)")
     add("--threads", type=int, default=None, help="CPU threads (default: all cores)")
     add("--seconds", type=float, default=seconds, help=f"{what} (default: %(default)s)")

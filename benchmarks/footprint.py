@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from pscr.runtime.scorer import DEFAULT_MODEL
+
 IMAGES = Path(__file__).parents[1] / "examples" / "images"
 
 FIRST = """
@@ -59,7 +61,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000, help="images of the memory run (default: %(default)s)")
-    parser.add_argument("--model", default="agiqa3k-lite0", help="default: %(default)s")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=7, help="processes per time (default: %(default)s)")
     options = parser.parse_args()
     images = [str(path) for path in sorted(IMAGES.iterdir())]

@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import locate
+from pscr.runtime.scorer import DEFAULT_MODEL
 
 COUNTED = ("Conv", "MatMul", "Gemm")
 UNCOUNTED = ("ConvTranspose", "Einsum", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "LSTM", "GRU")
@@ -99,7 +100,7 @@ def _inputs(model: onnx.ModelProto, patches: tuple[int, int], exemplars: int) ->
 def main() -> None:
     """Count and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default="agiqa3k-lite0", metavar="MODEL")
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL")
     given = parser.parse_args()
     sampling = Manifest.read(locate(given.model)).sampling
     cost = of_model(given.model, (1, sampling.count))

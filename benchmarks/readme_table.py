@@ -54,8 +54,9 @@ def summary(records: Sequence[Record]) -> str:
     """What a reader of README.md asks first, a line each with the command that measured it."""
     rows = []
     for record in records:
+        about = "" if record.instrument == "baseline" else f"{record.environment['model']['name']}: "
         for what, figure in HEADLINES.get(record.instrument, lambda record: [])(record):
-            rows.append(f"| {what} | {figure} | `{record.command}` |")
+            rows.append(f"| {about}{what} | {figure} | `{record.command}` |")
     if not rows:
         return ""
     where = records[0].environment
@@ -179,13 +180,14 @@ def _first_stages(record: Record) -> list[tuple[str, str]]:
 
 def _first_baseline(record: Record) -> list[tuple[str, str]]:
     rows = [row for row in record.rows if row["network"] == record.rows[0]["network"]]
-    backbone, model = rows[0]["network"].partition(":")[0], rows[-1]["way"].rpartition(", ")[2]
+    backbone = rows[0]["network"].partition(":")[0]
+    others = [row for row in rows if row["way"].startswith("runtime, ") and "dense" not in row["way"]]
     runtime = next(row for row in rows if row["way"] == "runtime")
     return [
         (f"{backbone} scored the published way", f"{rows[0]['p50_ms']:.0f} ms"),
         (f"{backbone}, same weights and scores, in this runtime", _times(runtime)),
         *((f"{backbone}, same weights, {_one_pass(row)}", _times(row)) for row in rows if "dense" in row["way"]),
-        (f"{model} in the same turns", _times(rows[-1])),
+        *((f"{row['way'].rpartition(', ')[2]} in the same turns", _times(row)) for row in others),
     ]
 
 

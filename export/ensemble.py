@@ -33,7 +33,7 @@ from pscr.runtime.image import load
 from pscr.runtime.manifest import FILE_NAME, Manifest
 from pscr.runtime.models import locate
 from pscr.training import databases
-from pscr.training.evaluate import chosen
+from pscr.training.evaluate import chosen, without
 
 TOLERANCE = 1e-4  # opinion-score units, against the mean of the members' scores
 
@@ -161,7 +161,9 @@ def ensemble(models: Sequence[str], output: Path, arguments: argparse.Namespace)
                     Status.INVALID_ARGUMENT, f"{member.manifest.name}: {key} is {found}; expected {expected}"
                 )
     graph, bank, sampling = join([member.graph for member in members]), joined_bank(members), first.sampling
-    items = chosen(databases.load(arguments.data, label=arguments.label), arguments.split) if arguments.data else []
+    items: list[databases.Item] = []
+    if arguments.data:
+        items = without(chosen(databases.load(arguments.data, label=arguments.label), arguments.split), bank.names)
     checked = [sampling.cut(image) for image in golden.golden_images().values()]
     checked += [sampling.cut(load(item.path)) for item in items[: PARITY_IMAGES - len(checked)]]
 
@@ -188,7 +190,10 @@ def ensemble(models: Sequence[str], output: Path, arguments: argparse.Namespace)
         promised = golden.promise([float(score) for score in found[: len(golden.golden_images())]])
     training = _training([member.manifest for member in members])
     if measured:
-        protocol = f"held-out: {arguments.split}; scored through onnxruntime with the model's own bank"
+        split = arguments.split.rpartition("/")[2]
+        protocol = (
+            f"held-out: {split}, less the bank's own images; scored through onnxruntime with the model's own bank"
+        )
         training["metrics"] = {
             **{key: np.round(value, 4).tolist() for key, value in measured.items()},
             "protocol": protocol,

@@ -20,7 +20,7 @@ from .reduction import factors
 OPSET = 18
 INPUTS = ("patches", "bank_terms", "bank_scores")
 OUTPUTS = ("score", "votes", "terms")
-LARGE = 100_000  # smaller weights stay in full precision: the early layers decide how far rounding carries
+LARGE = 50_000  # smaller weights stay in full precision: the early layers decide how far rounding carries
 
 
 class ScoreGraph(nn.Module):

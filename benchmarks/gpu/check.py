@@ -23,6 +23,7 @@ import pscr
 from pscr.export.to_trt import main as build
 from pscr.runtime.engines import LIBRARIES, files
 from pscr.runtime.golden import golden_images
+from pscr.runtime.scorer import DEFAULT_MODEL
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -82,7 +83,7 @@ def providers(model: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default="agiqa3k-lite0", metavar="MODEL", help="a model in fp32")
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL", help="a model in fp32")
     parser.add_argument("--images", nargs="+", default=["examples/images"], help="int8 is calibrated on them")
     parser.add_argument("--largest", type=int, default=32, help="the largest batch; every size up to it is tried")
     parser.add_argument("-o", "--output", type=Path, default=Path("check.json"))

@@ -29,6 +29,7 @@ from pscr.inputs import expand
 from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
 from pscr.runtime.engines import LIBRARIES
 from pscr.runtime.image import load
+from pscr.runtime.scorer import DEFAULT_MODEL
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -80,26 +81,36 @@ def gpu_stages(backend: TensorRTBackend, patches: np.ndarray) -> dict[str, float
     return {key: statistics.median(values) for key, values in stages.items()} | {"part": len(part)}
 
 
-def torch_graph(backbone: str, batch: int, count: int) -> float:
-    """Milliseconds of the backbone alone in torch, half precision, channels last, replayed as a CUDA graph."""
+def torch_graph(backbone: str, batch: int, count: int, side: int) -> float:
+    """Milliseconds of the backbone alone in torch, half precision, channels last, replayed as a CUDA graph.
+
+    backbone: as a manifest has it; those of an ensemble, joined by " + ", run one after the other.
+    """
     import torch
 
     from pscr.training.model import build as network
 
-    model = network(backbone).eval().cuda().half().to(memory_format=torch.channels_last)
-    model.backbone.fuse()
-    side = model.sampling.patch
+    trunks = []
+    for name in backbone.split(" + "):
+        model = network(name).eval().cuda().half().to(memory_format=torch.channels_last)
+        model.backbone.fuse()
+        trunks.append(model.backbone)
     pixels = torch.zeros(batch * count, 3, side, side, device="cuda", dtype=torch.half)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+    def run_all() -> None:
+        for trunk in trunks:
+            trunk(pixels)
+
     with torch.inference_mode():
         warm = torch.cuda.Stream()
         with torch.cuda.stream(warm):
             for _ in range(3):
-                model.backbone(pixels)
+                run_all()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            model.backbone(pixels)
+            run_all()
 
         def once() -> None:
             graph.replay()
@@ -110,7 +121,7 @@ def torch_graph(backbone: str, batch: int, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default="agiqa3k-lite0", metavar="MODEL", help="a model in fp32")
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, metavar="MODEL", help="a model in fp32")
     parser.add_argument("--images", nargs="+", default=["examples/images"])
     parser.add_argument("--precisions", nargs="+", default=["fp16", "fp32", "int8"])
     parser.add_argument("--minutes", type=float, default=9.0, help="nothing new is begun after this long")
@@ -168,7 +179,7 @@ def main() -> None:
     torch = importlib.util.find_spec("torch") and __import__("torch")
     if torch and torch.cuda.is_available():
         for batch in (1, 8, 64):
-            taken = torch_graph(backbone, batch, len(cut[0]))
+            taken = torch_graph(backbone, batch, *cut[0].shape[:2])
             row = dict.fromkeys(rows[0], "") if rows else {}
             row |= {"path": "torch CUDA graph, backbone only", "precision": "fp16", "batch": batch}
             rows.append(row | {"infer_ms": round(taken, 3), "images_per_s": round(1000 * batch / taken, 1)})

@@ -56,20 +56,42 @@ def test_every_backbone_builds_for_every_compute_capability(name, precision, exp
     assert built.weights < len(built.plan) < 1.1 * built.weights + 4e6, "the size is that of the weights in their type"
 
 
-def default_profile() -> dict:
-    """The shapes that the default model takes."""
-    folder = PACKAGED / packaged()[0]
+def packaged_profile(name: str) -> dict:
+    """The shapes that a packaged model takes."""
+    folder = PACKAGED / name
     return profile(Manifest.read(folder).sampling.patch, Bank.read(folder / "bank.npz").terms.shape[1])
 
 
-@pytest.fixture(scope="module")
-def default() -> dict[str, bytes]:
-    """The default model's graph in each precision."""
-    folder = PACKAGED / packaged()[0]
+def default_profile() -> dict:
+    """The shapes that `default` takes."""
+    return packaged_profile(packaged()[0])
+
+
+def in_each_precision(name: str) -> dict[str, bytes]:
+    """A packaged model's graph in each precision."""
+    folder = PACKAGED / name
     proto = onnx.load(folder / "model.onnx")
     images = [patches[:1] for patches in patches_of([], Manifest.read(folder).sampling)[:2]]
     protos = {"fp32": proto, "fp16": to_half(proto), "int8": to_int8(proto, images, 6)}
     return {precision: made.SerializeToString() for precision, made in protos.items()}
+
+
+@pytest.fixture(scope="module")
+def default() -> dict[str, bytes]:
+    """One packaged model's graph in each precision."""
+    return in_each_precision(packaged()[0])
+
+
+@pytest.mark.parametrize("name", packaged()[1:])
+def test_every_packaged_model_builds_in_each_precision(name):
+    """An ensemble has several first convolutions that int8 leaves in float."""
+    members = Manifest.read(PACKAGED / name).backbone.split(" + ")
+    for precision, graph in in_each_precision(name).items():
+        total = sum(node.op_type == "Conv" for node in onnx.load_from_string(graph).graph.node)
+        built = trt_builder.build(graph, "tensorrt_rtx", precision, packaged_profile(name), ["8.9"])
+        floats = 6 * len(members)
+        kinds = {"fp32": {"FLOAT": total}, "fp16": {"HALF": total}, "int8": {"FLOAT": floats, "INT8": total - floats}}
+        assert built.types == kinds[precision]
 
 
 @pytest.mark.parametrize("capability", ALL)

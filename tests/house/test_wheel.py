@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pscr.runtime.models import packaged
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,10 +47,13 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     assert {f"pscr/serve/static/{file.name}" for file in (ROOT / "pscr/serve/static").iterdir()} <= set(names)
 
 
-def test_the_wheel_carries_the_default_model_whole(wheel):
+@pytest.mark.parametrize("name", packaged())
+def test_the_wheel_carries_the_packaged_models_whole(wheel, name):
     with zipfile.ZipFile(wheel) as archive:
-        folder = "pscr/runtime/models/agiqa3k-lite0/"
+        folder = f"pscr/runtime/models/{name}/"
         manifest = json.loads(archive.read(folder + "manifest.json"))
+        assert f"{folder}README.md" in archive.namelist(), "its model card"
+        assert sum(archive.getinfo(folder + part).file_size for part in ("model.onnx", "bank.npz")) < 25e6
         for name, entry in manifest["files"].items():
             assert hashlib.sha256(archive.read(folder + name)).hexdigest() == entry["sha256"]
 
