@@ -54,8 +54,10 @@ def summary(records: Sequence[Record]) -> str:
     """What a reader of README.md asks first, a line each with the command that measured it."""
     rows = []
     for record in records:
+        if record.instrument not in HEADLINES:
+            continue
         about = "" if record.instrument == "baseline" else f"{record.environment['model']['name']}: "
-        for what, figure in HEADLINES.get(record.instrument, lambda record: [])(record):
+        for what, figure in HEADLINES[record.instrument](record):
             rows.append(f"| {about}{what} | {figure} | `{record.command}` |")
     if not rows:
         return ""
@@ -200,7 +202,7 @@ def _times(row: Row) -> str:
 
 
 def _first_cold(record: Record) -> list[tuple[str, str]]:
-    return [("process start to first score", f"{_one(record, step='first score, process')['p50_ms'] / 1000:.2f} s")]
+    return [("process start to first score", f"{_one(record, step='first score')['p50_ms'] / 1000:.2f} s")]
 
 
 def _first_memory(record: Record) -> list[tuple[str, str]]:
@@ -239,6 +241,7 @@ def main() -> int:
     parser.add_argument("--busy", action="store_true", help="take results of a busy machine, and say so")
     given = parser.parse_args()
     found = [Record.read(file) for file in sorted(given.results.glob("*.json"))]
+    found.sort(key=lambda record: len(record.command))  # the default model first: other commands name theirs
     records = [record for name in ORDER for record in found if record.instrument == name]
     busy = [record.name for record in records if not record.environment["idle"]]
     if busy and not given.busy:

@@ -30,12 +30,13 @@ from pscr.runtime.sampling import Pixels
 def bare_session(scorer: pscr.Scorer, graph: bytes, spinning: bool = False) -> stages.Bare:
     """The graph in an onnxruntime session of its own; inputs are bound outside the timed run.
 
-    spinning: onnxruntime's default, idle workers that wait busily; the runtime switches it off.
+    spinning: onnxruntime's defaults, idle workers that wait busily and memory patterns; the runtime switches both off.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = scorer.info["threads"]
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    options.enable_mem_pattern = spinning
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     bank: Bank = scorer.bank.in_model_units()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import datetime
 import os
 import sys
 import tempfile
@@ -191,12 +192,11 @@ def ensemble(models: Sequence[str], output: Path, arguments: argparse.Namespace)
     training = _training([member.manifest for member in members])
     if measured:
         split = arguments.split.rpartition("/")[2]
-        protocol = (
-            f"held-out: {split}, less the bank's own images; scored through onnxruntime with the model's own bank"
-        )
+        held_out = f"held-out: {split}, which may have chosen the members' epochs"
         training["metrics"] = {
             **{key: np.round(value, 4).tolist() for key, value in measured.items()},
-            "protocol": protocol,
+            "protocol": f"{held_out}; scored through onnxruntime with the model's own bank",
+            "date": datetime.date.today().isoformat(),
         }
     manifest = replace(
         first,

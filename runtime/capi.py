@@ -5,7 +5,7 @@ It is what a binding from C or C++ calls, and what a Python program calls that w
 >>> import array
 >>> from pscr.runtime import capi
 >>> handle, score = array.array("q", [0]), array.array("d", [0.0, 0.0])
->>> status = capi.pscr_open("agiqa3k-lite0", "cpu", 1, handle)
+>>> status = capi.pscr_open("agiqa3k-pair", "cpu", 1, handle)
 >>> status = capi.pscr_score_file(handle[0], "image.jpg", score) or capi.pscr_close(handle[0])
 
 Rules for all functions; docs/c-api.md is the same in the form of a header.

@@ -27,7 +27,7 @@ from .pipeline import Prepared, Result, Source, finish, score_all
 from .sampling import Pixels
 
 _log = logging.getLogger(__name__)
-DEFAULT_MODEL = "agiqa3k-lite0"
+DEFAULT_MODEL = "agiqa3k-pair"
 _SAME_TERMS = 0.3  # relative distance of a bank's probe: fp16 has 0.007, int8 0.1, another training run 1.1
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
 

@@ -49,6 +49,8 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = _ERRORS_ONLY
         # Idle workers that spin would take the cores from the threads that decode the next images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A pattern of the memory of past runs is one more block of it, and no faster (benchmarks/NOTES.md).
+        options.enable_mem_pattern = False
         # A graph may name other files for its weights, which would be looked for in the working folder.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
         wanted = PROVIDERS[kind]
