@@ -25,7 +25,8 @@ Shape = Sequence[int]
 PORTABLE = ("8.0", "8.6", "8.9", "12.0")  # what tensorrt_rtx builds for on a machine without a GPU, unless told
 _NAMES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 _BYTES = {"FLOAT": 4, "HALF": 2, "INT8": 1}
-_OVERHEAD, _KERNEL = 4_000_000, 250_000  # bytes of a plan that are not weights; int8 brings a kernel for most layers
+# Bytes of a plan that are not weights: of any, for each convolution, and for each in int8, which mostly bring a kernel.
+_OVERHEAD, _LAYER, _KERNEL = 4_000_000, 40_000, 250_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +163,8 @@ def check_size(built: Built, precision: str) -> None:
     Raises:
         PscrError: ENGINE_INCOMPATIBLE.
     """
-    allowed = 1.1 * built.weights + _OVERHEAD + _KERNEL * built.types.get("INT8", 0)
+    kernels = _LAYER * sum(built.types.values()) + _KERNEL * built.types.get("INT8", 0)
+    allowed = 1.1 * built.weights + _OVERHEAD + kernels
     if len(built.plan) > allowed:
         raise PscrError(
             Status.ENGINE_INCOMPATIBLE,

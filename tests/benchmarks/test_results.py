@@ -101,7 +101,7 @@ def test_the_summary_has_a_line_for_each_promise_and_the_command_that_measured_i
     summary = readme_table.summary([before])
     assert "2 cores of an A CPU @ 2 GHz" in summary
     assert "| 10.0 ms (9.0) | `python benchmarks/latency.py` |" in summary
-    assert "| images a second, a long list | 125.0 |" in summary
+    assert "| tiny: images a second, a long list | 125.0 |" in summary
     assert readme_table.summary([]) == ""
 
 

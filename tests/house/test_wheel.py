@@ -70,4 +70,4 @@ def test_the_wheel_scores_from_its_own_folder(wheel, tmp_path):
     )
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert 0 <= float(done.stdout) <= 5
+    assert -1 <= float(done.stdout) <= 5, "a black image, whose score is not clipped"
