@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-OTHERS = {"--engine": "to_trt", "--triton": "to_triton"}
+OTHERS = {"--engine": "to_trt", "--triton": "to_triton", "--ensemble": "ensemble"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `pscr export`; `--engine` and `--triton` are commands of their own, with the rest of the words."""
+    """Run `pscr export`; each option of OTHERS is a command of its own, with the rest of the words."""
     words = list(sys.argv[1:] if argv is None else argv)
     for option, module in OTHERS.items():
         if option in words:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import onnx
 
+from pscr.export import model_folder
 from pscr.export.difference import Difference, compare, scores
 from pscr.export.precision import PRECISIONS, TARGETS, convolutions, to_half, to_int8
 from pscr.inputs import expand
@@ -121,18 +121,13 @@ def convert_folder(
         promised["tolerance"] = INT8_LARGEST
     elif precision == "fp16":
         promised["tolerance"] = FP16_LARGEST
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
-        written = Path(temporary)
+    with model_folder.unfinished(output) as written:
         (written / "model.onnx").write_bytes(made.graph)
         (written / "bank.npz").write_bytes(stored)
         entry = dataclasses.replace(
             manifest, name=output.name, precision=precision, parity=made.parity(), golden=promised
         )
-        entry.write(written, ["model.onnx", "bank.npz"])
-        output.mkdir(exist_ok=True)
-        for name in ("model.onnx", "bank.npz", FILE_NAME):
-            (written / name).replace(output / name)
+        model_folder.finish(entry, written, ["model.onnx", "bank.npz"], output)
     return made
 
 

@@ -1,4 +1,4 @@
-"""`python -m pscr.export.ensemble MODEL MODEL ... -o DIR`: several networks in one model folder, their votes averaged.
+"""`pscr export --ensemble MODEL MODEL ... -o DIR`: several networks in one model folder, their votes averaged.
 
 Networks of different backbones err differently, and the mean of their votes agrees better with people than each does
 (deep ensembles, arXiv 1612.01474). The joined graph is a score graph like any other: its exemplar terms are the
@@ -12,7 +12,6 @@ import copy
 import datetime
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import compose, helper, numpy_helper
 
-from pscr.export import twin
+from pscr.export import model_folder, twin
 from pscr.export.difference import in_batches, scores
 from pscr.export.parity import BATCH_TOLERANCE, BATCHES
 from pscr.export.to_onnx import PARITY_IMAGES, evaluate
@@ -31,7 +30,7 @@ from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.image import load
-from pscr.runtime.manifest import FILE_NAME, Manifest
+from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import locate
 from pscr.training import databases
 from pscr.training.evaluate import chosen, without
@@ -234,25 +233,19 @@ def _training(manifests: Sequence[Manifest]) -> dict[str, Any]:
 
 def _write(manifest: Manifest, output: Path, graph: onnx.ModelProto, bank: Bank, twin_folder: Path | None) -> None:
     """Write the folder whole or not at all."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
-        folder, files = Path(temporary), ["model.onnx", "bank.npz"]
+    with model_folder.unfinished(output) as folder:
+        files = ["model.onnx", "bank.npz"]
         (folder / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
         bank.write(folder / "bank.npz")
         if twin_folder:
             manifest = twin.adopt(manifest, twin_folder, folder, files)
-        manifest.write(folder, files)
-        output.mkdir(exist_ok=True)
-        for name in (*files, FILE_NAME):
-            (folder / name).replace(output / name)
-    sizes = ", ".join(f"{name} {(output / name).stat().st_size / 1e6:.1f} MB" for name in files)
-    sys.stderr.write(f"{output.name}: {sizes}; {len(bank)} exemplars\n")
+        sys.stderr.write(f"{model_folder.finish(manifest, folder, files, output)}\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of `python -m pscr.export.ensemble`."""
+    """The command line of `pscr export --ensemble`."""
     result = argparse.ArgumentParser(
-        prog="python -m pscr.export.ensemble",
+        prog="pscr export --ensemble",
         description="Join model folders into one whose votes are the mean of theirs. They must take the same patches "
         "and have the same exemplars; each is run on every image, so the time is the sum of theirs.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -286,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return ensemble(arguments.models, arguments.output.resolve(), arguments)
     except PscrError as error:
-        sys.stderr.write(f"pscr.export.ensemble: error: {error}\n")
+        sys.stderr.write(f"pscr export: error: {error}\n")
         return 3 if error.status is Status.MODEL_INVALID else 1
 
 

@@ -14,7 +14,8 @@ import onnx
 import torch
 
 from pscr import PscrError, Status
-from pscr.export import convert, parity, twin
+from pscr.export import convert, model_folder, parity, twin
+from pscr.export.command import OTHERS
 from pscr.export.reduction import reduce
 from pscr.export.score_graph import bake_bank, save, to_onnx
 from pscr.export.shipment import UNSTATED, Measured, mean_bank, members, of_published, of_run
@@ -23,7 +24,7 @@ from pscr.runtime.backends.base import Backend
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
-from pscr.runtime.manifest import FILE_NAME, Manifest
+from pscr.runtime.manifest import Manifest
 from pscr.runtime.pipeline import results
 from pscr.runtime.sampling import Pixels, Sampling
 from pscr.training.backbones import BACKBONES
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add("--database", default=UNSTATED, help="what it was trained on, for the manifest")
     add("--range", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"), help="of the opinion scores")
     convert.add_options(result)
-    for option, module in (("--engine", "to_trt"), ("--triton", "to_triton")):
+    for option, module in OTHERS.items():
         add(option, metavar="MODEL", help=f"another command: see python -m pscr.export.{module} --help")
     return result
 
@@ -149,9 +150,7 @@ def export(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(threads)
     shipment = of_published(arguments) if arguments.published else of_run(arguments)
     model, sampling = shipment.model, shipment.model.sampling
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
-        folder = Path(temporary)
+    with model_folder.unfinished(output) as folder:
         weights = arguments.weights or ("float" if shipment.published else "half")
         if arguments.rank:
             model = reduced(model, shipment.exemplars, arguments.rank)
@@ -195,12 +194,7 @@ def export(arguments: argparse.Namespace) -> int:
         )
         if arguments.twin:
             manifest = twin.adopt(manifest, arguments.twin, folder, files)
-        manifest.write(folder, files)
-        output.mkdir(exist_ok=True)
-        for name in (*files, FILE_NAME):
-            (folder / name).replace(output / name)
-    sizes = ", ".join(f"{name} {(output / name).stat().st_size / 1e6:.1f} MB" for name in files)
-    sys.stderr.write(f"{output.name}: {sizes}; {len(bank)} exemplars\n")
+        sys.stderr.write(f"{model_folder.finish(manifest, folder, files, output)}\n")
     return 0
 
 

@@ -122,7 +122,7 @@ def test_members_that_do_not_fit_are_one_line_and_nothing_is_written(
     assert "has other exemplars" in capsys.readouterr().err
     assert main([pair[0], str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 3
     error = capsys.readouterr().err
-    assert error.startswith("pscr.export.ensemble: error: ")
+    assert error.startswith("pscr export: error: ")
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
     with pytest.raises(SystemExit):
