@@ -141,13 +141,13 @@ def _scaling(record: Record) -> tuple[list[str], list[list[str]]]:
 def _accuracy_speed(record: Record) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
-            *(str(row[key]) for key in ("model", "precision", "sampling", "library")),
+            *(str(row[key]) for key in ("model", "precision", "sampling", "device", "library")),
             f"{row['srcc']:.3f} ({row['srcc_low']:.3f} to {row['srcc_high']:.3f})",
             f"{row['p50_ms']:.1f}",
         ]
         for row in record.rows
     ]
-    return ["model", "precision", "sampling", "library", "SRCC (95 %)", "median ms"], rows
+    return ["model", "precision", "sampling", "device", "library", "SRCC (95 %)", "median ms"], rows
 
 
 def _ray_scaling(record: Record) -> tuple[list[str], list[list[str]]]:

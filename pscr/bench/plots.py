@@ -32,12 +32,15 @@ def bars(file: Path, labels: Sequence[str], values: Sequence[float], unit: str, 
     """A horizontal bar for each label, the first on top, with its value beside it."""
     figure, (axes,) = _figure(title, 1)
     drawn = axes.barh(labels, values, color=COLOURS[0])
-    axes.bar_label(drawn, [f"{value:,.3g}" for value in values], padding=3, fontsize=8)
+    axes.bar_label(
+        drawn, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values], padding=3, fontsize=8
+    )
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.15)
     if log:
         axes.set_xscale("log")
+        axes.set_xlim(right=2.5 * max(values))
     figure.savefig(file, dpi=150)
 
 
@@ -59,12 +62,31 @@ def points(file: Path, labels: Sequence[str], x: Sequence[float], y: Sequence[fl
     """A named point for each label; axis: the names of x and y."""
     figure, (axes,) = _figure(f"{axis[1]} against {axis[0]}", 1)
     axes.scatter(x, y, color=COLOURS[0])
-    for label, across, up in zip(labels, x, y, strict=True):
-        axes.annotate(label, (across, up), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axes.set_xlabel(axis[0])
     axes.set_ylabel(axis[1])
     axes.margins(x=0.2)
+    notes = [
+        axes.annotate(label, (across, up), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        for label, across, up in zip(labels, x, y, strict=True)
+    ]
+    _apart(figure, axes, notes)
     figure.savefig(file, dpi=150)
+
+
+def _apart(figure: Any, axes: Any, notes: Sequence[Any]) -> None:
+    """Move the notes of points: to the left where one would leave the axes, and down until it covers no other."""
+    figure.draw_without_rendering()
+    placed: list[Any] = []
+    for note in notes:
+        if note.get_window_extent().x1 > axes.get_window_extent().x1:
+            note.set_horizontalalignment("right")
+            note.set_position((-4, 4))
+        for _ in notes:
+            if not any(note.get_window_extent().overlaps(other) for other in placed):
+                break
+            across, up = note.get_position()
+            note.set_position((across, up - 10))
+        placed.append(note.get_window_extent())
 
 
 def _figure(title: str, panels: int) -> tuple[Any, list[Any]]:
