@@ -10,8 +10,9 @@ SOURCES := pyproject.toml constraints.txt
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
 
+# Two processes, a file of tests at a time in each: most tests keep one core busy.
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # With a GPU and TensorRT installed in $(VENV): pip install -e '.[dev,trt]' or '.[dev,rtx]'.
 test-gpu: $(VENV)/.dev
