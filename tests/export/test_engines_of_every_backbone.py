@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import onnx
 import pytest
 from random_network import settled
@@ -86,12 +88,17 @@ def default() -> dict[str, bytes]:
 def test_every_packaged_model_builds_in_each_precision(name):
     """An ensemble has several first convolutions that int8 leaves in float."""
     members = Manifest.read(PACKAGED / name).backbone.split(" + ")
+    plans = {}
     for precision, graph in in_each_precision(name).items():
         total = sum(node.op_type == "Conv" for node in onnx.load_from_string(graph).graph.node)
         built = trt_builder.build(graph, "tensorrt_rtx", precision, packaged_profile(name), ["8.9"])
         floats = 6 * len(members)
         kinds = {"fp32": {"FLOAT": total}, "fp16": {"HALF": total}, "int8": {"FLOAT": floats, "INT8": total - floats}}
         assert built.types == kinds[precision]
+        plans[precision] = built
+    silently = dataclasses.replace(plans["fp16"], plan=plans["fp32"].plan)
+    with pytest.raises(PscrError, match="was not built in that precision"):
+        trt_builder.check_size(silently, "fp16")
 
 
 @pytest.mark.parametrize("capability", ALL)

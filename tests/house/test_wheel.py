@@ -7,8 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import pscr
 from pscr.runtime.models import packaged
 
 ROOT = Path(__file__).parents[2]
@@ -66,8 +68,13 @@ def test_the_wheel_scores_from_its_own_folder(wheel, tmp_path):
         "import numpy, pscr\n"
         f"assert pscr.__file__.startswith({str(tmp_path)!r}), pscr.__file__\n"
         "with pscr.open(device='cpu') as scorer:\n"
-        "    print(scorer.score(numpy.zeros((300, 300, 3), numpy.uint8), pixel_format='rgb').score)\n"
+        "    pixels = numpy.arange(300 * 300 * 3).reshape(300, 300, 3) % 251\n"
+        "    print(scorer.score(pixels.astype(numpy.uint8), pixel_format='rgb').score)\n"
     )
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert -1 <= float(done.stdout) <= 5, "a black image, whose score is not clipped"
+    pixels = (np.arange(300 * 300 * 3).reshape(300, 300, 3) % 251).astype(np.uint8)
+    with pscr.open(device="cpu") as scorer:
+        expected = scorer.score(pixels, pixel_format="rgb").score
+    assert 0 <= float(done.stdout) <= 5
+    assert float(done.stdout) == pytest.approx(expected, abs=1e-4)
