@@ -16,7 +16,7 @@ import torch
 
 from ..runtime.errors import PscrError, Status
 from . import checkpoint
-from .config import Config
+from .config import Config, same
 
 SAME = ("data", "label", "backbone", "pretrained", "method", "sampling", "features", "scales",
         "hidden", "frozen_blocks", "protocol", "split",
@@ -50,7 +50,7 @@ def average(runs: Sequence[Path], output: Path) -> None:
     for run, config in zip(runs, configs, strict=True):
         for name in SAME:
             found, expected = getattr(config, name), getattr(configs[0], name)
-            if found != expected:
+            if not same(name, found, expected):
                 raise PscrError(
                     Status.INVALID_ARGUMENT, f"{run}: {name} is {found!r}; expected {expected!r} as in {runs[0]}"
                 )

@@ -197,11 +197,18 @@ def check_resumable(config: Config, run: Path) -> None:
         check_same(last, checkpoint.read(last)[1], config)
 
 
+def same(option: str, one: Any, other: Any) -> bool:
+    """Whether two values of an option are the same; of `data`, whether they name one place."""
+    if option == "data" and isinstance(one, str):
+        return databases.same_place(one, other)
+    return bool(one == other)
+
+
 def check_same(file: Path, meta: dict[str, Any], config: Config) -> None:
     """Raise INVALID_ARGUMENT unless the checkpoint `file` with this JSON was made with `config`."""
     stored = {**_DEFAULTS, **meta["config"]}  # a run from before an option existed had what is now its default
     wanted = asdict(config)
-    other = [key for key in wanted if key not in ANYWHERE and stored.get(key) != wanted[key]]
+    other = [key for key in wanted if key not in ANYWHERE and not same(key, stored.get(key), wanted[key])]
     if other:
         key = other[0]
         raise PscrError(

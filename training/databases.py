@@ -100,6 +100,12 @@ def load(
     raise PscrError(Status.INVALID_ARGUMENT, f"database {spec!r} is not known; expected {EXPECTED}")
 
 
+def same_place(one: str, other: str) -> bool:
+    """Whether two specs, as `load` takes them, name the same database, one perhaps by a relative path."""
+    (kind, _, place), (kind2, _, place2) = one.partition(":"), other.partition(":")
+    return kind == kind2 and Path(place).resolve() == Path(place2).resolve()
+
+
 def read_csv(
     file: Path, root: Path, path_column: str = "path", score_column: str = "score", group_column: str = ""
 ) -> tuple[Item, ...]:

@@ -1,6 +1,8 @@
 """The mean of runs is a run."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from training_run import OPTIONS, label
@@ -44,6 +46,17 @@ def test_what_trained_one_of_the_runs_is_not_held_out_of_their_mean(runs, tmp_pa
     assert set(split["train"]) == set(whole["train"])
     assert not split["val"]
     assert json.loads((tmp_path / "mean" / "config.json").read_text())["val"] == 0
+
+
+def test_the_same_data_by_a_relative_path_is_the_same(runs, tmp_path, monkeypatch):
+    shutil.copytree(runs / "2", tmp_path / "2")
+    config = json.loads((runs / "2" / "config.json").read_text())
+    place = Path(config["data"].partition(":")[2])
+    (tmp_path / "2" / "config.json").write_text(json.dumps(config | {"data": f"csv:{place.name}"}))
+    monkeypatch.chdir(place.parent)
+    assert main([str(runs / "1"), str(tmp_path / "2"), "-o", str(tmp_path / "mean")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main([str(runs / "1"), str(tmp_path / "2"), "-o", str(tmp_path / "other")]) == 3
 
 
 def test_runs_of_another_split_are_refused(runs, tmp_path, capsys):

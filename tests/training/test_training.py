@@ -93,6 +93,21 @@ def test_a_finished_run_is_left_as_it_is(labelled, undisturbed, capsys):
     assert (undisturbed / "metrics.csv").read_bytes() == before
 
 
+def test_the_same_data_by_a_relative_path_is_the_same_run(labelled, undisturbed, monkeypatch):
+    before = (undisturbed / "metrics.csv").read_bytes()
+    monkeypatch.chdir(labelled.parent)
+    assert main(["--data", f"csv:{labelled.name}", "-o", str(undisturbed), *OPTIONS]) == 0
+    assert (undisturbed / "metrics.csv").read_bytes() == before
+
+
+def test_other_data_of_the_same_name_does_not_resume_a_run(labelled, undisturbed, tmp_path, monkeypatch, capsys):
+    rows = [f"{labelled.parent / line}" for line in labelled.read_text().splitlines()[1:]]
+    (tmp_path / labelled.name).write_text("\n".join([labelled.read_text().splitlines()[0], *rows]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["--data", f"csv:{labelled.name}", "-o", str(undisturbed), *OPTIONS]) == 1
+    assert "another configuration (data was" in capsys.readouterr().err
+
+
 def test_another_configuration_does_not_resume_a_run(labelled, undisturbed, capsys):
     before = {file: file.read_bytes() for file in undisturbed.iterdir() if file.is_file()}
     assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--lr=0.5"]) == 1
