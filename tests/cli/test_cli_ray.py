@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_testing import Cli, command, write_image
+from cli_testing import Cli, Outcome, Process, command, write_image
 
 pytest.importorskip("ray")
 import pyarrow as pa
@@ -45,6 +45,17 @@ def plain(cli: Cli, model: Path, out: Path, *words: object) -> list[Row]:
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
+@pytest.fixture
+def cli(process: Process) -> Cli:
+    """Run `pscr` in a process of its own: Ray ends a program whose machine is gone, and would end pytest with it."""
+
+    def run(*words: object) -> Outcome:
+        done = process(*words)
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 images that take a while to decode: links to six files, and one that is broken."""
@@ -68,11 +79,7 @@ def expected(tiny_model: Path, many: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    """A cluster of two machines of one core each, as far as Ray can tell; it outlives the runs.
-
-    Ray forgets how to add machines when this process has been connected and is not any more: the test that does it
-    stands before those that run `pscr` in this process.
-    """
+    """A cluster of two machines of one core each, as far as Ray can tell; it outlives the runs."""
     from ray.cluster_utils import Cluster
 
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 8}
@@ -217,8 +224,9 @@ def test_an_image_that_ends_every_worker_costs_its_own_row_only(tiny_model: Path
 def test_broken_and_missing_files_and_names_of_any_bytes_are_rows(
     cli: Cli, tiny_model: Path, images: Path, truncated: Path, tmp_path: Path
 ) -> None:
-    odd = tmp_path / os.fsdecode(b"caf\xe9 \xff.png")
-    write_image(tmp_path / "odd.png").rename(odd)
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    write_image(tmp_path / "odd.png").rename(odd / os.fsdecode(b"caf\xe9 \xff.png"))
     (tmp_path / "empty").mkdir()
     words = [images, truncated, tmp_path / "missing.png", tmp_path / "empty", odd, images / "img1.png"]
     done = cli("score", *words, "--model", tiny_model, "--engine", "ray", "--workers", 2, "-o", tmp_path / "out")
@@ -226,7 +234,7 @@ def test_broken_and_missing_files_and_names_of_any_bytes_are_rows(
     assert "6 scored, 3 failed" in done.error
     rows = rows_in(tmp_path / "out")
     wanted = plain(cli, tiny_model, tmp_path / "plain.jsonl", *words)
-    wanted[-2]["path"] = str(tmp_path / "caf\\xe9 \\xff.png")
+    wanted[-2]["path"] = str(odd / "caf\\xe9 \\xff.png")
     assert rows == wanted
 
 
