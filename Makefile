@@ -12,7 +12,7 @@ demo: $(VENV)/.cpu
 
 # Two processes, a file of tests at a time in each: most tests keep one core busy.
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 # With a GPU and TensorRT installed in $(VENV): pip install -e '.[dev,trt]' or '.[dev,rtx]'.
 test-gpu: $(VENV)/.dev
