@@ -186,16 +186,13 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
     _check_answers(address)
     pool: Pool | None = None
     on_term = signal.getsignal(signal.SIGTERM)
-    quiet: dict[str, Any] = {"log_to_driver": _log.isEnabledFor(logging.DEBUG), "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": _log.isEnabledFor(logging.DEBUG), "logging_level": logging.ERROR}
+    if address == "local":
+        pool = _on_this_machine(workers, threads)
+        options.update(num_cpus=pool.workers * pool.threads, object_store_memory=STORE, include_dashboard=False)
     try:
-        if address == "local":
-            pool = _on_this_machine(workers, threads)
-            cores = pool.workers * pool.threads
-            with _no_noise():
-                ray.init("local", num_cpus=cores, object_store_memory=STORE, include_dashboard=False, **quiet)
-        else:
-            with _no_noise():
-                ray.init(address, **quiet)
+        with _no_noise(), _command_line_as_text():
+            ray.init(address, **options)
     except (ConnectionError, RuntimeError, ValueError) as problem:
         found = f"no Ray cluster can be used at {address}: {one_line(problem)}"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; check --ray-address and RAY_ADDRESS") from problem
@@ -245,6 +242,21 @@ def _no_noise() -> Iterator[None]:
     finally:
         os.dup2(before, 2)
         os.close(before)
+
+
+@contextmanager
+def _command_line_as_text() -> Iterator[None]:
+    """Let Ray tell its cluster a command line whose paths are not UTF-8 (it can send text only, and has no option)."""
+    module = sys.modules.get("ray._private.utils")
+    name = getattr(module, "get_entrypoint_name", None)
+    if module is None or name is None:
+        yield
+        return
+    module.get_entrypoint_name = lambda: as_text(name())  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module.get_entrypoint_name = name  # type: ignore[attr-defined]
 
 
 def _on_this_machine(workers: int | None, threads: int | None) -> Pool:

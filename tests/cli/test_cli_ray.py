@@ -224,9 +224,8 @@ def test_an_image_that_ends_every_worker_costs_its_own_row_only(tiny_model: Path
 def test_broken_and_missing_files_and_names_of_any_bytes_are_rows(
     cli: Cli, tiny_model: Path, images: Path, truncated: Path, tmp_path: Path
 ) -> None:
-    odd = tmp_path / "odd"
-    odd.mkdir()
-    write_image(tmp_path / "odd.png").rename(odd / os.fsdecode(b"caf\xe9 \xff.png"))
+    odd = tmp_path / os.fsdecode(b"caf\xe9 \xff.png")
+    write_image(tmp_path / "odd.png").rename(odd)
     (tmp_path / "empty").mkdir()
     words = [images, truncated, tmp_path / "missing.png", tmp_path / "empty", odd, images / "img1.png"]
     done = cli("score", *words, "--model", tiny_model, "--engine", "ray", "--workers", 2, "-o", tmp_path / "out")
@@ -234,7 +233,7 @@ def test_broken_and_missing_files_and_names_of_any_bytes_are_rows(
     assert "6 scored, 3 failed" in done.error
     rows = rows_in(tmp_path / "out")
     wanted = plain(cli, tiny_model, tmp_path / "plain.jsonl", *words)
-    wanted[-2]["path"] = str(odd / "caf\\xe9 \\xff.png")
+    wanted[-2]["path"] = str(tmp_path / "caf\\xe9 \\xff.png")
     assert rows == wanted
 
 
