@@ -25,11 +25,14 @@ from pscr.training.progress import progress
 from pscr.training.regressor import Regressor
 
 PENALTY = 3000.0  # on standardised features; one value for all draws, not tuned
-EPOCHS, BATCH, RATE = 50, 64, 3e-4  # of the regressor; 100 epochs score the same
+EPOCHS, BATCH, RATE = 50, 64, 3e-4  # of the regressor; one value for all draws
 
 
 def ridge(features: np.ndarray, scores: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[float, float]:
-    """SRCC and PLCC on `test` of a ridge regression fitted to `train`."""
+    """SRCC and PLCC on `test` of a ridge regression fitted to `train`.
+
+    features [N,C], standardised; scores [N], opinions; train and test: indices of images.
+    """
     x, y = features[train], scores[train] - scores[train].mean()
     weights = np.linalg.solve(x.T @ x + PENALTY * np.eye(x.shape[1]), x.T @ y)
     found = agreement(features[test] @ weights, scores[test])
@@ -39,7 +42,10 @@ def ridge(features: np.ndarray, scores: np.ndarray, train: np.ndarray, test: np.
 def regressor_alone(
     features: np.ndarray, scores: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> tuple[float, float]:
-    """The same of PSCR's regressor, trained on all pairs of its batches; every training image is an exemplar."""
+    """The same of PSCR's regressor, trained on all pairs of its batches; every training image is an exemplar.
+
+    Source: PSCR section III-C, equation 6.
+    """
     torch.manual_seed(0)
     x, y = torch.from_numpy(features).float(), torch.from_numpy(scores).float()
     regressor = Regressor(x.shape[1])
