@@ -7,6 +7,7 @@ row is written once, whatever became of the worker that scored it, and only this
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import logging
 import math
@@ -15,6 +16,8 @@ import re
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -45,6 +48,7 @@ CORES = 4  # of a worker, where nothing else is asked for
 PART = 256  # images at most: what is scored again where a worker dies
 RETRIES = 3  # workers that may die of a part before its images are scored one by one
 STRIKES = 2  # workers that may then die of one image
+PATIENCE = 10  # seconds for Ray's own threads to end
 AGAIN = "what was written is kept, and the same command with --resume goes on"
 STORE = 128 << 20  # bytes for what passes between the processes of one machine: rows, not pixels
 
@@ -200,9 +204,29 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
     with redirect_stdout(_ToLog()):
         try:
-            yield pool or _on_cluster(workers, threads)
+            with _threads_ended():
+                yield pool or _on_cluster(workers, threads)
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _threads_ended() -> Iterator[None]:
+    """At the end, wait for the threads that began meanwhile, which are Ray Data's.
+
+    A finished iteration leaves them to clean up by themselves. One that lets go of an object while `ray.shutdown` runs
+    ends the process: exit code 1, and not a word.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + PATIENCE
+        for thread in threading.enumerate():
+            if thread not in before and thread.name != "Prefetcher":  # asleep for good, and it holds nothing
+                thread.join(max(deadline - time.monotonic(), 0))
+                _log.debug("thread %s %s", thread.name, "still runs" if thread.is_alive() else "has ended")
+        gc.collect()  # and none of what is left may be let go of just then
 
 
 class _ToLog(io.TextIOBase):

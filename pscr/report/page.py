@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from .data import Image
-from .pictures import uri
+from .pictures import sides, uri
 from .statistics import Comparison
 from .text import visible
 
@@ -94,7 +94,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"visible": visible, "uri": uri}
+    environment.filters |= {"visible": visible, "uri": uri, "sides": sides}
     style, script = (Markup((_HERE / name).read_text("utf-8")) for name in ("page.css", "page.js"))
     parts = [
         ("summary", "Summary", True),

@@ -53,6 +53,12 @@ def uri(picture: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(picture).decode("ascii")
 
 
+def sides(picture: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a WebP file, for the page to keep its room before it is shown."""
+    height, width = np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)).shape
+    return width, height
+
+
 def large(path: str, side: int, max_pixels: int) -> bytes:
     """A larger picture of an image. Errors as `look`."""
     return webp(_bgr(load(path, max_pixels=max_pixels)), side)

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,3 +299,27 @@ def test_gpus_that_nobody_has_are_not_waited_for(cli: Cli, tiny_model: Path, ima
     done = cli("score", image, *words)
     assert done.code == 3
     assert "needs a GPU for each of 1 workers; Ray has 0" in done.error
+
+
+LEFT_BEHIND = """
+import sys, threading, time
+import ray
+from pscr.ray_engine import connected
+
+def clean_up():
+    value = ray.put(1)
+    time.sleep(1)
+    del value
+    time.sleep(1)
+    print(ray.is_initialized(), file=sys.stderr)
+
+with connected(None, 1, 1):
+    threading.Thread(target=clean_up, daemon=True).start()
+print(ray.is_initialized(), file=sys.stderr)
+"""
+
+
+def test_ray_is_shut_down_when_no_thread_uses_it_any_more() -> None:
+    """Ray Data's threads clean up by themselves, and one that does so too late ends the process without a word."""
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "True\nFalse\n")

@@ -40,6 +40,21 @@ def test_every_picture_is_in_the_page_and_can_be_decoded(opened: Open, report: P
     assert broken[1] == 0
 
 
+def test_nothing_moves_when_pictures_come_into_sight(opened: Open, report: Path) -> None:
+    """They are shown when they are scrolled to; what is below must not jump away from a click."""
+    shown = opened(report)
+    shown.page.evaluate(
+        """() => { window.moved = []; new PerformanceObserver((list) => list.getEntries().forEach((entry) =>
+        window.moved.push(entry.value))).observe({ type: "layout-shift", buffered: true }); }"""
+    )
+    assert shown.page.locator(".cards img").count() >= 6
+    for place in ("#images thead", "#identical", "#best"):  # as one who follows a link, or presses End
+        shown.page.locator(place).scroll_into_view_if_needed()
+        shown.page.wait_for_timeout(300)
+    shown.page.evaluate("Promise.all([...document.images].slice(0, 12).map((image) => image.decode()))")
+    assert shown.page.evaluate("window.moved") == []
+
+
 def test_headings_sort_both_ways_and_what_has_no_score_comes_last(opened: Open, report: Path) -> None:
     shown = opened(report)
     shown.page.locator("select[name=rows]").select_option("0")
