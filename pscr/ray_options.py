@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,9 +64,25 @@ def check(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score with Ray; returns the exit code.
 
+    Ray ends a program whose raylet or cluster is gone: exit code 1, no exception, no handler, not a word. So it is
+    used in a process of its own, but not by a program that has it imported already.
+
     Raises:
-        PscrError: ray or pyarrow is not installed; and all that `ray_engine.run` raises.
+        PscrError: ray or pyarrow is not installed, or Ray's end; and all that `ray_engine.run` raises.
     """
+    if "ray" in sys.modules or not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread():
+        return _score(options)
+    from . import own_process  # 10 ms, which no other command has to wait for
+
+    try:
+        return own_process.call(_score, options)
+    except own_process.EndedError as problem:
+        found = f"the process that led the run was ended ({problem}), by Ray, whose processes here or whose cluster "
+        hint = "are gone, or by the system, short of memory; what was written is kept, and the same command with "
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}{hint}--resume goes on") from problem
+
+
+def _score(options: argparse.Namespace) -> int:
     try:
         engine = importlib.import_module("pscr.ray_engine")
     except ModuleNotFoundError as problem:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from cli_testing import Cli, Outcome, Process, command, write_image
 
@@ -299,6 +300,34 @@ def test_gpus_that_nobody_has_are_not_waited_for(cli: Cli, tiny_model: Path, ima
     done = cli("score", image, *words)
     assert done.code == 3
     assert "needs a GPU for each of 1 workers; Ray has 0" in done.error
+
+
+def test_a_run_whose_ray_is_gone_says_so_and_goes_on_later(
+    machines: Any, cli: Cli, tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
+) -> None:
+    """Ray ends the process that it is in; the exit code must not be that of a run with failed images."""
+    out, log = tmp_path / "out", tmp_path / "log"
+    words = ray_words(many, "--model", tiny_model, "-o", out, "--part", 10)
+    with log.open("wb") as stream, subprocess.Popen(words, stderr=stream) as run:
+        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
+        (raylet,) = (one for one in psutil.Process(run.pid).children(recursive=True) if one.name() == "raylet")
+        raylet.kill()
+        assert run.wait(60) == 3, log.read_text()
+    (said,) = log.read_text().splitlines()
+    assert "was ended (exit code 1), by Ray" in said
+    assert 30 <= len(rows_in(out, ended=False)) < 300
+    again = ["--model", tiny_model, "-o", out, "--engine", "ray", "--ray-address", machines.address, "--resume"]
+    assert cli("score", many, *again).code == 1
+    assert rows_in(out) == expected
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_list_on_standard_input_is_read(process: Process, tiny_model: Path, images: Path, tmp_path: Path) -> None:
+    names = [images / "img2.png", images / "img10.png", images / "img1.png"]
+    words = ["score", "-", "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "-q"]
+    done = process(*words, stdin="".join(f"{name}\n" for name in names).encode())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [row["path"] for row in rows_in(tmp_path / "out")] == list(map(str, names))
 
 
 LEFT_BEHIND = """
