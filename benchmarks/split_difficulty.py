@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
 
 from pscr.runtime.image import load
 from pscr.training import databases, splits
+from pscr.training.head import train_head
 from pscr.training.losses import pair_loss
 from pscr.training.metrics import agreement
 from pscr.training.model import build, load_pretrained
@@ -25,7 +26,7 @@ from pscr.training.progress import progress
 from pscr.training.regressor import Regressor
 
 PENALTY = 3000.0  # on standardised features; one value for all draws, not tuned
-EPOCHS, BATCH, RATE = 50, 64, 3e-4  # of the regressor; one value for all draws
+EPOCHS = 50  # of the regressor; one value for all draws
 
 
 def ridge(features: np.ndarray, scores: np.ndarray, train: np.ndarray, test: np.ndarray) -> tuple[float, float]:
@@ -46,19 +47,19 @@ def regressor_alone(
 
     Source: PSCR section III-C, equation 6.
     """
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # the first weights and dropout
     x, y = torch.from_numpy(features).float(), torch.from_numpy(scores).float()
     regressor = Regressor(x.shape[1])
-    optimizer = torch.optim.AdamW(regressor.parameters(), lr=RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
-    for _ in range(EPOCHS):
-        for batch in torch.from_numpy(train)[torch.randperm(len(train))].split(BATCH):
-            if len(batch) == BATCH:
-                loss = pair_loss(regressor, nn.functional.dropout(x[batch], 0.4), y[batch])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        schedule.step()
+    train_head(
+        regressor.parameters(),
+        partial(pair_loss, regressor),
+        x[train][None],
+        y[train],
+        np.random.default_rng(0),
+        epochs=EPOCHS,
+        weight_decay=0.05,
+        dropout=0.4,
+    )
     with torch.inference_mode():
         terms = regressor.terms(x[train])
         votes = [regressor.differences(regressor.query_part(x[i : i + 1]), terms)[0] + y[train] for i in test]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ..runtime.errors import PscrError, Status
 from . import checkpoint
 from .config import Config, check_same
 from .databases import Database
+from .head import cosine, train_head
 from .interrupts import Interrupts
 from .losses import blend, direct_loss, pair_loss, partner_loss
 from .model import PSCR, build, load_pretrained
@@ -218,19 +220,16 @@ class Trainer:
         sides = torch.stack(both)
         self.model.standardise(sides[0])
         sides = (sides - self.model.feature_mean) / self.model.feature_std if self.model.standardised else sides
-        opinion, size = self.opinion[self.train_set], min(64, len(self.train_set))
-        optimizer = torch.optim.AdamW(self.model.regressor.parameters(), lr=3e-4, weight_decay=config.weight_decay)
-        for epoch in range(config.head_epochs):
-            for group in optimizer.param_groups:
-                group["lr"] = 3e-4 * cosine(epoch / config.head_epochs)
-            order = rng.permutation(len(opinion))
-            for start in range(0, len(order) - size + 1, size):
-                chosen = order[start : start + size]
-                features = nn.functional.dropout(sides[rng.integers(0, 2), chosen], config.dropout)
-                loss = self._loss(features, opinion[chosen], plain=True)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+        train_head(
+            self.model.regressor.parameters(),
+            partial(self._loss, plain=True),
+            sides,
+            self.opinion[self.train_set],
+            rng,
+            epochs=config.head_epochs,
+            weight_decay=config.weight_decay,
+            dropout=config.dropout,
+        )
         self.average.load_state_dict(self.model.state_dict())
 
     def _loss(self, features: Tensor, opinion: Tensor, plain: bool = False) -> Tensor:
@@ -360,11 +359,6 @@ def train_mode(model: nn.Module, batch_norm: bool = False) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and not (batch_norm and module.weight.requires_grad):
             module.eval()
-
-
-def cosine(progress: float) -> float:
-    """The cosine schedule: 1 at 0, 0 at 1."""
-    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _state(rng: np.random.Generator) -> dict[str, Any]:
