@@ -44,7 +44,7 @@ backend: "{backend}"
 default_model_filename: "{BACKENDS[backend]}"
 max_batch_size: {most}
 input [
-  # the patches of an image, row-major, [P,S,S,3] RGB, cut at full resolution as manifest.json's sampling says
+  # the patches of an image, [P,S,S,3] RGB, cut as manifest.json's sampling says: {sampling}
   {{ name: "patches" data_type: TYPE_UINT8 dims: {dims} }}
 ]
 output [

@@ -22,6 +22,7 @@ from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import locate
 
 BATCH = (1, 8, 64)
+WINDOWS = 4  # of an image; longer ones than 4:1 are rare, and each costs every batch its memory
 LARGEST_BANK = 4096  # exemplars: more than any public database has training images
 
 
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         "builds without one (default: tensorrt where it and a GPU are, else tensorrt_rtx)")  # fmt: skip
     add("--precision", choices=PREFERRED, help="of the trunk (default: the model's own)")
     add("--batch", type=_batch, default=BATCH, metavar="MIN,OPT,MAX", help="images of a batch: fewest, usual, most")
+    add("--windows", type=int, default=WINDOWS, metavar="N", help="of one image at most, its aspect rounded up")
     add(
         "--compute-capability",
         nargs="+",
@@ -107,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     graph = in_precision(source, precision, arguments.calibrate, arguments.threads)
     if arguments.bake_bank:
         graph = _baked(graph, source.bank)
-    profile = make_profile(source, arguments.batch, arguments.bake_bank)
+    profile = make_profile(source, arguments.batch, arguments.bake_bank, arguments.windows)
     built = trt_builder.build(graph, library, precision, profile, target, arguments.timing_cache)
     if gpu is not None and gpu.compute_capability in capabilities:
         built = trt_builder.inspected(built, library, precision)
@@ -205,26 +207,27 @@ def in_precision(source: Source, precision: str, calibrate: Sequence[str], threa
         raise PscrError(Status.INVALID_ARGUMENT, "int8 needs --calibrate IMAGES, such as those that will be scored")
     from pscr.export.convert import convert, patches_of, report  # onnx and scipy, which a ready graph needs not
 
-    sampling = source.manifest.sampling
+    sampling, scale = source.manifest.sampling, source.manifest.score.range
     images = patches_of(calibrate, sampling)
-    made = convert(source.graph, precision, sampling, source.bank, images, threads=threads)
+    made = convert(source.graph, precision, sampling, source.bank, images, score_range=scale, threads=threads)
     for line in report(made):
         sys.stderr.write(f"{line}\n")
     return made.graph
 
 
 def make_profile(
-    source: Source, batch: tuple[int, int, int], bank_inside: bool
+    source: Source, batch: tuple[int, int, int], bank_inside: bool, windows: int = WINDOWS
 ) -> dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]:
     """Smallest, usual and largest shape of each input.
 
-    Patches: from one (quality maps score each patch as an image of its own) to the model's own number, which is usual.
+    Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view;
+    usual is one window. Memory goes with the largest batch times the largest number of patches.
     """
     sampling, (exemplars, width) = source.manifest.sampling, source.bank.terms.shape
     side, (low, best, high) = (sampling.patch, sampling.patch, 3), batch
     count = sampling.count
     profile: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
-        "patches": ((low, 1, *side), (best, count, *side), (high, sampling.most, *side))
+        "patches": ((low, 1, *side), (best, count, *side), (high, min(sampling.most, windows * count), *side))
     }
     if not bank_inside:
         most = max(LARGEST_BANK, exemplars)

@@ -57,7 +57,7 @@ Windows overlap, and each is scored as an image of its own. Dark is low.
 # Verbs with a parser of their own, which need libraries that scoring does not: module, extra, one-line summary.
 DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
-    "evaluate": ("pscr.training.evaluate", "train", "compare a model's scores with the opinion scores of a database"),
+    "evaluate": ("pscr.training.evaluate", "evaluate", "compare models' scores with the opinion scores of databases"),
     "export": ("pscr.export.command", "export", "turn a trained checkpoint into a model folder with one ONNX graph"),
     "report": ("pscr.report.command", "report", "write one HTML page on many images, and compare generators"),
     "serve": ("pscr.verb_serve", "serve", "score images over HTTP, with a page to look at"),
@@ -278,6 +278,9 @@ def _map_options(mapping: Parser) -> None:
     mapping.add_argument("--window", type=_positive, metavar="N", help="side of a window in pixels (default: by model)")
     mapping.add_argument(
         "--stride", type=_positive, metavar="N", help="pixels from one window to the next (default: half a window)"
+    )
+    mapping.add_argument(
+        "--native", action="store_true", help="windows of a large image's own pixels, not of the view that is scored"
     )
     mapping.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or its folder (default: %(default)s)")
     _device(mapping)

@@ -50,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         top, left, height, width = found.lowest()
         size = f"{found.values.size} windows of {found.window} pixels, {found.stride} apart"
+        if found.view != (found.height, found.width):
+            size += f", on the view of {found.view[1]}x{found.view[0]} (--native: on the image's own pixels)"
         place = f"lowest {found.values.min():.3f} at left {left}, top {top}, {width}x{height}"
         err(f"{size}: mean {found.values.mean():.3f}, {place}, highest {found.values.max():.3f}")
         if options.output != "-":
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _mapped(scorer: Scorer, pixels: Pixels, options: argparse.Namespace) -> QualityMap:
     """The map, with a progress line while it is made."""
-    wanted = {"window": options.window, "stride": options.stride}
+    wanted = {"window": options.window, "stride": options.stride, "native": options.native}
     tops, lefts, *_ = grid(scorer.manifest.sampling, *pixels.shape[:2], **wanted)
     progress = Progress(len(tops) * len(lefts), options.quiet)
     try:
@@ -78,10 +80,7 @@ def _encoded(form: str, found: QualityMap, pixels: Pixels) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    height, width = min(found.window, found.height), min(found.window, found.width)
-    for top, row in zip(found.corners_y.tolist(), found.values.tolist(), strict=True):
-        for left, score in zip(found.corners_x.tolist(), row, strict=True):
-            writer.writerow((top, left, height, width, round(score, 6)))
+    writer.writerows((*place, round(score, 6)) for *place, score in found.boxes())
     return text.getvalue().encode()
 
 

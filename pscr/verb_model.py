@@ -14,7 +14,6 @@ from .runtime import golden
 from .runtime.errors import PscrError
 from .runtime.manifest import Manifest, ScoreMeaning
 from .runtime.models import PACKAGED, locate, packaged
-from .runtime.sampling import Sampling
 from .runtime.scorer import Scorer
 from .runtime.scorer import open as open_scorer
 
@@ -66,13 +65,12 @@ def info(options: argparse.Namespace) -> int:
 def described(scorer: Scorer, bank: str | None = None) -> dict[str, str]:
     """What an open model is, how it was trained and what runs it, in words. bank: the file in place of its own."""
     facts, manifest = scorer.info, scorer.manifest
-    sampling = manifest.sampling
     lines = {
         "model": f"{manifest.name} {manifest.version}",
         "folder": facts["folder"],
         "backbone": f"{manifest.backbone}, {manifest.precision}",
         "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
-        "patches": f"{_count(sampling)} of {sampling.patch}x{sampling.patch} pixels ({sampling.method})",
+        "patches": str(manifest.sampling),
         "bank": f"{facts['bank']} exemplars{_aside(bank or manifest.bank.get('selection'))}",
         "interval": facts["interval"] or "not calibrated: the spread is no error bar",
         "runs on": runs_on(facts),
@@ -142,9 +140,9 @@ def _check_scores(options: argparse.Namespace) -> list[str]:
     """Report on each promised score; returns the failures in words."""
     failures = []
     with open_scorer(options.model, options.device) as scorer:
-        tolerance = float((scorer.manifest.golden or {}).get("tolerance", golden.TOLERANCE))
+        checked, tolerance = golden.check(scorer), golden.tolerance(scorer.manifest)
         where = runs_on(scorer.info)
-        for name, promised, found in golden.check(scorer):
+        for name, promised, found in checked:
             difference = abs(found - promised)
             good = math.isfinite(difference) and difference <= tolerance
             numbers = f"expected {promised:.6f}, found {found:.6f}, difference {difference:.1e}"
@@ -156,10 +154,6 @@ def _check_scores(options: argparse.Namespace) -> list[str]:
                 failures.append(f"{name}: {numbers}, tolerance {tolerance:g}; {advice}")
     out(f"ran    {where}")
     return failures
-
-
-def _count(sampling: Sampling) -> str:
-    return str(sampling.count) if sampling.most == sampling.count else f"{sampling.count} to {sampling.most}"
 
 
 def _aside(value: Any) -> str:

@@ -193,6 +193,23 @@ def decode(
         raise _error(Status.OUT_OF_MEMORY, name, "the decoded image does not fit into memory") from error
 
 
+def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width in pixels of an image file, from its header where that has them; else it is decoded.
+
+    They are as stored: an orientation that turns the image is not applied.
+
+    Raises:
+        PscrError: as `load` of a path.
+    """
+    data = read_file(path)
+    kind = header.opencv_format(data)
+    size = header.size(data, kind) if kind else None
+    if size is None:
+        pixels = decode(data, name=_shown(path))
+        return int(pixels.shape[0]), int(pixels.shape[1])
+    return size[1], size[0]
+
+
 def from_array(array: Pixels, pixel_format: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pixels:
     """Bring an array of pixels to RGB.
 
@@ -232,7 +249,8 @@ def from_array(array: Pixels, pixel_format: str, *, max_pixels: int = DEFAULT_MA
 
 def _decode_with_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, str]:
     """The pixels, and what the format's library had to say of them."""
-    flags = cv2.IMREAD_COLOR
+    # JPEG straight to RGB: converted afterwards, a 12-megapixel photograph would lie in memory twice.
+    flags = cv2.IMREAD_COLOR_RGB if kind == "JPEG" else cv2.IMREAD_COLOR
     if kind == "TIFF":
         if not header.tiff_has_plain_samples(data):
             found = "TIFF with signed or floating-point samples; expected unsigned 8 or 16 bits; convert it first"
@@ -244,14 +262,14 @@ def _decode_with_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, str]
     elif kind == "AVIF":
         flags |= cv2.IMREAD_IGNORE_ORIENTATION  # in AVIF `irot` and `imir` count, EXIF is a copy for information
     try:
-        bgr, words = caught(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags))
-        if bgr is None:
+        decoded, words = caught(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+        if decoded is None:
             reason = f" ({words})" if words else ""
             found = (
                 f"{kind}, cut short, damaged or of a rare kind{reason}; expected a whole file; make or copy it again"
             )
             raise _error(Status.DECODE_FAILED, name, found)
-        pixels = _convert(bgr, cv2.COLOR_BGR2RGB)
+        pixels = np.asarray(decoded, np.uint8) if kind == "JPEG" else _convert(decoded, cv2.COLOR_BGR2RGB)
     except cv2.error as error:
         if error.code == -4:  # cv::Error::StsNoMem
             raise MemoryError from error

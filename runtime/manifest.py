@@ -14,7 +14,7 @@ from typing import Any
 from .errors import PscrError, Status, one_line
 from .sampling import Sampling
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: the sampling may have a view; without one it is as in the first
 FILE_NAME = "manifest.json"
 FAMILY = "pscr"
 _MOST_PATCHES = 1024  # per image; a manifest that asks for more is damaged
@@ -57,7 +57,8 @@ class Manifest:
     """A model folder's manifest.json, one field for each of its keys.
 
     bank: {size, selection}. training: {database, split, seed, epochs, metrics with protocol and date}.
-    parity: what was compared at export and the largest difference, in score units.
+    parity: what was compared at export and the largest difference, in score units; the tolerance, in score units and
+        as a share of the range.
     golden: {images, scores, tolerance}: what `pscr verify` must find (see golden.py); None where nothing is promised.
     calibration: what the spread stands for (see calibration.py); None where it was not measured.
     files: every other file of the folder by its name.
@@ -113,7 +114,8 @@ class Manifest:
                 raise _wrong(path, key, entry, dict)
         return cls(
             **{key: entries[key] for key in _TYPES if key != "score"},
-            sampling=_sampling(path, entries.get("sampling")),
+            sampling=_sampling(path, entries.get("sampling"), entries["format_version"]),
+            format_version=entries["format_version"],
             score=_meaning(path, entries["score"]),
             files=_files(path, entries.get("files")),
             **optional,
@@ -207,9 +209,11 @@ def _meaning(path: Path, entry: dict[str, Any]) -> ScoreMeaning:
         ) from error
 
 
-def _sampling(path: Path, entry: Any) -> Sampling:
+def _sampling(path: Path, entry: Any, version: int) -> Sampling:
     if not isinstance(entry, dict):
         raise _wrong(path, "sampling", entry, dict)
+    if version == 1 and {"view", "windows"} & set(entry):
+        raise _invalid(path, "is of format_version 1 and has a view, which came with 2; fetch or export it again")
     try:
         sampling = Sampling.from_dict(entry)
     except (PscrError, OverflowError) as error:
@@ -217,8 +221,8 @@ def _sampling(path: Path, entry: Any) -> Sampling:
     if any(entry[key] != value for key, value in sampling.to_dict().items()):
         raise _invalid(path, "'sampling' has text or fractions for whole numbers; fetch or export the model again")
     side = max(sampling.reference_side, sampling.resized)
-    if sampling.count > _MOST_PATCHES or side > _LONGEST_SIDE:
-        found = f"'sampling' cuts {sampling.count} patches from {reprlib.repr(side)} pixels"
+    if sampling.most > _MOST_PATCHES or side > _LONGEST_SIDE:
+        found = f"'sampling' cuts {sampling.most} patches from {reprlib.repr(side)} pixels"
         raise _invalid(path, f"{found}; expected at most {_MOST_PATCHES} from {_LONGEST_SIDE}")
     return sampling
 

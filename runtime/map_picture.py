@@ -150,9 +150,12 @@ def _bar(low: float, high: float, height: int, unit: str) -> tuple[Pixels, int]:
 def _caption(quality_map: QualityMap) -> list[str]:
     values = quality_map.values
     count = "1 window" if values.size == 1 else f"{values.size} windows"
-    sizes = f"{count} of {quality_map.window} px, {quality_map.stride} px apart; the image has "
+    sizes = f"{count} of {quality_map.window} px, {quality_map.stride} px apart"
+    tall, wide = quality_map.view
+    if (tall, wide) != (quality_map.height, quality_map.width):
+        sizes += f" in {wide}x{tall}"
     scores = f"lowest {values.min():.2f}, mean {values.mean():.2f}, highest {values.max():.2f}"
-    return [scores, f"{sizes}{quality_map.width}x{quality_map.height}"]
+    return [scores, f"{sizes}; the image has {quality_map.width}x{quality_map.height}"]
 
 
 def _compose(panels: Sequence[Pixels], bar: Pixels, head: int, caption: Sequence[str]) -> Pixels:

@@ -1,5 +1,8 @@
 """The quality map: the scores of overlapping windows of an image, which say where in it the quality is good or bad.
 
+The windows lie on the model's view of the image, which is what its score judges: of a large image a smaller form (see
+sampling.py). With `native` they lie on the image's own pixels, which shows damage too fine for the view.
+
 A cell is what its window would score as an image of its own: the window is cut out and goes through the same rule
 (a window smaller than the model's patch is padded to it by reflection), the same graph with one patch (P = 1) and the
 same bank. A cell therefore knows nothing of what is around its window. The default model's own patch is a whole image
@@ -16,7 +19,7 @@ It costs rows x columns passes of one patch: the milliseconds of a map are rows 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -43,12 +46,15 @@ class QualityMap:
     """The scores of an image's windows.
 
     values: [rows, cols] float32, the score of each window, in opinion-score units, not clipped to their range.
-    corners_y, corners_x: [rows] and [cols] int64, the windows' top and left pixels in the upright image, ascending.
-    window: side of a window in pixels; on an axis where the image is shorter, the window is as short as the image.
+    corners_y, corners_x: [rows] and [cols] int64, the windows' top and left pixels in the view, ascending.
+    window: side of a window in pixels of the view; on an axis where that is shorter, the window is as short as it.
     stride: the most pixels from one window to the next. They stand evenly, so it can be a little less, and the first
-        and last begin and end at the image's borders.
+        and last begin and end at the view's borders.
     width, height: of the upright image (EXIF orientation applied), in pixels.
     preview: the image with its longest side reduced to 512 pixels, [h,w,3] uint8 RGB, for notebooks; or None.
+    view_width, view_height: of the view that the windows lie on, in its pixels; 0 for the image itself.
+
+    `boxes` and `lowest` give places in the image's own pixels.
     """
 
     values: Floats
@@ -59,6 +65,13 @@ class QualityMap:
     width: int
     height: int
     preview: Pixels | None = field(default=None, repr=False)
+    view_width: int = 0
+    view_height: int = 0
+
+    @property
+    def view(self) -> tuple[int, int]:
+        """Height and width of the view, in its pixels."""
+        return self.view_height or self.height, self.view_width or self.width
 
     def dense(self, height: int | None = None, width: int | None = None) -> Floats:
         """The map for each pixel: the mean of the windows that cover it, [height, width] float32.
@@ -66,15 +79,30 @@ class QualityMap:
         height, width: of the grid; None for the image's own. Another grid is read at the middles of its cells, as if
             the map had been scaled to it.
         """
-        down = _coverage(self.corners_y, self.window, self.height, height or self.height)
-        across = _coverage(self.corners_x, self.window, self.width, width or self.width)
+        down = _coverage(self.corners_y, self.window, self.view[0], height or self.height)
+        across = _coverage(self.corners_x, self.window, self.view[1], width or self.width)
         return np.asarray(down @ self.values @ across.T, np.float32)
+
+    def boxes(self) -> Iterator[tuple[int, int, int, int, float]]:
+        """Each window, row by row: top, left, height and width in pixels of the upright image, and its score."""
+        for row, values in enumerate(self.values.tolist()):
+            for column, score in enumerate(values):
+                yield *self._box(row, column), score
 
     def lowest(self) -> tuple[int, int, int, int]:
         """The window with the lowest score, the first where several have it: top, left, height, width in pixels."""
         row, column = np.unravel_index(int(self.values.argmin()), self.values.shape)
-        top, left = int(self.corners_y[row]), int(self.corners_x[column])
-        return top, left, min(self.window, self.height), min(self.window, self.width)
+        return self._box(int(row), int(column))
+
+    def _box(self, row: int, column: int) -> tuple[int, int, int, int]:
+        def along(first: int, view: int, side: int) -> tuple[int, int]:
+            start, end = first, min(first + self.window, view)
+            start, end = ((2 * place * side + view) // (2 * view) for place in (start, end))
+            return start, max(end - start, 1)
+
+        top, tall = along(int(self.corners_y[row]), self.view[0], self.height)
+        left, wide = along(int(self.corners_x[column]), self.view[1], self.width)
+        return top, left, tall, wide
 
     def _repr_png_(self) -> bytes:
         """The picture that Jupyter shows."""
@@ -90,6 +118,7 @@ def quality_map(
     window: int | None = None,
     stride: int | None = None,
     pixel_format: str | None = None,
+    native: bool = False,
     step: Callable[[], None] = lambda: None,
 ) -> QualityMap:
     """Score overlapping windows of one image.
@@ -100,7 +129,7 @@ def quality_map(
         images, else for its patch. An image smaller than the window on both axes gives one cell, its score.
     stride: the most pixels from one window to the next, 1 to `window`; None for half a window, or more on an image
         that would have above 1,024 windows. A smaller stride shows more places, not finer detail: that is `window`.
-
+    native: windows of the image's own pixels, in place of those of the model's view.
     step: called after each window; what it raises ends the work.
 
     Memory: the decoded image, a batch of patches and the map. Time: rows * columns patches through the network.
@@ -113,7 +142,9 @@ def quality_map(
     _window(sampling, window)  # before the image is decoded
     pixels = scorer.pixels(image, pixel_format=pixel_format)
     height, width = pixels.shape[:2]
-    tops, lefts, side, between = grid(sampling, height, width, window, stride)
+    tops, lefts, side, between = grid(sampling, height, width, window, stride, native=native)
+    if sampling.view and not native:
+        pixels = sampling.scaled(pixels)
     corners = [(top, left) for top in tops.tolist() for left in lefts.tolist()]
     values = np.empty(len(corners), np.float32)
     batch = np.empty((min(scorer.batch, len(corners)), 1, sampling.patch, sampling.patch, 3), np.uint8)
@@ -129,20 +160,29 @@ def quality_map(
         found = "the model gave a score that is not finite for a window of this image; expected finite ones"
         raise PscrError(Status.INTERNAL, f"{found}; report the image")
     table = values.reshape(len(tops), len(lefts))
-    return QualityMap(table, tops, lefts, side, between, width, height, _preview(pixels))
+    tall, wide = pixels.shape[:2]
+    return QualityMap(table, tops, lefts, side, between, width, height, _preview(pixels), wide, tall)
 
 
 def grid(
-    sampling: Sampling, height: int, width: int, window: int | None = None, stride: int | None = None
+    sampling: Sampling,
+    height: int,
+    width: int,
+    window: int | None = None,
+    stride: int | None = None,
+    *,
+    native: bool = False,
 ) -> tuple[Corners, Corners, int, int]:
     """The windows that an image of this size would have, before any is scored: what a map would cost.
 
-    sampling: of the model's manifest. height, width: of the upright image. window, stride: as in `quality_map`.
+    sampling: of the model's manifest. height, width: of the upright image. window, stride, native: as in `quality_map`.
 
     Returns the windows' top pixels [rows], their left pixels [cols], the window and the stride.
     Raises:
         PscrError: INVALID_ARGUMENT, IMAGE_TOO_LARGE; see `quality_map`.
     """
+    if sampling.view and not native:
+        height, width = sampling.view_size(height, width)
     side = _window(sampling, window)
     between = _stride(height, width, side, stride)
     return starts(height, side, between), starts(width, side, between), side, between

@@ -343,11 +343,15 @@ class Scorer:
         height, width = image.shape[:2]
         tall, wide = self._sampling.frame_size(height, width)
         if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
-            how = "padding" if self._sampling.pads(height, width) else "scaling"
+            how = "scaling" if self._sampling.resized else "padding"
             found = f"{width}x{height} needs {how} to {wide}x{tall}, above {self._max_pixels} pixels; scale it down"
             raise PscrError(Status.IMAGE_TOO_LARGE, found)
-        if self._sampling.pads(height, width):
-            notes.append(f"padded from {width}x{height} to {wide}x{tall} by reflection")
+        most, patches = self._backend.most_patches, self._sampling.patches(height, width)
+        if most is not None and patches > most:
+            found = f"{width}x{height} gives {patches} patches; this engine takes up to {most} an image"
+            advice = "build one with --windows, crop the image, or use another device"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; {advice}")
+        notes += self._sampling.in_words(height, width)
         return Prepared(self._sampling.cut(image), width, height, "; ".join(notes))
 
 

@@ -5,7 +5,7 @@ normalise -> Conv 3x3 stride 2 (8 channels) -> ReLU -> global average -> mean ov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
-from pscr.runtime.manifest import Manifest, ScoreMeaning
+from pscr.runtime.manifest import FORMAT_VERSION, Manifest, ScoreMeaning
 from pscr.runtime.sampling import Sampling
 
 SAMPLING = Sampling("ops", 32, (0, 4, 9), 64)
@@ -48,10 +48,9 @@ def weights(seed: int = 7) -> Weights:
     )
 
 
-def graph(parts: Weights | None = None) -> onnx.ModelProto:
-    """The score graph with those weights."""
+def graph(parts: Weights | None = None, side: int = SAMPLING.patch) -> onnx.ModelProto:
+    """The score graph with those weights, for patches of `side` pixels."""
     parts = parts or weights()
-    side = SAMPLING.patch
     constants = {
         "flat": np.array([-1, side, side, 3], np.int64),
         "scale": np.array(1 / 255, np.float32),
@@ -134,16 +133,17 @@ def manifest(golden_entry: dict | None = None) -> Manifest:
     )
 
 
-def write(folder: Path, seed: int = 7) -> Path:
+def write(folder: Path, seed: int = 7, sampling: Sampling = SAMPLING, format_version: int = FORMAT_VERSION) -> Path:
     """Write the whole model folder, golden scores included."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = weights(seed)
-    data = graph(parts).SerializeToString()
+    data = graph(parts, sampling.patch).SerializeToString()
     (folder / "model.onnx").write_bytes(data)
     parts.bank.write(folder / "bank.npz")
-    with OnnxRuntimeBackend(data, parts.bank, SAMPLING.patch) as backend:
-        scores = [backend.infer(SAMPLING.cut(image)[None]).scores[0] for image in golden.golden_images().values()]
-    manifest(golden.promise([float(score) for score in scores])).write(folder, ["model.onnx", "bank.npz"])
+    with OnnxRuntimeBackend(data, parts.bank, sampling.patch) as backend:
+        scores = [backend.infer(sampling.cut(image)[None]).scores[0] for image in golden.golden_images().values()]
+    promised = manifest(golden.promise([float(score) for score in scores], 1e-3))
+    replace(promised, sampling=sampling, format_version=format_version).write(folder, ["model.onnx", "bank.npz"])
     return folder
 
 

@@ -41,10 +41,12 @@ class QualityMapAnswer(BaseModel):
     version: str
     width: int = Field(description="pixels, of the upright image")
     height: int
-    window: int = Field(description="side of a window in pixels")
+    view_width: int = Field(description="pixels, of the view that the windows lie on")
+    view_height: int
+    window: int = Field(description="side of a window in pixels of the view")
     stride: int = Field(description="the most pixels from one window to the next")
-    corners_y: list[int] = Field(description="the windows' top pixels")
-    corners_x: list[int] = Field(description="the windows' left pixels")
+    corners_y: list[int] = Field(description="the windows' top pixels in the view")
+    corners_x: list[int] = Field(description="the windows' left pixels in the view")
     values: list[list[float]] = Field(description="scores, a row for each of corners_y")
 
 

@@ -198,4 +198,5 @@ def _numbers(scorer: Scorer, data: bytes, most: int) -> dict[str, Any]:
     values = [[round(value, 6) for value in row] for row in found.values.tolist()]
     corners = {"corners_y": found.corners_y.tolist(), "corners_x": found.corners_x.tolist()}
     size = {"width": found.width, "height": found.height, "window": found.window, "stride": found.stride}
+    size |= {"view_width": found.view[1], "view_height": found.view[0]}
     return {**size, **corners, "values": values}

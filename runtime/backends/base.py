@@ -38,6 +38,7 @@ class Backend(ABC):
     device: str
     provider: str
     library: str
+    most_patches: int | None = None  # of an image, where the device takes no more; None for any number
 
     def __init__(self, bank: Bank, patch: int) -> None:
         self.bank = bank

@@ -128,6 +128,7 @@ class TensorRTBackend(Backend):
         if not least[0] <= len(self.bank) <= most[0]:
             raise self._unfit(f"it takes a bank of {least[0]} to {most[0]} exemplars; found {len(self.bank)}")
         self._low, self._best, self._high = low, best, high
+        self.most_patches = high[1]
         return {"patches": high}
 
     def _place_bank(self) -> dict[str, int]:

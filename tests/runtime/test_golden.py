@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pscr
 from pscr.runtime import golden
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import FILE_NAME, Manifest
+from pscr.runtime.models import PACKAGED, packaged
 
 DIGESTS = ["48f6bb04173fae6d", "06732a534617ecc2", "a43bc237ad75add6", "b65b2567a120cb77"]
 
@@ -52,7 +54,7 @@ def test_every_promise_of_a_whole_model_is_kept(scorer: pscr.Scorer) -> None:
 
 def test_golden_images_are_told_apart(scorer: pscr.Scorer) -> None:
     scores = [score for _, _, score in golden.check(scorer)]
-    assert np.diff(sorted(scores)).min() > golden.TOLERANCE
+    assert np.diff(sorted(scores)).min() > 1e-3
 
 
 def test_a_model_that_has_changed_breaks_its_promise(own_model: Path) -> None:
@@ -64,7 +66,8 @@ def test_a_model_that_has_changed_breaks_its_promise(own_model: Path) -> None:
 
 
 def test_a_promise_is_rounded_to_millionths_and_names_its_images() -> None:
-    assert golden.promise([1.23456789]) == {"images": "formula-1", "scores": [1.234568], "tolerance": golden.TOLERANCE}
+    assert golden.promise([1.23456789], 1e-3) == {"images": "formula-1", "scores": [1.234568], "tolerance": 1e-3}
+    assert golden.promise([50.0], 0.02) == {"images": "formula-1", "scores": [50.0], "tolerance": 0.02}
 
 
 GOOD = {"images": "formula-1", "scores": [1.0, 2.0, 3.0, 4.0], "tolerance": 0.001}
@@ -89,3 +92,31 @@ def test_a_promise_that_cannot_be_read_is_refused(own_model: Path, entry: Any) -
     with with_golden(own_model, entry) as scorer, pytest.raises(PscrError) as caught:
         golden.check(scorer)
     assert_refused(caught, Status.MODEL_INVALID, "tiny", "no golden scores", "export it again")
+
+
+@pytest.mark.parametrize(
+    "tolerance", [None, 0, -0.001, float("nan"), float("inf"), 10**400, 1e9, 0.051, "0.001", True, [0.001]]
+)
+def test_a_tolerance_that_promises_nothing_is_refused(own_model: Path, tolerance: Any) -> None:
+    with with_golden(own_model, {**GOOD, "tolerance": tolerance}) as scorer, pytest.raises(PscrError) as caught:
+        golden.check(scorer)
+    assert_refused(caught, Status.MODEL_INVALID, "tiny", "tolerance", "at most 0.05, 1% of the range 0 to 5", "again")
+
+
+@pytest.mark.parametrize(("precision", "score_range", "most"), [("fp32", (0, 5), 0.05), ("fp16", (0, 100), 1.0),
+                                                                ("int8", (0, 5), 0.15)])  # fmt: skip
+def test_a_tolerance_may_be_a_hundredth_of_the_range(
+    tiny_model: Path, precision: str, score_range: tuple[float, float], most: float
+) -> None:
+    manifest = Manifest.read(tiny_model)
+    score = replace(manifest.score, range=score_range)
+    for tolerance in (most / 100, most):
+        made = replace(manifest, precision=precision, score=score, golden={**GOOD, "tolerance": tolerance})
+        assert golden.tolerance(made) == tolerance
+    with pytest.raises(PscrError, match="golden scores have the tolerance"):
+        golden.tolerance(replace(manifest, precision=precision, score=score, golden={"tolerance": 1.1 * most}))
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_packaged_models_promise_what_they_did(name: str) -> None:
+    assert golden.tolerance(Manifest.read(PACKAGED / name)) == 0.001
