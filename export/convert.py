@@ -10,9 +10,10 @@ from pathlib import Path
 
 import onnx
 
-from pscr.export import model_folder
+from pscr.export import model_folder, tolerance
 from pscr.export.difference import Difference, compare, scores
 from pscr.export.precision import PRECISIONS, TARGETS, convolutions, to_half, to_int8
+from pscr.export.tolerance import Allowed
 from pscr.inputs import expand
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -25,8 +26,6 @@ from pscr.runtime.sampling import Pixels, Sampling
 
 CALIBRATION_IMAGES = 32  # of those given; ranges hardly move with more, and the quantiser takes seconds for each
 PARITY_IMAGES = 64
-FP16_LARGEST = 0.02  # opinion-score units: a tenth of the standard error of one opinion score is about 0.02
-INT8_MEDIAN, INT8_LARGEST = 0.03, 0.15
 _KEPT = (1, 3, 6, 9, 14, 20)  # leading convolutions that int8 leaves in float, tried in turn
 
 
@@ -34,19 +33,29 @@ _KEPT = (1, 3, 6, 9, 14, 20)  # leading convolutions that int8 leaves in float, 
 class Converted:
     """A graph in its new precision, and how far its scores are from those in fp32.
 
+    largest, median: the differences allowed; a median is required of int8 alone.
     float_convolutions: how many leading convolutions int8 left in float; all of them in the other precisions.
     """
 
     graph: bytes
     precision: str
     difference: Difference
+    largest: Allowed
+    median: Allowed | None
     float_convolutions: int
     target: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether scores changed by no more than the precision is allowed."""
+        near = self.difference.largest <= self.largest.units
+        return near and (self.median is None or self.difference.median <= self.median.units)
 
     def parity(self) -> dict[str, object]:
         """The manifest's `parity` entry."""
         entry: dict[str, object] = {"compared": f"{self.precision} against fp32, both in onnxruntime on the CPU"}
         entry |= {"images": self.difference.images, **self.difference.to_dict()}
+        entry |= self.largest.entry() | (self.median.entry("median_") if self.median else {})
         if self.precision == "int8":
             entry |= {"float_convolutions": self.float_convolutions, "made_for": self.target}
         return entry
@@ -59,42 +68,45 @@ def convert(
     bank: Bank,
     images: Sequence[Pixels],
     *,
+    score_range: Sequence[float],
     target: str = "tensorrt",
     threads: int = 1,
 ) -> Converted:
     """Convert a score graph in fp32, and measure what that changes.
 
     images: [P,S,S,3] uint8 RGB each; int8 is calibrated on the first `CALIBRATION_IMAGES` of them and compared on all.
-    It keeps as few leading convolutions in float as the tolerance allows. target: see `precision.to_int8`.
+    It keeps as few leading convolutions in float as the tolerance allows. score_range: the lowest and the highest
+    opinion score of the bank's scale, which tolerances are shares of. target: see `precision.to_int8`.
 
     Raises:
         PscrError: INVALID_ARGUMENT without images; MODEL_INVALID where the graph is not in fp32, or where scores
-            change more than the precision is allowed: fp16 `FP16_LARGEST`, int8 `INT8_LARGEST` and `INT8_MEDIAN`.
+            change more than the precision is allowed: `tolerance.CONVERTED`, and for int8 `tolerance.INT8_MEDIAN`.
     """
     proto = onnx.load_from_string(graph)
     if not images:
         raise PscrError(Status.INVALID_ARGUMENT, "found no images to compare on; pass --calibrate IMAGES")
 
-    def measured(candidate: onnx.ModelProto) -> Difference:
-        with OnnxRuntimeBackend(candidate.SerializeToString(), bank, sampling.patch, threads=threads) as backend:
-            return compare(expected, scores(backend, images))
+    def measured(candidate: onnx.ModelProto, kept: int, made_for: str) -> Converted:
+        data = candidate.SerializeToString(deterministic=True)
+        with OnnxRuntimeBackend(data, bank, sampling.patch, threads=threads) as backend:
+            difference = compare(expected, scores(backend, images))
+        return Converted(data, precision, difference, largest, median, kept, made_for)
 
     with OnnxRuntimeBackend(graph, bank, sampling.patch, threads=threads) as reference:
         expected = scores(reference, images)
+    largest = tolerance.allowed(tolerance.CONVERTED[precision], score_range, expected)
+    median = tolerance.allowed(tolerance.INT8_MEDIAN, score_range, expected) if precision == "int8" else None
     total = convolutions(proto)
     if precision == "fp16":
-        half = to_half(proto)
-        result = Converted(half.SerializeToString(deterministic=True), precision, measured(half), total, "any")
-        if result.difference.largest <= FP16_LARGEST:
+        result = measured(to_half(proto), total, "any")
+        if result.ok:
             return result
-        raise _too_far(result, f"{FP16_LARGEST}")
+        raise _too_far(result)
     for kept in [number for number in _KEPT if number < total] or [0]:
-        quantised = to_int8(proto, images[:CALIBRATION_IMAGES], kept, target)
-        data = quantised.SerializeToString(deterministic=True)
-        result = Converted(data, precision, measured(quantised), kept, target)
-        if result.difference.largest <= INT8_LARGEST and result.difference.median <= INT8_MEDIAN:
+        result = measured(to_int8(proto, images[:CALIBRATION_IMAGES], kept, target), kept, target)
+        if result.ok:
             return result
-    raise _too_far(result, f"{INT8_LARGEST}, median {INT8_MEDIAN}")
+    raise _too_far(result)
 
 
 def convert_folder(
@@ -112,15 +124,13 @@ def convert_folder(
         )
     graph = manifest.read_verified(folder, "model.onnx")
     stored = manifest.read_verified(folder, "bank.npz")
-    bank, sampling = Bank.from_bytes(stored, str(folder / "bank.npz")), manifest.sampling
-    made = convert(graph, precision, sampling, bank, images, target=target, threads=threads)
+    bank, sampling, scale = Bank.from_bytes(stored, str(folder / "bank.npz")), manifest.sampling, manifest.score.range
+    made = convert(graph, precision, sampling, bank, images, score_range=scale, target=target, threads=threads)
     with OnnxRuntimeBackend(made.graph, bank, sampling.patch, threads=threads) as backend:
         cut = [sampling.cut(image) for image in golden.golden_images().values()]
-        promised = golden.promise([float(score) for score in scores(backend, cut)])
-    if precision == "int8":  # kernels for int8 round differently from one CPU or GPU to the next
-        promised["tolerance"] = INT8_LARGEST
-    elif precision == "fp16":
-        promised["tolerance"] = FP16_LARGEST
+        kept = [float(score) for score in scores(backend, cut)]
+    # Kernels for fewer bits round differently from one CPU or GPU to the next.
+    promised = golden.promise(kept, tolerance.allowed(tolerance.CONVERTED[precision], scale, kept).units)
     with model_folder.unfinished(output) as written:
         (written / "model.onnx").write_bytes(made.graph)
         (written / "bank.npz").write_bytes(stored)
@@ -227,14 +237,16 @@ def report(made: Converted) -> Iterator[str]:
     """What was made, for people."""
     kept = f", {made.float_convolutions} leading convolutions in float" if made.precision == "int8" else ""
     yield f"{made.precision}: {len(made.graph) / 1e6:.1f} MB{kept}"
-    yield f"parity of {made.precision} with fp32 on {made.difference}"
+    yield f"parity of {made.precision} with fp32 on {made.difference} (allowed {_limits(made)})"
 
 
-def _too_far(result: Converted, allowed: str) -> PscrError:
-    return PscrError(
-        Status.MODEL_INVALID,
-        f"{result.precision} changes scores too far ({result.difference}); allowed: {allowed}; stay with fp32",
-    )
+def _limits(made: Converted) -> str:
+    return f"{made.largest}" + (f"; median {made.median}" if made.median else "")
+
+
+def _too_far(result: Converted) -> PscrError:
+    found = f"{result.precision} changes scores too far ({result.difference})"
+    return PscrError(Status.MODEL_INVALID, f"{found}; allowed: {_limits(result)}; stay with fp32")
 
 
 if __name__ == "__main__":

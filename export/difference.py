@@ -31,8 +31,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"{self.images} images: largest difference {self.largest:.4f}, 99th percentile {self.p99:.4f}, "
-            f"median {self.median:.4f}, SRCC {self.srcc:.4f}"
+            f"{self.images} images: largest difference {self.largest:.3g}, 99th percentile {self.p99:.3g}, "
+            f"median {self.median:.3g}, SRCC {self.srcc:.4f}"
         )
 
 

@@ -21,9 +21,9 @@ import numpy as np
 import onnx
 from onnx import compose, helper, numpy_helper
 
-from pscr.export import model_folder, twin
+from pscr.export import model_folder, tolerance, twin
 from pscr.export.difference import in_batches, scores
-from pscr.export.parity import BATCH_TOLERANCE, BATCHES
+from pscr.export.parity import BATCHES
 from pscr.export.to_onnx import PARITY_IMAGES, evaluate
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -34,8 +34,6 @@ from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import locate
 from pscr.training import databases
 from pscr.training.evaluate import chosen, without
-
-TOLERANCE = 1e-4  # opinion-score units, against the mean of the members' scores
 
 
 @dataclass(frozen=True)
@@ -178,16 +176,20 @@ def ensemble(models: Sequence[str], output: Path, arguments: argparse.Namespace)
         found = scores(backend, checked)
         apart = np.abs(found - expected)
         batched = in_batches(backend, checked, BATCHES)
-        passed = apart.max() <= TOLERANCE and batched <= BATCH_TOLERANCE
+        scale = first.score.range
+        most = tolerance.allowed(tolerance.ENSEMBLE, scale, expected, found)
+        most_batched = tolerance.allowed(tolerance.BATCH, scale, found)
+        passed = apart.max() <= most.units and batched <= most_batched.units
         sys.stderr.write(
             f"parity {'passed' if passed else 'FAILED'}: the mean of {len(members)} members against their ensemble on "
-            f"{len(checked)} images: largest difference {apart.max():.2e} (allowed {TOLERANCE:.0e}); one image in "
-            f"batches of {', '.join(map(str, BATCHES))}: {batched:.2e} (allowed {BATCH_TOLERANCE:.0e})\n"
+            f"{len(checked)} images: largest difference {apart.max():.2e} (allowed {most}); one image in "
+            f"batches of {', '.join(map(str, BATCHES))}: {batched:.2e} (allowed {most_batched})\n"
         )
         if not passed:
             return 3
         measured = evaluate(backend, sampling, items)
-        promised = golden.promise([float(score) for score in found[: len(golden.golden_images())]])
+        kept = [float(score) for score in found[: len(golden.golden_images())]]
+        promised = golden.promise(kept, tolerance.allowed(tolerance.GOLDEN, scale, kept).units)
     training = _training([member.manifest for member in members])
     if measured:
         split = arguments.split.rpartition("/")[2]
@@ -207,9 +209,9 @@ def ensemble(models: Sequence[str], output: Path, arguments: argparse.Namespace)
             "compared": f"the mean of the members' scores against the ensemble, {len(checked)} images, onnxruntime",
             "largest_difference": float(f"{apart.max():.3g}"),
             "median_difference": float(f"{np.median(apart):.3g}"),
-            "tolerance": TOLERANCE,
+            **most.entry(),
             "batch_largest_difference": float(f"{batched:.3g}"),
-            "batch_tolerance": BATCH_TOLERANCE,
+            **most_batched.entry("batch_"),
             "members": [member.manifest.parity for member in members],
         },
         golden=promised,

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from ..runtime.backends.base import Backend
 from ..runtime.sampling import Pixels
 from ..training.model import PSCR
+from . import tolerance
 from .difference import in_batches
+from .tolerance import Allowed
 
-SCORE_TOLERANCE = 1e-3  # opinion-score units
-PUBLISHED_TOLERANCE = 1e-4  # against the published computation; weights then stay in fp32
-BATCH_TOLERANCE = 1e-4
 BATCHES = (1, 3, 8)
 
 
@@ -25,7 +24,7 @@ BATCHES = (1, 3, 8)
 class Parity:
     """What the gate found; all differences are of final scores, in opinion-score units.
 
-    against: what onnxruntime was compared with. tolerance: the largest difference allowed.
+    against: what onnxruntime was compared with. tolerance, batch_tolerance: the largest differences allowed.
     """
 
     images: int
@@ -33,12 +32,13 @@ class Parity:
     median: float
     batch_largest: float
     against: str
-    tolerance: float
+    tolerance: Allowed
+    batch_tolerance: Allowed
 
     @property
     def ok(self) -> bool:
         """Whether the exported graph may be shipped."""
-        return self.largest <= self.tolerance and self.batch_largest <= BATCH_TOLERANCE
+        return self.largest <= self.tolerance.units and self.batch_largest <= self.batch_tolerance.units
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest's `parity` entry."""
@@ -46,46 +46,56 @@ class Parity:
             "compared": f"{self.against} against onnxruntime, scores of {self.images} images",
             "largest_difference": float(f"{self.largest:.3g}"),
             "median_difference": float(f"{self.median:.3g}"),
-            "tolerance": self.tolerance,
+            **self.tolerance.entry(),
             "batch_largest_difference": float(f"{self.batch_largest:.3g}"),
-            "batch_tolerance": BATCH_TOLERANCE,
+            **self.batch_tolerance.entry("batch_"),
         }
 
     def __str__(self) -> str:
         verdict = "passed" if self.ok else "FAILED"
         return (
             f"parity {verdict}: {self.against} against onnxruntime on {self.images} images: "
-            f"largest difference {self.largest:.2e}, median {self.median:.2e} (allowed {self.tolerance:.0e}); "
+            f"largest difference {self.largest:.2e}, median {self.median:.2e} (allowed {self.tolerance}); "
             f"one image in batches of {', '.join(map(str, BATCHES))}, every position: "
-            f"{self.batch_largest:.2e} (allowed {BATCH_TOLERANCE:.0e})"
+            f"{self.batch_largest:.2e} (allowed {self.batch_tolerance})"
         )
 
 
-def check(model: PSCR, backend: Backend, images: Sequence[Pixels]) -> Parity:
+def check(model: PSCR, backend: Backend, images: Sequence[Pixels], score_range: Sequence[float]) -> Parity:
     """Compare the trained network with the exported graph on real patches, both with the bank that `backend` holds.
 
     images: [P,S,S,3] uint8 RGB each; batches are filled up from the start where there are fewer than 8.
+    score_range: the lowest and the highest opinion score of that bank's scale, which tolerances are shares of.
+
+    Raises:
+        PscrError: MODEL_INVALID for scores that float32 cannot tell apart on that scale.
     """
     regressor = model.regressor
     with torch.inference_mode():
         features = _features(model, images)
         votes = regressor.differences(regressor.query_part(features), torch.from_numpy(backend.bank.terms))
         expected = (votes + torch.from_numpy(backend.bank.scores)).mean(1).numpy()
-    return _compare(expected, backend, images, "torch", SCORE_TOLERANCE)
+    return _compare(expected, backend, images, "torch", tolerance.PARITY, score_range)
 
 
-def check_published(model: PSCR, backend: Backend, images: Sequence[Pixels], exemplars: Iterable[Pixels]) -> Parity:
+def check_published(
+    model: PSCR, backend: Backend, images: Sequence[Pixels], exemplars: Iterable[Pixels], score_range: Sequence[float]
+) -> Parity:
     """Compare the exported graph with the published computation, which knows neither bank nor folded regressor.
 
-    images: as in `check`. exemplars: [P,S,S,3] uint8 RGB of each image of the bank that `backend` holds, in its order.
+    images, score_range: as in `check`. exemplars: [P,S,S,3] uint8 RGB of each image of the bank that `backend` holds,
+    in its order.
     Every image meets every exemplar in the regressor, as their concatenated features, and the votes are averaged.
+
+    Raises:
+        PscrError: as `check`.
     """
     scores = torch.from_numpy(backend.bank.scores)
     with torch.inference_mode():
         others = _features(model, exemplars)
         votes = [model.regressor(query.expand(len(others), -1), others) + scores for query in _features(model, images)]
         expected = torch.stack(votes).mean(1).numpy()
-    return _compare(expected, backend, images, "the published computation in torch", PUBLISHED_TOLERANCE)
+    return _compare(expected, backend, images, "the published computation in torch", tolerance.PUBLISHED, score_range)
 
 
 def _features(model: PSCR, images: Iterable[Pixels]) -> torch.Tensor:
@@ -93,9 +103,22 @@ def _features(model: PSCR, images: Iterable[Pixels]) -> torch.Tensor:
 
 
 def _compare(
-    expected: NDArray[np.float32], backend: Backend, images: Sequence[Pixels], against: str, tolerance: float
+    expected: NDArray[np.float32],
+    backend: Backend,
+    images: Sequence[Pixels],
+    against: str,
+    share: float,
+    score_range: Sequence[float],
 ) -> Parity:
     found = np.concatenate([backend.infer(patches[None]).scores for patches in images])
     differences = np.abs(expected - found)
     worst = in_batches(backend, images, BATCHES)
-    return Parity(len(images), float(differences.max()), float(np.median(differences)), worst, against, tolerance)
+    return Parity(
+        len(images),
+        float(differences.max()),
+        float(np.median(differences)),
+        worst,
+        against,
+        tolerance.allowed(share, score_range, expected, found),
+        tolerance.allowed(tolerance.BATCH, score_range, found),
+    )

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..runtime.bank import Bank
 from ..runtime.errors import PscrError, Status
 from ..runtime.manifest import ScoreMeaning
 from ..training import checkpoint
 from ..training.config import Config
-from ..training.databases import MEANINGS, Database, Item, read_csv
+from ..training.databases import MEANINGS, Database, Item, read_csv, same_place
+from ..training.mixture import Labels, drawn
 from ..training.model import PSCR, build, load_state
 from . import published
 from .bank import choose
@@ -52,15 +54,19 @@ class Shipment:
 def of_run(arguments: Namespace) -> Shipment:
     """The selected weights of a training run, with a bank of its training images.
 
+    With `arguments.bank_of` the bank, the scale and the unseen images are those of a database that trained along.
+
     Raises:
         PscrError: FILE_NOT_FOUND, MODEL_INVALID or INVALID_ARGUMENT for a run, database or bank that cannot be used.
     """
     run: Path = arguments.run
     config = Config.read(run)
-    model, epoch = read_run(run, config)
     database = config.load_database()
-    train = members(run, "train", database)
-    unseen = members(run, "test", database) or members(run, "val", database)
+    parts = {part: members(run, part, database) for part in ("train", "val", "test")}
+    if arguments.bank_of:
+        database, parts = along(config, arguments.bank_of)
+    model, epoch = read_run(run, config, database)
+    train, unseen = parts["train"], parts.get("test") or parts.get("val", [])
     if model.direct and arguments.bank != "all":
         raise PscrError(Status.INVALID_ARGUMENT, f"--bank {arguments.bank}: direct regression (nr) has no exemplars")
     opinions = [item.score for item in train]
@@ -73,7 +79,7 @@ def of_run(arguments: Namespace) -> Shipment:
         unseen or train,
         unseen,
         ScoreMeaning(f"{database.meaning} ({database.label})", database.name, database.scale, higher_is_better=True),
-        lambda measured: training_entry(config, database, epoch, measured, bool(members(run, "test", database))),
+        lambda measured: training_entry(config, database, epoch, measured, bool(parts.get("test"))),
         mean=float(np.mean(opinions)),
     )
 
@@ -119,11 +125,33 @@ def mean_bank(model: PSCR, mean: float) -> Bank:
     return Bank(np.array(bias[None], np.float32), np.array([mean], np.float32), (MEAN,))
 
 
-def read_run(run: Path, config: Config) -> tuple[PSCR, int | list[int]]:
-    """The network with the selected weights, and their epoch (a list of epochs, where runs were averaged)."""
+def along(config: Config, spec: str) -> tuple[Database, dict[str, list[Item]]]:
+    """A database that trained along, and the images of each part of its split.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for a database that did not.
+    """
+    for named, database in zip(config.also.split(), config.load_others(), strict=True):
+        if same_place(named, spec):
+            parts = drawn(config, database)
+            return database, {part: [database.items[index] for index in some] for part, some in parts.items()}
+    found = f"{spec} did not train along; {config.also or 'no other database'} did"
+    raise PscrError(Status.INVALID_ARGUMENT, f"{found}: see pscr train --also")
+
+
+def read_run(run: Path, config: Config, database: Database) -> tuple[PSCR, int | list[int]]:
+    """The network with the selected weights, and their epoch (a list of epochs, where runs were averaged).
+
+    It was trained on standardised scores; what is returned predicts differences in the units of `database`.
+    """
     tensors, meta = checkpoint.read(run / "best.safetensors")
     model = build(config.backbone, config.method, config.sampling, config.features, config.scales, config.hidden)
     load_state(model, checkpoint.part("model", tensors), str(run / "best.safetensors"))
+    if "labels" in meta:  # runs from before scores were standardised predict in the labels' own units
+        deviation = Labels.of(database).deviation
+        with torch.no_grad():
+            for parameter in model.regressor.fc2.parameters():
+                parameter.mul_(deviation)
     return model.eval(), meta["epoch"]
 
 
@@ -153,6 +181,9 @@ def training_entry(
         split = f"{train:.0%} of the images train, by {config.split_by}, identical images kept together"
     entry: dict[str, Any] = {"database": database.name, "split": split, "seed": config.seed, "epochs": epoch}
     entry["method"] = config.method
+    if config.also:
+        others = [other.name for other in (config.load_database(), *config.load_others())]
+        entry["along"] = [name for name in others if name != database.name]
     if measured:
         if config.protocol == "published":
             how = "published: the test images of the split; they chose the epoch"

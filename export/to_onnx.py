@@ -14,7 +14,7 @@ import onnx
 import torch
 
 from pscr import PscrError, Status
-from pscr.export import convert, model_folder, parity, twin
+from pscr.export import convert, model_folder, parity, tolerance, twin
 from pscr.export.command import OTHERS
 from pscr.export.reduction import reduce
 from pscr.export.score_graph import bake_bank, save, to_onnx
@@ -30,6 +30,7 @@ from pscr.runtime.sampling import Pixels, Sampling
 from pscr.training.backbones import BACKBONES
 from pscr.training.config import Config
 from pscr.training.databases import Item, read_csv
+from pscr.training.memory import keep_freed
 from pscr.training.metrics import agreement, agreement_fitted, intervals
 from pscr.training.model import PSCR
 from pscr.training.progress import progress
@@ -60,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     add("--name", default=None, help="the model's name (default: the folder's)")
     add("--version", default="1.0.0", help="the model's version")
     add("--bank", default="all", help="exemplars, of the training images: all, spread:K or random:K")
+    add(
+        "--bank-of",
+        default=None,
+        metavar="SPEC",
+        help="one of the databases that trained along (pscr train --also), to export the network for: its training "
+        "images are the exemplars, its scale is the score's",
+    )
     add(
         "--weights",
         default=None,
@@ -109,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.error("--published needs --backbone and --bank-csv")
     if arguments.published and arguments.rank:
         command.error("--rank changes scores; a published checkpoint is exported as it is")
+    keep_freed()
     try:
         return in_precision(arguments)
     except PscrError as error:
@@ -167,16 +176,18 @@ def export(arguments: argparse.Namespace) -> int:
             save(baked, folder / "model-baked.onnx")
             files.append("model-baked.onnx")
         checked = [sampling.cut(load(item.path)) for item in shipment.checked[:PARITY_IMAGES]]
+        scale = shipment.score.range
         with _backend(graph, bank, sampling, threads) as backend:
             if shipment.published:
                 exemplars = (sampling.cut(load(item.path)) for item in shipment.exemplars)
-                found = parity.check_published(model, backend, checked, exemplars)
+                found = parity.check_published(model, backend, checked, exemplars, scale)
             else:
-                found = parity.check(model, backend, checked)
+                found = parity.check(model, backend, checked, scale)
             sys.stderr.write(f"{found}\n")
             if not found.ok:
                 return 3
-            promised = golden.promise([score_of(backend, sampling, image) for image in golden.golden_images().values()])
+            kept = [score_of(backend, sampling, image) for image in golden.golden_images().values()]
+            promised = golden.promise(kept, tolerance.allowed(tolerance.GOLDEN, scale, kept).units)
             measured = evaluate(backend, sampling, shipment.unseen)
         manifest = Manifest(
             name=arguments.name or output.name,

@@ -12,7 +12,7 @@ import tiny_model as tiny
 from onnx import TensorProto, numpy_helper
 
 import pscr
-from pscr.export import convert
+from pscr.export import tolerance
 from pscr.export.convert import main, patches_of
 from pscr.export.difference import compare
 from pscr.export.precision import to_half, to_int8
@@ -104,25 +104,24 @@ def test_a_folder_in_fp16_scores_like_the_one_in_fp32_and_says_by_how_much(tmp_p
     assert main([str(DEFAULT), "-o", str(tmp_path / "half"), "--precision", "fp16"]) == 0
     manifest = Manifest.read(tmp_path / "half")
     assert (manifest.precision, manifest.name) == ("fp16", "half")
-    assert 0 < manifest.parity["largest_difference"] <= convert.FP16_LARGEST
+    assert 0 < manifest.parity["largest_difference"] <= manifest.parity["tolerance"] == 0.02
+    assert manifest.parity["tolerance_share"] == 0.004
     image = ROOT / "examples" / "images" / "astronaut.jpg"
     with (
         pscr.open(DEFAULT, device="cpu", threads=1) as full,
         pscr.open(tmp_path / "half", device="cpu", threads=1) as half,
     ):
-        assert half.score(image).score == pytest.approx(full.score(image).score, abs=convert.FP16_LARGEST)
+        assert half.score(image).score == pytest.approx(full.score(image).score, abs=0.02)
         assert half.info["precision"] == "fp16"
 
 
-def test_int8_of_a_folder_is_calibrated_on_images_and_written_whole(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(convert, "INT8_LARGEST", 5.0)  # one random convolution is no measure of what int8 costs
-    monkeypatch.setattr(convert, "INT8_MEDIAN", 5.0)
+def test_int8_of_a_folder_is_calibrated_on_images_and_written_whole(tiny_model: Path, tmp_path: Path) -> None:
     words = [str(tiny_model), "-o", str(tmp_path / "small"), "--precision", "int8", "--calibrate", IMAGES]
     assert export([*words, "--threads", "1"]) == 0
     manifest = Manifest.read(tmp_path / "small")
     assert (manifest.precision, manifest.parity["made_for"], manifest.parity["images"]) == ("int8", "tensorrt", 8)
+    assert (manifest.parity["tolerance"], manifest.parity["tolerance_share"]) == (0.15, 0.03)
+    assert (manifest.parity["median_tolerance"], manifest.parity["median_tolerance_share"]) == (0.03, 0.006)
     with pscr.open(tmp_path / "small", device="cpu", threads=1) as scorer:
         assert scorer.score(ROOT / "examples" / "images" / "astronaut.jpg").ok
 
@@ -153,7 +152,8 @@ def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(
 def test_a_difference_above_the_tolerance_fails_and_leaves_nothing(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(convert, "FP16_LARGEST", -1.0)
+    monkeypatch.setitem(tolerance.CONVERTED, "fp16", 0.0)
+    monkeypatch.setattr(tolerance, "UNITS", 0)
     assert main([str(tiny_model), "-o", str(tmp_path / "out"), "--precision", "fp16"]) == 3
     assert "changes scores too far" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

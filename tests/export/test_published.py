@@ -52,6 +52,7 @@ def test_scores_equal_the_published_computation_to_1e_4(network, folder, tmp_pat
     assert (manifest.score.database, manifest.score.range, manifest.training["epochs"]) == ("AGIQA-3K", (0.0, 5.0), 41)
     assert manifest.parity["compared"].startswith("the published computation")
     assert manifest.parity["largest_difference"] <= manifest.parity["tolerance"] == 1e-4
+    assert manifest.parity["tolerance_share"] == manifest.parity["batch_tolerance_share"] == 2e-5
     assert Bank.read(tmp_path / "model" / "bank.npz").names == EXEMPLARS
     with pscr.open(tmp_path / "model", device="cpu", threads=1) as scorer, torch.inference_mode():
         for index in (0, 11):

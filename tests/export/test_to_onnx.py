@@ -12,7 +12,7 @@ import torch
 from training_run import OPTIONS, label
 
 import pscr
-from pscr.export import parity
+from pscr.export import tolerance
 from pscr.export.shipment import read_run
 from pscr.export.to_onnx import evaluate, main
 from pscr.runtime import golden
@@ -65,8 +65,14 @@ def test_the_manifest_tells_the_whole_story(model):
     assert manifest.sampling.starts == (0, 150, 288)
     assert manifest.score.database == "labels"
     assert manifest.bank == {"size": 9, "selection": "all of the 9 training images"}
-    assert manifest.parity["largest_difference"] <= manifest.parity["tolerance"] == 1e-3
-    assert manifest.parity["batch_largest_difference"] <= 1e-4
+    low, high = manifest.score.range
+    assert manifest.parity["tolerance_share"] == tolerance.PARITY
+    assert manifest.parity["batch_tolerance_share"] == tolerance.BATCH
+    for name in ("", "batch_"):
+        allowed = manifest.parity[f"{name}tolerance_share"] * (high - low)
+        assert manifest.parity[f"{name}tolerance"] == pytest.approx(allowed, rel=0.01)
+        assert manifest.parity[f"{name}largest_difference"] <= allowed
+    assert manifest.golden["tolerance"] == pytest.approx(tolerance.GOLDEN * (high - low), rel=0.01)
     assert manifest.score.meaning == "mean opinion score of quality (score)"
     assert set(manifest.files) == {"model.onnx", "bank.npz", "model-baked.onnx"}
 
@@ -146,7 +152,8 @@ def test_a_run_exports_in_half_precision_with_its_parity(run, model, tmp_path):
 
 
 def test_a_failed_parity_gate_exits_non_zero_and_leaves_nothing(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(parity, "SCORE_TOLERANCE", -1.0)
+    monkeypatch.setattr(tolerance, "PARITY", 0.0)
+    monkeypatch.setattr(tolerance, "UNITS", 0)  # weights in half precision on disk: there is always a difference
     assert main([str(run), "-o", str(tmp_path / "model")]) == 3
     assert "parity FAILED" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
