@@ -68,7 +68,8 @@ def average(runs: Sequence[Path], output: Path) -> None:
     checkpoint.write_atomically(output / "split.json", split.encode())
     note = {"averaged": [json.loads((run / "config.json").read_text()) for run in runs], "epochs": epochs}
     checkpoint.write_atomically(output / "averaged.json", json.dumps(note, indent=1).encode())
-    checkpoint.write(output / "best.safetensors", mean, {"epoch": epochs})
+    labels = {key: meta[key] for key, meta in (("labels", loaded[0][1]),) if key in meta}
+    checkpoint.write(output / "best.safetensors", mean, {"epoch": epochs, **labels})
 
 
 def common(splits: Sequence[dict[str, list[str]]]) -> dict[str, list[str]]:

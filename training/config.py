@@ -60,6 +60,8 @@ class Config:
     label: what the scores judge, where the database has several; see `databases.load`.
     protocol: "held-out": the images of `val` select the epoch, those of `test` are scored once, at the end;
         "published": 80/20, the test images are scored after every epoch and the best epoch counts (DESIGN 2).
+    initial: a run folder whose selected weights are where this run begins, in place of `pretrained` and of the epochs
+        of the regressor alone; it has the same network.
     split: a split.json to take in place of drawing one. val, test: shares of all images, where one is drawn.
     lr, head_lr: highest learning rates of backbone and regressor. schedule: "cosine" to zero, or "constant"; both
         after a linear rise over `warmup` steps. optimizer: "adamw", or "adam" with weight decay in the gradient.
@@ -73,10 +75,16 @@ class Config:
     frozen_blocks: leading blocks that keep their ImageNet weights.
     batch_norm: "frozen": its statistics stay those of the pretrained network; "trained".
     averaging: decay of the exponential average of the weights, which is what is validated and exported.
+    also: further databases, separated by spaces, whose images train beside those of `data`; differences are only
+        learned within a database. Their shares `val` and `test` are held out as those of `data` are.
+    copies: altered copies of each training image, rescaled and distorted ones in turn (see copies.py); a batch then
+        has a copy of every other image behind it. copy_weight: of the loss on pairs with a copy, beside that on pairs
+        of images.
     mixup: images of a batch are blended in feature space with weights from Beta(mixup, mixup); 0 for not at all.
     clip: largest norm of the gradient; 0 for any.
     shuffle: decides order and patches, so that runs of one split can differ and their weights be averaged.
-    rank_weight, rank_scale: see `losses.pair_loss`; the scale is in opinion-score units.
+    rank_weight, rank_scale: see `losses.pair_loss`; the scale is in standard deviations of the database's scores,
+        which is what the network predicts in while it trains.
     validate_every: epochs between validations; the last one always validates.
     patience: validations in a row without a better one that end the training; 0 for never.
     head_epochs: epochs of the regressor alone, on features of the unchanged backbone, before the first real epoch.
@@ -111,6 +119,10 @@ class Config:
     clip: float = 5.0
     dropout: float = 0.3
     drop_path: float = 0.2
+    also: str = ""
+    initial: str = ""
+    copies: int = 0
+    copy_weight: float = 0.5
     mixup: float = 0.0
     rank_weight: float = 0.0
     rank_scale: float = 0.3
@@ -141,8 +153,15 @@ class Config:
 
     def load_database(self) -> Database:
         """The database that `data`, the label and the columns name; see `databases.load`."""
+        return self._load(self.data)
+
+    def load_others(self) -> list[Database]:
+        """The databases that `also` names; a `csv:` file among them has the columns of `data`."""
+        return [self._load(spec) for spec in self.also.split()]
+
+    def _load(self, spec: str) -> Database:
         return databases.load(
-            self.data,
+            spec,
             label=self.label,
             path_column=self.path_column,
             score_column=self.score_column,

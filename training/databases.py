@@ -1,4 +1,4 @@
-"""Databases of images with human opinion scores: AGIQA-1K, AGIQA-3K, AIGCIQA2023 and any CSV file.
+"""Databases of images with human opinion scores: AGIQA-1K, AGIQA-3K, AIGCIQA2023, CLIVE, AVT-AI and any CSV file.
 
 Everything is checked while it is read, so that a run never trains on a label that is not what it seems to be: a
 missing image, a name that stands twice, a number that is none. Messages name the file and its row.
@@ -6,39 +6,26 @@ missing image, a name that stands twice, a number that is none. Messages name th
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+from ..runtime.errors import PscrError, Status
+from .label_files import Item, Row, bad, cell_of_words, columns, items, lines, matrix, sheet
 
-from ..runtime.errors import PscrError, Status, one_line
-
-EXPECTED = "agiqa1k:DIR, agiqa3k:DIR, aigciqa2023:DIR or csv:FILE"
 MEANINGS = {
     "quality": "mean opinion score of quality",
     "alignment": "mean opinion score of text-to-image alignment",
     "authenticity": "mean opinion score of authenticity",
     "correspondence": "mean opinion score of text-to-image correspondence",
+    "appeal": "mean opinion score of appeal",
+    "realism": "mean opinion score of realism",
 }
 AGIQA1K_TWICE = "dreamStudio_8_9_1_1.jpg"
 AIGCIQA2023_IMAGES = 2400
-
-
-@dataclass(frozen=True)
-class Item:
-    """One labelled image.
-
-    name: the image as the label file names it. group: what must not stand on both sides of a split by prompt.
-    """
-
-    name: str
-    path: Path
-    score: float
-    group: str
+CLIVE_IMAGES, CLIVE_TRAINING = 1169, 7
+AVT_AI_PHOTOGRAPHS = "own"
 
 
 @dataclass(frozen=True)
@@ -46,7 +33,8 @@ class Database:
     """Labelled images in the order of their label file.
 
     name: goes into the manifest. label: the column or file that the scores stand in. scale: the lowest and highest
-    possible score. meaning: what people were asked, for the manifest. notes: what was left out, in whole sentences.
+    possible score, or, where that is not `declared`, the lowest and highest that is there. meaning: what people were
+    asked, for the manifest. notes: what was left out, in whole sentences.
     """
 
     name: str
@@ -55,15 +43,7 @@ class Database:
     items: tuple[Item, ...]
     meaning: str = MEANINGS["quality"]
     notes: tuple[str, ...] = ()
-
-
-class _Row(NamedTuple):
-    """What a label file says of one image, unchecked; `number` as a spreadsheet or an editor counts."""
-
-    number: int
-    name: Any
-    score: Any
-    group: Any
+    declared: bool = True
 
 
 def load(
@@ -73,15 +53,20 @@ def load(
     path_column: str = "path",
     score_column: str = "score",
     group_column: str = "",
+    more_columns: Sequence[str] = (),
 ) -> Database:
     """Read the database that `spec` names.
 
     spec: "agiqa1k:DIR" (AIGC_MOS_Zscore.xlsx and file/), "agiqa3k:DIR" (data.csv and images/), "aigciqa2023:DIR"
-        (DATA/MOS/ and Image/allimg/), each as its authors publish it, or "csv:FILE".
-    label: what the scores judge. agiqa1k: quality; agiqa3k: quality or alignment; aigciqa2023: quality, authenticity
-        or correspondence; csv: any word, which the exported model's manifest then repeats.
+        (DATA/MOS/ and Image/allimg/), "clive:DIR" (Data/ and Images/), "avt_ai:DIR" (images/ and the folders of
+        ratings), each as its authors publish it, or "csv:FILE". Of CLIVE and AVT-AI a folder with labels.csv is taken
+        too: columns path and score, or path, quality, appeal, realism, generator and prompt.
+    label: what the scores judge. agiqa1k, clive: quality; agiqa3k: quality or alignment; aigciqa2023: quality,
+        authenticity or correspondence; avt_ai: quality, appeal or realism; csv: any word, which the exported model's
+        manifest then repeats.
     path_column, score_column, group_column: of a `csv:` file. Its paths may be relative to the file's folder;
         without a group column every image is a group of its own.
+    more_columns: of a `csv:` file, by which its images can be grouped too.
 
     Raises:
         PscrError: INVALID_ARGUMENT for a bad spec or label, and for a label file that cannot be used (another sheet,
@@ -89,15 +74,22 @@ def load(
             label file or image.
     """
     kind, _, location = spec.partition(":")
-    if location and kind == "agiqa1k":
-        return _agiqa1k(Path(location), label)
-    if location and kind == "agiqa3k":
-        return _agiqa3k(Path(location), label)
-    if location and kind == "aigciqa2023":
-        return _aigciqa2023(Path(location), label)
+    if location and kind in _LOADERS:
+        return _LOADERS[kind](Path(location), label)
     if location and kind == "csv":
-        return _csv(Path(location), label, path_column, score_column, group_column)
+        return _csv(Path(location), label, path_column, score_column, group_column, more_columns)
     raise PscrError(Status.INVALID_ARGUMENT, f"database {spec!r} is not known; expected {EXPECTED}")
+
+
+def with_label(spec: str, label: str) -> tuple[str, str]:
+    """A spec that may end in "@LABEL", as "avt_ai:DIR@appeal", in two: what `load` takes, and the label or `label`.
+
+    A file or folder whose own name ends so is taken by its name.
+    """
+    location, at, word = spec.rpartition("@")
+    if not at or "/" in word or Path(spec.partition(":")[2]).exists():
+        return spec, label
+    return location, word
 
 
 def same_place(one: str, other: str) -> bool:
@@ -107,20 +99,31 @@ def same_place(one: str, other: str) -> bool:
 
 
 def read_csv(
-    file: Path, root: Path, path_column: str = "path", score_column: str = "score", group_column: str = ""
+    file: Path,
+    root: Path,
+    path_column: str = "path",
+    score_column: str = "score",
+    group_column: str = "",
+    more_columns: Sequence[str] = (),
 ) -> tuple[Item, ...]:
-    """The images of a CSV file, whose paths are relative to `root`; one is enough. Errors as `load`."""
-    table = read_columns(file, path_column, score_column, group_column or path_column)
-    return _items(file, root, (_Row(number, *cells) for number, cells in table), path_column, group_column)
+    """The images of a CSV file, whose paths are relative to `root`; one is enough. Arguments and errors as `load`."""
+    wanted = list(dict.fromkeys([*filter(None, [group_column]), *more_columns]))
+    rows = []
+    for number, (name, score, *cells) in read_columns(file, path_column, score_column, *wanted):
+        groups = dict(zip(wanted, cells, strict=True))
+        if group_column:
+            groups.setdefault("prompt", groups[group_column])
+        rows.append(Row(number, name, score, groups))
+    return items(file, root, rows, path_column, group_column)
 
 
-def read_columns(file: Path, *columns: str) -> Iterator[tuple[int, list[Any]]]:
+def read_columns(file: Path, *wanted: str) -> Iterator[tuple[int, list[Any]]]:
     """The named cells of each row of a CSV file that is not blank, with its number; what a short row lacks is None.
 
     Raises:
         PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT where the file is no CSV, or a column is missing or there twice.
     """
-    return _columns(file, _lines(file), *columns)
+    return columns(file, lines(file), *wanted)
 
 
 def _agiqa1k(folder: Path, label: str) -> Database:
@@ -132,24 +135,34 @@ def _agiqa1k(folder: Path, label: str) -> Database:
     """
     _column("agiqa1k", label, {"quality": "MOS"})
     file = folder / "AIGC_MOS_Zscore.xlsx"
-    rows = [_Row(number, *cells) for number, cells in _columns(file, _sheet(file, "Sheet1"), "Image", "MOS", "Prompt")]
+    rows = [
+        Row(number, name, score, {"prompt": prompt, "generator": _prefix(name)})
+        for number, (name, score, prompt) in columns(file, sheet(file, "Sheet1"), "Image", "MOS", "Prompt")
+    ]
     twice = [row for row in rows if row.name == AGIQA1K_TWICE]
     notes = []
     if len(twice) == 2:
         rows = [row for row in rows if row.name != AGIQA1K_TWICE]
         numbers = " and ".join(str(row.number) for row in twice)
         notes.append(f"{file}: {AGIQA1K_TWICE} has two scores, in rows {numbers}; both rows are left out")
-    items = _items(file, folder / "file", rows, "Image", "Prompt")
-    return Database("AGIQA-1K", "MOS", (0.0, 5.0), items, MEANINGS[label], tuple(notes))
+    found = items(file, folder / "file", rows, "Image", "prompt")
+    return Database("AGIQA-1K", "MOS", (0.0, 5.0), found, MEANINGS[label], tuple(notes))
 
 
 def _agiqa3k(folder: Path, label: str) -> Database:
-    """AGIQA-3K (arXiv 2306.04717): 2982 images of six generators, 300 prompts; scores 0 to 5."""
+    """AGIQA-3K (arXiv 2306.04717): 2982 images of six generators, 300 prompts; scores 0 to 5.
+
+    The generator is what an image's name begins with, up to the first underscore.
+    """
     column = _column("agiqa3k", label, {"quality": "mos_quality", "alignment": "mos_align"})
     file = folder / "data.csv"
-    rows = [_Row(number, *cells) for number, cells in _columns(file, _lines(file), "name", column, "prompt")]
-    items = _items(file, folder / "images", rows, "name", "prompt")
-    return Database("AGIQA-3K", column, (0.0, 5.0), items, MEANINGS[label])
+    rows = (
+        Row(number, name, score, {"prompt": prompt, "generator": _prefix(name)})
+        for number, (name, score, prompt) in read_columns(file, "name", column, "prompt")
+    )
+    return Database(
+        "AGIQA-3K", column, (0.0, 5.0), items(file, folder / "images", rows, "name", "prompt"), MEANINGS[label]
+    )
 
 
 def _aigciqa2023(folder: Path, label: str) -> Database:
@@ -162,136 +175,102 @@ def _aigciqa2023(folder: Path, label: str) -> Database:
     kinds = {"quality": "mosz1", "authenticity": "mosz2", "correspondence": "mosz3"}
     column = _column("aigciqa2023", label, kinds)
     file = folder / "DATA" / "MOS" / f"{column}.mat"
-    scores = _matrix(file, "MOSz", AIGCIQA2023_IMAGES)
-    rows = [_Row(k + 1, f"{k}.png", score, f"prompt {k % 400 // 4}") for k, score in enumerate(scores)]
-    items = _items(file, folder / "Image" / "allimg", rows, "image", "prompt")
-    return Database("AIGCIQA2023", column, (0.0, 100.0), items, MEANINGS[label])
+    scores = matrix(file, "MOSz", (AIGCIQA2023_IMAGES, 1))
+    rows = (
+        Row(k + 1, f"{k}.png", score, {"prompt": f"prompt {k % 400 // 4}", "generator": f"generator {k // 400}"})
+        for k, score in enumerate(scores)
+    )
+    found = items(file, folder / "Image" / "allimg", rows, "image", "prompt")
+    return Database("AIGCIQA2023", column, (0.0, 100.0), found, MEANINGS[label])
 
 
-def _csv(file: Path, label: str, path_column: str, score_column: str, group_column: str) -> Database:
+def _clive(folder: Path, label: str) -> Database:
+    """CLIVE, the LIVE In the Wild Image Quality Challenge Database: 1162 photographs of phones; MOS 0 to 100.
+
+    D. Ghadiyaram and A. C. Bovik, IEEE Transactions on Image Processing 25(1), 2016. The first seven of the 1169
+    published names are images that people were trained on, in a folder of their own; by convention they are left out.
+    """
+    _column("clive", label, {"quality": "AllMOS_release"})
+    file = folder / "labels.csv"
+    if file.is_file():
+        rows = [Row(number, *cells) for number, cells in read_columns(file, "path", "score")]
+        return Database("CLIVE", "score", (0.0, 100.0), items(file, folder, rows, "path"), MEANINGS[label])
+    file = folder / "Data" / "AllMOS_release.mat"
+    names = cell_of_words(folder / "Data" / "AllImages_release.mat", "AllImages_release", CLIVE_IMAGES)
+    scores = matrix(file, "AllMOS_release", (1, CLIVE_IMAGES))
+    rows = [Row(k + 1, name, score) for k, (name, score) in enumerate(zip(names, scores, strict=True))]
+    found = items(file, folder / "Images", rows[CLIVE_TRAINING:], "name")
+    note = (
+        f"{file}: the first {CLIVE_TRAINING} images, on which people were trained, are left out, as is the convention"
+    )
+    return Database("CLIVE", "AllMOS_release", (0.0, 100.0), found, MEANINGS[label], (note,))
+
+
+def _avt_ai(folder: Path, label: str) -> Database:
+    """AVT-AI-Image-Dataset: 135 images of five generators for 27 prompts, with photographs; mean ratings 1 to 5.
+
+    S. Göring et al., "Analysis of appeal for realistic AI-generated photos", IEEE Access 11, 2023 (realism), and
+    "Appeal and quality assessment for AI-generated images", QoMEX 2023 (quality, appeal). The published folder has
+    images/GENERATOR/pNN.png, images/prompts.csv (ID, prompts), quality_evaluation/quality.csv and appeal.csv
+    (image_key, rating; formerly in evaluation_quality_appeal/) and evaluation/all_ratings.csv (image_key,
+    realism_mean). The photographs (own/) are left out: here images of generators are compared.
+    """
+    column = _column("avt_ai", label, {"quality": "quality", "appeal": "appeal", "realism": "realism"})
+    file = folder / "labels.csv"
+    if file.is_file():
+        table = read_columns(file, "path", column, "generator", "prompt")
+        rows = [Row(n, name, score, {"generator": by, "prompt": prompt}) for n, (name, score, by, prompt) in table]
+        return Database("AVT-AI", column, (1.0, 5.0), items(file, folder, rows, "path", "prompt"), MEANINGS[label])
+    parts = (
+        ("evaluation", "quality_evaluation")
+        if label == "realism"
+        else ("quality_evaluation", "evaluation_quality_appeal")
+    )
+    name = "all_ratings.csv" if label == "realism" else f"{label}.csv"
+    file = next((place for part in parts if (place := folder / part / name).is_file()), folder / parts[0] / name)
+    table = read_columns(file, "image_key", "realism_mean" if label == "realism" else "rating")
+    keys = [(number, str(key), score) for number, (key, score) in table]
+    prompts = {str(key): text for _, (key, text) in read_columns(folder / "images" / "prompts.csv", "ID", "prompts")}
+    rows = []
+    for number, key, score in keys:
+        by, _, prompt = key.partition("/")
+        if by != AVT_AI_PHOTOGRAPHS:
+            rows.append(Row(number, f"{key}.png", score, {"generator": by, "prompt": prompts.get(prompt)}))
+    found = items(file, folder / "images", rows, "image_key", "prompt")
+    note = f"{file}: {len(keys) - len(rows)} photographs are left out"
+    return Database("AVT-AI", column, (1.0, 5.0), found, MEANINGS[label], (note,) if len(keys) > len(rows) else ())
+
+
+def _csv(
+    file: Path, label: str, path_column: str, score_column: str, group_column: str, more_columns: Sequence[str]
+) -> Database:
     if not label.strip() or not label.isprintable():
         raise PscrError(Status.INVALID_ARGUMENT, f"label is {label!r}; expected a word for what the scores judge")
-    items = read_csv(file, file.parent, path_column, score_column, group_column)
-    scores = [item.score for item in items]
+    found = read_csv(file, file.parent, path_column, score_column, group_column, more_columns)
+    scores = [item.score for item in found]
     if min(scores) == max(scores):
-        raise _bad(file, f"every {score_column} is {scores[0]:g}; expected images of different quality")
+        raise bad(file, f"every {score_column} is {scores[0]:g}; expected images of different quality")
     meaning = MEANINGS.get(label, f"mean opinion score of {label}")
-    return Database(file.stem, score_column, (min(scores), max(scores)), items, meaning)
+    return Database(file.stem, score_column, (min(scores), max(scores)), found, meaning, declared=False)
 
 
-def _column(database: str, label: str, columns: dict[str, str]) -> str:
-    if label not in columns:
-        found = f"{database} has no label {label!r}; expected {' or '.join(columns)}"
+_LOADERS: dict[str, Callable[[Path, str], Database]] = {
+    "agiqa1k": _agiqa1k,
+    "agiqa3k": _agiqa3k,
+    "aigciqa2023": _aigciqa2023,
+    "clive": _clive,
+    "avt_ai": _avt_ai,
+}
+EXPECTED = ", ".join(f"{name}:DIR" for name in _LOADERS) + " or csv:FILE"
+
+
+def _column(database: str, label: str, known: dict[str, str]) -> str:
+    if label not in known:
+        found = f"{database} has no label {label!r}; expected {' or '.join(known)}"
         raise PscrError(Status.INVALID_ARGUMENT, found)
-    return columns[label]
+    return known[label]
 
 
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file with their numbers, the header first."""
-    _check_there(file)
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream)
-        try:
-            for cells in reader:
-                yield reader.line_num, cells
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise _bad(file, f"row {reader.line_num + 1}: not CSV in UTF-8 ({one_line(error)})") from error
-
-
-def _sheet(file: Path, name: str) -> Iterator[tuple[int, list[Any]]]:
-    """The rows of an Excel workbook's sheet with their numbers, the header first."""
-    import openpyxl  # not at the top: only AGIQA-1K needs it
-
-    _check_there(file)
-    try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-    except Exception as error:  # zipfile, XML parser and openpyxl raise whatever damaged bytes drive them to
-        raise _bad(file, f"is not an Excel workbook ({one_line(error)})") from error
-    try:
-        if name not in book.sheetnames:
-            raise _bad(file, f"has no sheet {name!r}; it has {', '.join(book.sheetnames)}")
-        for number, values in enumerate(book[name].iter_rows(values_only=True), 1):
-            cells = list(values)
-            while cells and cells[-1] is None:
-                cells.pop()
-            yield number, cells
-    finally:
-        book.close()
-
-
-def _matrix(file: Path, variable: str, count: int) -> list[float]:
-    """A column [count,1] of real numbers from a MATLAB file."""
-    from scipy import io  # not at the top: only AIGCIQA2023 needs it
-
-    _check_there(file)
-    try:
-        found = io.loadmat(file)
-    except Exception as error:  # scipy raises whatever damaged bytes drive it to
-        raise _bad(file, f"is not a MATLAB file of version 7 or older ({one_line(error)})") from error
-    if variable not in found:
-        names = ", ".join(key for key in found if not key.startswith("__"))
-        raise _bad(file, f"has no variable {variable!r}; it has {names or 'none'}")
-    values = np.asarray(found[variable])
-    if values.shape != (count, 1) or values.dtype.kind not in "fiu":
-        shape = "x".join(map(str, values.shape))
-        raise _bad(file, f"{variable} is {shape} {values.dtype}; expected {count}x1 numbers")
-    return [float(value) for value in values[:, 0]]
-
-
-def _columns(file: Path, rows: Iterator[tuple[int, Sequence[Any]]], *wanted: str) -> Iterator[tuple[int, list[Any]]]:
-    """The wanted cells of each row that is not blank, with its number; what a short row lacks is None."""
-    header = [str(cell) for cell in next(rows, (1, []))[1]]
-    for column in wanted:
-        if header.count(column) != 1:
-            found = "has no column" if column not in header else "has more than one column"
-            raise _bad(file, f"{found} {column!r}; it has {', '.join(header) or 'none'}")
-    places = [header.index(column) for column in wanted]
-    for number, cells in rows:
-        if any(cell not in (None, "") for cell in cells[len(header) :]):
-            raise _bad(file, f"row {number}: has {len(cells)} cells, the header {len(header)}; is a comma not quoted?")
-        if cells:
-            yield number, [cells[place] if place < len(cells) else None for place in places]
-
-
-def _items(file: Path, root: Path, rows: Iterable[_Row], name_column: str, group_column: str) -> tuple[Item, ...]:
-    """Check the rows and look for their images below `root`; without a group column an image is its own group."""
-    items: list[Item] = []
-    seen: dict[str, int] = {}
-    for number, name, score, group in rows:
-        if not name:
-            raise _bad(file, f"row {number}: the {name_column} is empty")
-        if not isinstance(name, str):
-            raise _bad(file, f"row {number}: the {name_column} is {name!r}; expected the name of a file")
-        if name in seen:
-            raise _bad(file, f"row {number}: {name} stands in row {seen[name]} already")
-        if group_column and not group:
-            raise _bad(file, f"row {number}: the {group_column} is empty")
-        seen[name] = number
-        path = root / name
-        if not path.is_file():
-            raise PscrError(Status.FILE_NOT_FOUND, f"{file}: row {number}: no image {path}")
-        items.append(Item(name, path, _score(file, number, score), str(group) if group_column else name))
-    if not items:
-        raise _bad(file, "has no rows")
-    return tuple(items)
-
-
-def _score(file: Path, number: int, value: Any) -> float:
-    try:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise ValueError
-        score = float(value)
-    except (ValueError, OverflowError):
-        raise _bad(file, f"row {number}: the score {value!r} is not a number") from None
-    if not math.isfinite(score):
-        raise _bad(file, f"row {number}: the score is {value}; expected a finite number")
-    return score
-
-
-def _check_there(file: Path) -> None:
-    if not file.is_file():
-        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: no such label file")
-
-
-def _bad(file: Path, message: str) -> PscrError:
-    return PscrError(Status.INVALID_ARGUMENT, f"{file}: {message}")
+def _prefix(name: Any) -> Any:
+    """What a name begins with, up to its first underscore; anything but a name is left for the check of the rows."""
+    return name.split("_")[0] if isinstance(name, str) else name

@@ -1,32 +1,41 @@
-"""`pscr evaluate`: how well a model folder's scores agree with a database, through the runtime that ships."""
+"""`pscr evaluate`: how well a model folder's scores agree with databases, through the runtime that ships."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
-import math
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..runtime.bank import Bank
 from ..runtime.errors import PscrError, Status
-from ..runtime.manifest import Manifest
 from ..runtime.models import locate
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
-from . import databases, splits
+from . import comparison, databases, peers
 from .calibrate import calibrate
 from .calibrate import table as calibration_table
-from .databases import Database, Item
-from .metrics import MEASURES, agreement, agreement_fitted, intervals
-from .plots import NAMES, check_plot, scatter
+from .comparison import Judged, Voice
+from .databases import Database
+from .evaluate_options import UsageError, check, parser
+from .label_files import Item
+from .metrics import agreement, agreement_fitted, intervals
+from .peers import Peers
+from .plots import scatters
 from .progress import progress
+from .terminal import say, visible
+from .unseen import chosen, same_scale, unseen, warnings, without
+
+__all__ = ["Measured", "Scored", "as_csv", "chosen", "main", "parser", "score", "unseen", "warnings", "without"]
 
 UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE)
+USAGE = 2
 
 
 @dataclass(frozen=True)
@@ -37,155 +46,188 @@ class Scored:
     result: Result
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `pscr evaluate`."""
-    result = argparse.ArgumentParser(
-        prog="pscr evaluate",
-        description="Score a database with a model and compare with its opinion scores: rank and linear correlations, "
-        "raw and after a four-parameter logistic curve, and errors, each with a 95 %% bootstrap interval. The bank's "
-        "own exemplars are left out.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = result.add_argument
-    add("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
-    add("--data", required=True, help=databases.EXPECTED)
-    add("--label", default="quality", help="what the scores judge; see 'pscr train --help'")
-    add(
-        "--split",
-        default="all",
-        help="all; a part of a split that pscr train wrote: RUN/split.json:val; or the part that pscr train holds out, "
-        "made again: image:0.2:SEED or prompt:0.2:SEED",
-    )
-    add(
-        "--calibrate",
-        action="store_true",
-        help="measure on these images, which must not have trained the model, what its spread stands for; writes "
-        "'calibration' into the model's manifest and reliability.png beside it",
-    )
-    add("--csv", type=Path, default=None, metavar="FILE", help="write path, opinion, score and spread of each image")
-    add("--plot", type=Path, default=None, metavar="FILE", help="draw scores against opinions, with the fitted curve")
-    add("--resamples", type=int, default=1000, help="resamples of the intervals")
-    add("--seed", type=int, default=0, help="decides the resamples")
-    add("--device", default="auto", help="auto, cpu or cuda[:N]; only auto chooses for itself")
-    add("--threads", type=int, default=None, help="CPU threads (default: every core)")
-    columns = result.add_argument_group("columns of a csv: file")
-    columns.add_argument("--path-column", default="path", help="image files, relative to the CSV file")
-    columns.add_argument("--score-column", default="score", help="opinion scores")
-    return result
+@dataclass(frozen=True)
+class Measured:
+    """A database, and its images as each model scored them: [models][images], all of them the same images."""
+
+    database: Database
+    title: str
+    scored: tuple[list[Scored], ...]
+
+    @property
+    def good(self) -> list[int]:
+        """The places of the images that every model could score."""
+        return [place for place, all_ in enumerate(zip(*self.scored, strict=True)) if all(o.result.ok for o in all_)]
+
+    def scores(self, model: int) -> list[float]:
+        """What a model gives those images."""
+        return [self.scored[model][place].result.score for place in self.good]
+
+    @property
+    def items(self) -> list[Item]:
+        """Those images."""
+        return [self.scored[0][place].item for place in self.good]
+
+    @property
+    def opinions(self) -> list[float]:
+        """What people gave those images."""
+        return [item.score for item in self.items]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pscr evaluate`. Returns the exit code: 0; 1 for data that cannot be used, or images that could not be
-    scored; 3 for a model or device that cannot.
+    scored; 2 for options that do not go together; 3 for a model, bank or device that cannot be used.
     """
-    arguments = parser().parse_args(argv)
     try:
+        arguments = parser().parse_args(argv)
+        check(arguments)
         return _evaluate(arguments)
+    except UsageError as error:
+        say(f"pscr evaluate: error: {visible(error)}\n", sys.stderr)
+        return USAGE
     except PscrError as error:
-        sys.stderr.write(f"pscr evaluate: error: {error}\n")
+        say(f"pscr evaluate: error: {visible(error)}\n", sys.stderr)
         return 3 if error.status in UNUSABLE else 1
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
-    for file in filter(None, (arguments.csv, arguments.plot)):
-        if not file.parent.is_dir():
-            raise PscrError(Status.FILE_NOT_FOUND, f"{file}: there is no folder {file.parent}; make it first")
-    if arguments.calibrate and arguments.split == "all":
-        found = "--calibrate needs images that did not train the model"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; choose them with --split RUN/split.json:val")
-    if arguments.plot:
-        check_plot(arguments.plot)  # before an hour of scoring
-    database = databases.load(
-        arguments.data,
-        label=arguments.label,
-        path_column=arguments.path_column,
-        score_column=arguments.score_column,
-    )
-    with open_scorer(arguments.model, arguments.device, arguments.threads) as scorer:
-        manifest = scorer.manifest
-        items = chosen(database, arguments.split)
-        kept = without(items, Bank.read(locate(arguments.model) / "bank.npz").names)
-        for warning in [*database.notes, *warnings(manifest, database, arguments.split, len(items) - len(kept))]:
-            sys.stderr.write(f"pscr evaluate: warning: {warning}\n")
-        scored = score(scorer, kept)
-    failed = [one for one in scored if not one.result.ok]
-    good = [one for one in scored if one.result.ok]
-    for one in failed:
-        sys.stderr.write(f"pscr evaluate: {one.item.path}: {one.result.status.name}: {one.result.message}\n")
-    if arguments.csv:
-        arguments.csv.write_text(as_csv(scored), "utf-8", newline="")
-    predicted, opinion = [one.result.score for one in good], [one.item.score for one in good]
-    figures = {**agreement(predicted, opinion), **agreement_fitted(predicted, opinion)}
-    bounds = intervals(predicted, opinion, arguments.resamples, arguments.seed)
-    title = f"{manifest.name} {manifest.version} on {len(good)} images of {database.name} ({database.label})"
-    sys.stdout.write(table(title, figures, bounds))
-    if arguments.plot:
-        scatter(arguments.plot, predicted, opinion, title, figures)
-    if arguments.calibrate:
-        spreads = [one.result.spread for one in good]
-        protocol = f"held out: {arguments.split.rpartition('/')[2]} of {database.name}"
-        sys.stdout.write(calibration_table(calibrate(locate(arguments.model), predicted, spreads, opinion, protocol)))
+def _evaluate(given: argparse.Namespace) -> int:
+    loaded = [_load(spec, given) for spec in given.data]
+    table = peers.read(given.peers) if given.peers else None
+    chosen_items = [chosen(database, split) for database, split in zip(loaded, given.split, strict=True)]
+    if given.by and not any(given.by in item.groups for found in chosen_items for item in found):
+        known = sorted({name for found in chosen_items for item in found for name in item.groups})
+        found = f"no image has a {given.by}; expected one of: {', '.join(known) or 'none, there are no groups'}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"--by: {found}")
+    if table and not any(table.of(found) for found in chosen_items):
+        raise PscrError(Status.INVALID_ARGUMENT, f"{table.file}: has no image of the data; is it of another database?")
+    with contextlib.ExitStack() as stack:
+        folders = [given.model, *filter(None, [given.against])]
+        banks = [given.bank, None]
+        scorers = [
+            stack.enter_context(open_scorer(folder, given.device, given.threads, bank=bank))
+            for folder, bank in zip(folders, banks, strict=False)
+        ]
+        names = _names(scorers, folders, banks)
+        kept = [
+            _kept(scorers, banks, database, items, split)
+            for database, items, split in zip(loaded, chosen_items, given.split, strict=True)
+        ]
+        scored = [_score_once(scorer, kept) for scorer in scorers]
+        raw = same_scale(scorers[0], loaded[0], own_bank=given.bank is None)
+    measured = [
+        Measured(database, f"{database.name} ({database.label})", each)
+        for database, each in zip(loaded, zip(*scored, strict=True), strict=True)
+    ]
+    failed = _failures(measured, names)
+    for line in failed:
+        say(f"pscr evaluate: {visible(line)}\n", sys.stderr)
+    if given.csv:
+        text = as_csv(measured, names, given.by or "")
+        given.csv.write_bytes(text.encode("utf-8", "surrogateescape"))  # of a path that is not UTF-8 as well
+    if len(measured) == 1 and not (given.against or given.by or table):
+        figures = _single(measured[0], names[0], given, raw)
+    else:
+        figures = None
+        rows = [row for each in measured for row in _compared(each, names, table, given)]
+        say(comparison.table(rows))
+    if given.plot:
+        _draw(given.plot, measured, names[0], figures)
+    if given.calibrate:
+        spreads = [measured[0].scored[0][place].result.spread for place in measured[0].good]
+        protocol = f"held out: {given.split[0].rpartition('/')[2]} of {measured[0].database.name}"
+        scores, opinions = measured[0].scores(0), measured[0].opinions
+        say(calibration_table(calibrate(locate(given.model), scores, spreads, opinions, protocol)))
     return 1 if failed else 0
 
 
-def chosen(database: Database, split: str) -> list[Item]:
-    """The images that `split` names, in the database's order: "all", "FILE:PART" of a split.json, or
-    "image:FRACTION:SEED" for the part that `pscr train --split-by image --val FRACTION --seed SEED` holds out.
-
-    Raises:
-        PscrError: FILE_NOT_FOUND or INVALID_ARGUMENT: no such file or part, or one of another database.
-    """
-    if split == "all":
-        return list(database.items)
-    made = re.fullmatch(r"(image|prompt):(0\.\d+):(\d+)", split)
-    if made:
-        held_out = splits.split(database.items, made[1], float(made[2]), int(made[3]))[1]
-        return [database.items[place] for place in held_out]
-    file, _, part = split.rpartition(":")
-    if not file:
-        raise PscrError(Status.INVALID_ARGUMENT, f"split {split!r} is not known; expected all or RUN/split.json:val")
-    return [database.items[index] for index in splits.read(Path(file), database.items, part)[part]]
+def _load(spec: str, given: argparse.Namespace) -> Database:
+    spec, label = databases.with_label(spec, given.label)
+    by_prompt = given.by == "prompt" and given.group_column
+    return databases.load(
+        spec,
+        label=label,
+        path_column=given.path_column,
+        score_column=given.score_column,
+        group_column=given.group_column,
+        more_columns=(given.by,) if given.by and not by_prompt else (),
+    )
 
 
-def without(items: Sequence[Item], exemplars: Sequence[str]) -> list[Item]:
-    """The images that are no exemplars: none whose path ends in an exemplar's name, folders included where it has any.
-
-    A bank keeps names as its database's label file had them, so only the end of a path can be compared.
-    """
-    ends = {Path(name).parts for name in exemplars}
-    lengths = sorted({len(end) for end in ends})
-    return [item for item in items if not any(item.path.parts[-length:] in ends for length in lengths)]
-
-
-def unseen(scorer: Scorer, items: Sequence[Item]) -> None:
-    """See that none of the images is an exemplar of the model, as it would be had it trained.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT naming the first that is.
-    """
-    kept = set(without(items, scorer.bank.names))
-    seen = [item.name for item in items if item not in kept]
-    if seen:
-        raise PscrError(
-            Status.INVALID_ARGUMENT,
-            f"{scorer.manifest.name} has {len(seen)} of the {len(items)} held-out images in its bank ({seen[0]} is the "
-            "first); give a model that was trained without them",
-        )
+def _names(scorers: Sequence[Scorer], folders: Sequence[str], banks: Sequence[str | None]) -> list[str]:
+    """What the models are called: name and version; what was given for them where that does not tell them apart."""
+    names = [f"{scorer.manifest.name} {scorer.manifest.version}" for scorer in scorers]
+    if len(set(names)) < len(names):
+        names = list(folders)
+    names = [f"{name} with {Path(bank).name}" if bank else name for name, bank in zip(names, banks, strict=False)]
+    return names if len(set(names)) == len(names) else [f"{name} ({place})" for place, name in enumerate(names, 1)]
 
 
-def warnings(manifest: Manifest, database: Database, split: str, left_out: int) -> list[str]:
-    """What a reader of the figures must know of how they came about, in whole sentences."""
-    found = []
-    if left_out:
-        found.append(f"{left_out} images are left out: the model's bank has exemplars of the same name")
-    if split == "all" and (left_out or manifest.training.get("database") == database.name):
-        found.append(
-            f"{manifest.name} was trained on images of {manifest.training.get('database')}, and figures on images that "
-            "trained it flatter it; choose others with --split RUN/split.json:val"
-        )
-    if manifest.score.database == database.name and database.meaning not in manifest.score.meaning:
-        found.append(f"the model predicts the {manifest.score.meaning}, these labels are the {database.meaning}")
-    return found
+def _kept(
+    scorers: Sequence[Scorer], banks: Sequence[str | None], database: Database, items: Sequence[Item], split: str
+) -> list[Item]:
+    """The images that are no exemplar of any of the models; what the reader must know of them goes to stderr."""
+    kept = list(items)
+    notes = list(database.notes)
+    for scorer, bank in zip(scorers, banks, strict=False):
+        before = len(kept)
+        own = Path(scorer.info["folder"]) / "bank.npz"  # those images trained it, whichever bank votes
+        trained = Bank.read(own).names if bank and own.is_file() else ()
+        kept = without(kept, [*scorer.bank.names, *trained])
+        notes += warnings(scorer.manifest, database, split, before - len(kept), own_bank=bank is None)
+    for note in notes:
+        say(f"pscr evaluate: warning: {visible(note)}\n", sys.stderr)
+    return kept
+
+
+def _score_once(scorer: Scorer, lists: Sequence[Sequence[Item]]) -> list[list[Scored]]:
+    """Score the images of each list; one that stands in several, with another label, is looked at once."""
+    different = {item.path: item for items in lists for item in items}
+    results = {one.item.path: one.result for one in score(scorer, list(different.values()))}
+    return [[Scored(item, results[item.path]) for item in items] for items in lists]
+
+
+def _failures(measured: Sequence[Measured], names: Sequence[str]) -> list[str]:
+    """A line for each image that a model could not score."""
+    found: dict[str, None] = {}  # as an ordered set
+    for each in measured:
+        for name, scored in zip(names, each.scored, strict=True):
+            for one in scored:
+                if not one.result.ok:
+                    who = f"{name}: " if len(names) > 1 else ""
+                    found[f"{who}{one.item.path}: {one.result.status.name}: {one.result.message}"] = None
+    return list(found)
+
+
+def _single(each: Measured, name: str, given: argparse.Namespace, raw: bool) -> dict[str, float]:
+    """Write the table of one model on one database; returns its figures."""
+    scores, opinions = each.scores(0), each.opinions
+    figures = {**agreement(scores, opinions), **agreement_fitted(scores, opinions)}
+    bounds = intervals(scores, opinions, given.resamples, given.seed)
+    title = f"{name} on {len(scores)} images of {each.title}"
+    say(comparison.short_table(title, figures, bounds, raw))
+    return figures
+
+
+def _compared(
+    each: Measured, names: Sequence[str], table: Peers | None, given: argparse.Namespace
+) -> list[comparison.Row]:
+    """The rows of a database in the large table."""
+    items = each.items
+    models = tuple(Voice(name, np.array(each.scores(place))) for place, name in enumerate(names))
+    others = np.array(table.of(items) if table else []).reshape(len(items), -1).T
+    voices = tuple(Voice(name, scores) for name, scores in zip(table.names if table else (), others, strict=False))
+    groups = tuple(item.groups[given.by] for item in items if given.by in item.groups)
+    judged = Judged(f"{each.title}, {len(items)} images", np.array(each.opinions), models, voices, groups)
+    return comparison.compare(judged, given.by or "", given.resamples, given.seed)
+
+
+def _draw(file: Path, measured: Sequence[Measured], name: str, figures: dict[str, float] | None) -> None:
+    panels = []
+    for each in measured:
+        scores, opinions = each.scores(0), each.opinions
+        found = figures or {**agreement(scores, opinions), **agreement_fitted(scores, opinions)}
+        panels.append((scores, opinions, f"{name} on {len(scores)} images of {each.title}", found))
+    scatters(file, panels)
 
 
 def score(scorer: Scorer, items: Sequence[Item]) -> list[Scored]:
@@ -195,28 +237,21 @@ def score(scorer: Scorer, items: Sequence[Item]) -> list[Scored]:
     return [Scored(item, result) for item, result in pairs]
 
 
-def as_csv(scored: Sequence[Scored]) -> str:
-    """Rows of path, opinion, score, spread; the last two are empty where an image could not be scored."""
+def as_csv(measured: Sequence[Measured], names: Sequence[str], by: str = "") -> str:
+    """Rows of path, opinion, score, spread, model, database, group.
+
+    Score and spread are empty where an image could not be scored; the group is where images are not grouped `by` one.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "opinion", "score", "spread"))
-    for one in scored:
-        found = (f"{one.result.score:.6f}", f"{one.result.spread:.6f}") if one.result.ok else ("", "")
-        writer.writerow((one.item.path, f"{one.item.score:.6f}", *found))
+    writer.writerow(("path", "opinion", "score", "spread", "model", "database", "group"))
+    for each in measured:
+        for name, scored in zip(names, each.scored, strict=True):
+            for one in scored:
+                found = (f"{one.result.score:.6f}", f"{one.result.spread:.6f}") if one.result.ok else ("", "")
+                tail = (name, each.title, one.item.groups.get(by, ""))
+                writer.writerow((one.item.path, f"{one.item.score:.6f}", *found, *tail))
     return text.getvalue()
-
-
-def table(title: str, figures: dict[str, float], bounds: dict[str, tuple[float, float]]) -> str:
-    """The figures and their intervals, a line each."""
-    lines = [title, f"{'':<13} {'value':>8}  95 % interval"]
-    for measure in MEASURES:
-        low, high = bounds[measure]
-        interval = "-" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
-        value = "-" if math.isnan(figures[measure]) else f"{figures[measure]:.4f}"
-        lines.append(f"{NAMES[measure]:<13} {value:>8}  {interval}")
-    if math.isnan(figures["plcc_fitted"]):
-        lines.append("fitted: the four-parameter logistic curve could not be fitted to these scores")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -9,14 +9,18 @@ from .regressor import Regressor
 
 
 def pair_loss(
-    regressor: Regressor, features: Tensor, opinion: Tensor, rank_weight: float = 0.0, rank_scale: float = 1.0
+    regressor: Regressor,
+    features: Tensor,
+    opinion: Tensor,
+    rank_weight: float = 0.0,
+    rank_scale: float = 1.0,
 ) -> Tensor:
     """The contrastive loss over all ordered pairs of a batch, and optionally a ranking loss on the same differences.
 
     features [B,C], opinion [B]. The first part is the mean squared error of the predicted differences (both orders of
-    a pair count, PSCR equation 6). The second, times `rank_weight`, is the cross-entropy between the chances that a
-    is preferred to b, logistic in the difference over `rank_scale`: it has the same minimum, but is moved by close
-    pairs, which decide the rank correlation, and hardly by distant ones (RankNet, Burges et al. 2005).
+    a pair count, PSCR equation 6). The second, times `rank_weight`, is the cross-entropy between the chances that a is
+    preferred to b, logistic in the difference over `rank_scale`: it has the same minimum, but is moved by close pairs,
+    which decide the rank correlation, and hardly by distant ones (RankNet, Burges et al. 2005).
     """
     found = regressor.differences(regressor.query_part(features), regressor.terms(features))
     wanted = opinion[:, None] - opinion[None]
@@ -24,6 +28,18 @@ def pair_loss(
     if rank_weight:
         errors = errors + rank_weight * _ranking(found, wanted, rank_scale)
     return _off_diagonal_mean(errors)
+
+
+def mixture_loss(
+    regressor: Regressor, features: Tensor, opinion: Tensor, images: Tensor, copies: Tensor, weight: float
+) -> Tensor:
+    """The contrastive loss over the pairs of images, and `weight` times that over pairs with a copy among them.
+
+    features [B,C], opinion [B], standardised. images, copies: [B,B] bool, see `Mixture.pairs`.
+    """
+    found = regressor.differences(regressor.query_part(features), regressor.terms(features))
+    errors = (found - (opinion[:, None] - opinion[None])) ** 2
+    return _mean_of(errors, images) + weight * _mean_of(errors, copies)
 
 
 def partner_loss(regressor: Regressor, features: Tensor, opinion: Tensor) -> Tensor:
@@ -79,3 +95,8 @@ def _off_diagonal_mean(errors: Tensor) -> Tensor:
     """The mean over all pairs [B,B] of two different images."""
     count = len(errors)
     return (errors.sum() - errors.diagonal().sum()) / (count * (count - 1))
+
+
+def _mean_of(errors: Tensor, pairs: Tensor) -> Tensor:
+    """The mean over chosen pairs [B,B]; 0 where there are none."""
+    return (errors * pairs).sum() / pairs.sum().clamp(min=1)

@@ -3,39 +3,53 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from numpy.typing import ArrayLike
+from scipy import stats
 
 from ..runtime.errors import PscrError, Status
+from .logistic import Floats, Logistic, fit_logistic, pair, refit
 
-Floats = NDArray[np.float64]
+__all__ = [
+    "MEASURES",
+    "Difference",
+    "Logistic",
+    "Within",
+    "agreement",
+    "agreement_fitted",
+    "fit_logistic",
+    "intervals",
+    "paired",
+    "within_groups",
+]
+
 MEASURES = ("srcc", "krcc", "plcc", "plcc_fitted", "rmse", "rmse_fitted")
-_FEWEST_TO_FIT = 5  # four numbers are fitted
-_CHUNK = 1 << 22  # numbers that the bootstrap holds at once
+MANY_GROUPS = 20  # from here on whole groups are drawn, not images within them
+_FITTED = ("plcc_fitted", "rmse_fitted")
+_CHUNK = 1 << 20  # numbers that the bootstrap holds at once, a dozen times
 
 
 @dataclass(frozen=True)
-class Logistic:
-    """The four-parameter logistic curve y = (b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2.
+class Difference:
+    """By how much a measure is larger for one than for the other, and the interval of that."""
 
-    b1, b2: what it tends to for high and for low x, in opinion-score units. b3, b4: middle and width, in those of x.
-    """
+    value: float
+    low: float
+    high: float
 
-    b1: float
-    b2: float
-    b3: float
-    b4: float
 
-    def __call__(self, predicted: ArrayLike) -> Floats:
-        """The curve at predictions of any shape."""
-        x = np.asarray(predicted, np.float64)
-        curve: Floats = (self.b1 - self.b2) * special.expit((x - self.b3) / abs(self.b4)) + self.b2
-        return curve
+@dataclass(frozen=True)
+class Within:
+    """A mean of rank correlations within groups, its interval, and how many groups and images it is of."""
+
+    value: float
+    low: float
+    high: float
+    groups: int
+    images: int
 
 
 def agreement(predicted: ArrayLike, opinion: ArrayLike) -> dict[str, float]:
@@ -46,7 +60,7 @@ def agreement(predicted: ArrayLike, opinion: ArrayLike) -> dict[str, float]:
     Raises:
         PscrError: INVALID_ARGUMENT for fewer than two, for different numbers of them, or one that is not finite.
     """
-    x, y = _pair(predicted, opinion)
+    x, y = pair(predicted, opinion)
     return {name: _ONE[name](x, y) for name in ("srcc", "krcc", "plcc", "rmse")}
 
 
@@ -55,34 +69,11 @@ def agreement_fitted(predicted: ArrayLike, opinion: ArrayLike) -> dict[str, floa
 
     Both are NaN where there is no fit. Raises as `agreement`.
     """
-    x, y = _pair(predicted, opinion)
+    x, y = pair(predicted, opinion)
     curve = fit_logistic(x, y)
     if curve is None:
         return {"plcc_fitted": math.nan, "rmse_fitted": math.nan}
     return {"plcc_fitted": _plcc(curve(x), y), "rmse_fitted": _rmse(curve(x), y)}
-
-
-def fit_logistic(predicted: ArrayLike, opinion: ArrayLike) -> Logistic | None:
-    """The logistic curve that leads from predictions [N] to opinion scores [N] with the least squared error.
-
-    None where it cannot be found: fewer than five images, all predictions or all opinions equal, or a search that
-    does not converge. Raises as `agreement`.
-
-    Source: VQEG, Final report on the validation of objective models of video quality assessment, phase I (2000), in
-    the form with |b4| and from the starting values that image quality papers use (b1, b2 the highest and lowest
-    opinion, b3 the mean prediction, b4 a quarter of its standard deviation); a second, wider start is tried too.
-    """
-    x, y = _pair(predicted, opinion)
-    if len(x) < _FEWEST_TO_FIT or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    middle, width = x.mean(), x.std()
-    ends = (y.max(), y.min()) if _plcc(x, y) >= 0 else (y.min(), y.max())
-    found = [_search((x - middle) / width, y, (*ends, 0.0, start)) for start in (0.25, 1.0)]
-    curves = [
-        Logistic(float(b1), float(b2), float(middle + width * b3), float(width * abs(b4)))
-        for b1, b2, b3, b4 in (one for one in found if one is not None)
-    ]
-    return min(curves, key=lambda curve: _rmse(curve(x), y), default=None)
 
 
 def intervals(
@@ -101,26 +92,122 @@ def intervals(
 
     Raises:
         PscrError: INVALID_ARGUMENT as `agreement`; also for another measure, level or number of resamples.
+    Source: Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13.
     """
-    x, y = _pair(predicted, opinion)
-    if resamples < 1 or not 0 < level < 1 or not set(measures) <= set(MEASURES):
-        found = f"{resamples} resamples at level {level} of {', '.join(measures)}"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected 1 or more, 0 to 1, {', '.join(MEASURES)}")
-    rng = np.random.default_rng(seed)
-    curve = fit_logistic(x, y) if {"plcc_fitted", "rmse_fitted"} & set(measures) else None
+    x, y = pair(predicted, opinion)
+    _check(resamples, level, measures)
+    drawn = _drawn(x, y, resamples, np.random.default_rng(seed), measures)
+    return {name: _bounds(values, level) for name, values in drawn.items()}
+
+
+def paired(
+    first: ArrayLike,
+    second: ArrayLike,
+    opinion: ArrayLike,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    measures: Sequence[str] = ("srcc", "krcc", "plcc"),
+) -> dict[str, Difference]:
+    """By how much `measures` of one set of predictions exceed those of another on the same images.
+
+    first, second, opinion: [N], in the same order of images. Every resample draws images, and measures both on them:
+        what makes both better or worse cancels out, so the interval is narrower than two of `intervals` suggest.
+        The measures of `first` and `second` are subtracted as they are, signs included; a difference has their units.
+    resamples, seed, level, measures: as `intervals`.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT as `intervals`, for either.
+    Source: Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13, on pairs of measurements.
+    """
+    (x, y), (other, _) = pair(first, opinion), pair(second, opinion)
+    _check(resamples, level, measures)
+    result = {}
+    values = [{**agreement(one, y), **agreement_fitted(one, y)} for one in (x, other)]
+    # Which images are drawn depends on the seed and their number alone: both see the same.
+    drawn = [_drawn(one, y, resamples, np.random.default_rng(seed), measures) for one in (x, other)]
+    for name in measures:
+        low, high = _bounds(drawn[0][name] - drawn[1][name], level)
+        result[name] = Difference(values[0][name] - values[1][name], low, high)
+    return result
+
+
+def within_groups(
+    predicted: ArrayLike,
+    opinion: ArrayLike,
+    groups: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    fewest: int = 3,
+    minus: ArrayLike | None = None,
+) -> Within:
+    """The mean over groups of the SRCC within each, weighted by their numbers of images, with a bootstrap interval.
+
+    predicted, opinion: [N]. groups: the group of each image [N], a generator or a prompt. What tells groups apart does
+        not count here, only the order inside them.
+    fewest: images that a group must have to count; groups in which all predictions or opinions are equal do not.
+    minus: other predictions [N] of the same images, whose mean is taken away: value and interval are then of the
+        difference, paired as in `paired`.
+    resamples, seed, level: as `intervals`. Fewer than 20 groups are taken as given, and images are drawn within each.
+        Of 20 or more whole groups are drawn: their few images, drawn with repeats, would seem to agree too well.
+
+    Returns NaN for value and bounds where no group counts.
+    Raises:
+        PscrError: INVALID_ARGUMENT as `intervals`; for another number of groups; for `fewest` below 2.
+    """
+    x, y = pair(predicted, opinion)
+    others = [] if minus is None else [pair(minus, opinion)[0]]
+    _check(resamples, level, ("srcc",))
+    if len(groups) != len(x) or fewest < 2:
+        found = f"{len(groups)} groups of {len(x)} images, of {fewest} or more each"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected a group for each image, and 2 or more")
+    places: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        places.setdefault(group, []).append(place)
+    members = [
+        chosen
+        for chosen in map(np.array, places.values())
+        if len(chosen) >= fewest and not any(_constant(one[chosen], y[chosen]) for one in (x, *others))
+    ]
+    value, drawn = _within(x, y, members, resamples, np.random.default_rng(seed))
+    for other in others:
+        taken, taken_drawn = _within(other, y, members, resamples, np.random.default_rng(seed))  # the same draws
+        value, drawn = value - taken, drawn - taken_drawn
+    return Within(value, *_bounds(drawn, level), len(members), sum(map(len, members)))
+
+
+def _within(
+    x: Floats, y: Floats, members: Sequence[np.ndarray], resamples: int, rng: np.random.Generator
+) -> tuple[float, Floats]:
+    """The weighted mean of the SRCC of each group of places, and that of resamples [R]."""
+    if not members:
+        return math.nan, np.full(resamples, math.nan)
+    sizes = np.array([len(chosen) for chosen in members], np.float64)
+    each = np.array([_srcc(x[chosen], y[chosen]) for chosen in members])
+    if len(members) >= MANY_GROUPS:
+        drawn = rng.integers(0, len(members), (resamples, len(members)))
+        means = (sizes * each)[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    else:
+        values = [_drawn(x[chosen], y[chosen], resamples, rng, ("srcc",))["srcc"] for chosen in members]
+        table = np.stack(values, axis=1)
+        weights = np.where(np.isfinite(table), sizes, 0.0)
+        with np.errstate(invalid="ignore"):
+            means = (np.nan_to_num(table) * weights).sum(axis=1) / weights.sum(axis=1)
+    return float((sizes * each).sum() / sizes.sum()), means
+
+
+def _drawn(
+    x: Floats, y: Floats, resamples: int, rng: np.random.Generator, measures: Sequence[str]
+) -> dict[str, Floats]:
+    """The measures [R] of resamples; which images are drawn depends on `rng` and on N alone."""
+    curve = fit_logistic(x, y) if set(_FITTED) & set(measures) else None
     drawn: dict[str, list[Floats]] = {name: [] for name in measures}
     for start in range(0, resamples, step := max(1, _CHUNK // len(x))):
         chosen = rng.integers(0, len(x), (min(step, resamples - start), len(x)))
         for name, values in _resampled(x[chosen], y[chosen], curve, measures).items():
             drawn[name].append(values)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    result = {}
-    for name, parts in drawn.items():
-        values = np.concatenate(parts)
-        defined = values[np.isfinite(values)]
-        low, high = np.quantile(defined, tails) if len(defined) else (math.nan, math.nan)
-        result[name] = (float(low), float(high))
-    return result
+    return {name: np.concatenate(parts) for name, parts in drawn.items()}
 
 
 def _resampled(x: Floats, y: Floats, curve: Logistic | None, measures: Sequence[str]) -> dict[str, Floats]:
@@ -129,56 +216,31 @@ def _resampled(x: Floats, y: Floats, curve: Logistic | None, measures: Sequence[
     if "srcc" in measures:
         found["srcc"] = _row_plcc(stats.rankdata(x, axis=1), stats.rankdata(y, axis=1))
     if "krcc" in measures:
-        found["krcc"] = np.array([_krcc(*pair) for pair in zip(x, y, strict=True)])
+        found["krcc"] = np.array([_krcc(*one) for one in zip(x, y, strict=True)])
     if "plcc" in measures:
         found["plcc"] = _row_plcc(x, y)
     if "rmse" in measures:
         found["rmse"] = np.sqrt(np.mean((x - y) ** 2, axis=1))
-    fitted = [name for name in ("plcc_fitted", "rmse_fitted") if name in measures]
-    if fitted:
-        mapped = np.stack([_refit(curve, *pair) for pair in zip(x, y, strict=True)])
-        values = {"plcc_fitted": _row_plcc(mapped, y), "rmse_fitted": np.sqrt(np.mean((mapped - y) ** 2, axis=1))}
-        found.update({name: values[name] for name in fitted})
+    if set(_FITTED) & set(measures):
+        nothing = np.full(len(x), math.nan)
+        values = dict(zip(_FITTED, refit(curve, x, y) if curve else (nothing, nothing), strict=True))
+        found.update({name: values[name] for name in _FITTED if name in measures})
     return found
 
 
-def _refit(curve: Logistic | None, x: Floats, y: Floats) -> Floats:
-    """Predictions through the curve fitted to them, the search begun at `curve`; NaN where there is none."""
-    start = (curve.b1, curve.b2, curve.b3, curve.b4) if curve and np.ptp(x) and np.ptp(y) else None
-    found = _search(x, y, start) if start else None
-    return np.full_like(x, math.nan) if found is None else Logistic(*map(float, found))(x)
+def _bounds(values: Floats, level: float) -> tuple[float, float]:
+    """The quantiles between which `level` of the values lie that are defined."""
+    defined = values[np.isfinite(values)]
+    if not len(defined):
+        return math.nan, math.nan
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
-def _search(x: Floats, y: Floats, start: tuple[float, float, float, float]) -> Floats | None:
-    """Least squares from a starting point; None where the search fails."""
-
-    def curve(x: Floats, b1: float, b2: float, b3: float, b4: float) -> Floats:
-        return (b1 - b2) * special.expit((x - b3) / abs(b4)) + b2
-
-    def slopes(x: Floats, b1: float, b2: float, b3: float, b4: float) -> Floats:
-        rise = special.expit((x - b3) / abs(b4))
-        steep = (b1 - b2) * rise * (1 - rise) / abs(b4)
-        return np.stack([rise, 1 - rise, -steep, -steep * (x - b3) / b4], axis=1)
-
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", optimize.OptimizeWarning)  # a covariance that no one asked for
-        try:
-            found, _ = optimize.curve_fit(curve, x, y, p0=start, jac=slopes, maxfev=2000)
-        except (RuntimeError, ValueError, TypeError):  # no convergence; not finite on the way; too few points
-            return None
-    return found if np.isfinite(found).all() and found[3] else None
-
-
-def _pair(predicted: ArrayLike, opinion: ArrayLike) -> tuple[Floats, Floats]:
-    x, y = np.asarray(predicted, np.float64), np.asarray(opinion, np.float64)
-    if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
-        found = f"{x.shape} predictions and {y.shape} opinions"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected two rows of the same length, two or more")
-    for what, values in (("prediction", x), ("opinion", y)):
-        if not np.isfinite(values).all():
-            place = int(np.argmin(np.isfinite(values)))
-            raise PscrError(Status.INVALID_ARGUMENT, f"{what} {place} is {values[place]}; expected finite numbers")
-    return x, y
+def _check(resamples: int, level: float, measures: Sequence[str]) -> None:
+    if resamples < 1 or not 0 < level < 1 or not set(measures) <= set(MEASURES):
+        found = f"{resamples} resamples at level {level} of {', '.join(measures)}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected 1 or more, 0 to 1, {', '.join(MEASURES)}")
 
 
 def _constant(x: Floats, y: Floats) -> bool:

@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help="what the scores judge: quality; agiqa3k also alignment; aigciqa2023 also "
         "authenticity, correspondence; csv any word",
     )
+    add("--also", default=Config.also, metavar="SPECS", help="further databases that train along, separated by spaces")
     add("-o", "--output", type=Path, required=True, metavar="RUN", help="the run folder")
     add("--repeats", type=int, default=1, metavar="N", help="run N times, with seeds from --seed on, in RUN/seed-K")
     add(
@@ -93,6 +94,7 @@ def _method(group: argparse._ArgumentGroup) -> None:
     )
     add("--backbone", default=Config.backbone, choices=sorted(BACKBONES), help="the shared network")
     add("--pretrained", default=Config.pretrained, help="imagenet, none, or a checkpoint file")
+    add("--initial", default=Config.initial, metavar="RUN", help="begin with the selected weights of another run")
     add(
         "--frozen-blocks",
         type=int,
@@ -143,6 +145,8 @@ def _optimisation(group: argparse._ArgumentGroup) -> None:
     add("--clip", type=float, default=Config.clip, help="largest norm of the gradient; 0 for any")
     add("--dropout", type=float, default=Config.dropout, help="dropout on the pooled features")
     add("--drop-path", type=float, default=Config.drop_path, help="stochastic depth at the last block")
+    add("--copies", type=int, default=Config.copies, metavar="N", help="altered copies of each training image")
+    add("--copy-weight", type=float, default=Config.copy_weight, help="weight of the loss on pairs with a copy")
     add("--mixup", type=float, default=Config.mixup, help="strength of mixup between images of a batch; 0 for none")
     add(
         "--rank-weight",
@@ -150,7 +154,12 @@ def _optimisation(group: argparse._ArgumentGroup) -> None:
         default=Config.rank_weight,
         help="weight of the ranking loss beside the paper's; 0: none",
     )
-    add("--rank-scale", type=float, default=Config.rank_scale, help="difference that counts as clear, in score units")
+    add(
+        "--rank-scale",
+        type=float,
+        default=Config.rank_scale,
+        help="difference that counts as clear, in standard deviations of the scores",
+    )
     add(
         "--batch-norm",
         default=Config.batch_norm,

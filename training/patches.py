@@ -17,24 +17,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..runtime.errors import PscrError, Status
-from ..runtime.image import load
+from ..runtime.image import size_of
 from ..runtime.pipeline import results
-from ..runtime.sampling import Pixels
+from ..runtime.sampling import Pixels, Sampling
+from .copies import Copy, pixels
 from .databases import Item
 from .model import PSCR
 from .progress import progress
 
 GRAIN = 8  # positions: what the deeper layers stride over, at half size too
 Choice = NDArray[np.int64]
-Indices = Sequence[int] | NDArray[np.int64]
+Indices = NDArray[np.int64]
+Source = Item | Copy
 
 
 class PatchSource(Protocol):
     """Pooled features of chosen patches of chosen images.
 
-    The variants of an image are the P patches that its sampling cuts followed by the same P mirrored, so a choice is
-    in 0..2P-1.
+    counts: [images], how many patches P each image's sampling cuts. Its variants are those followed by the same P
+    mirrored, so a choice is in 0..2P-1; of a copy there are only the first P.
     """
+
+    counts: Indices
 
     def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """images: n indices; choices: [n, p] variants.
@@ -43,32 +47,55 @@ class PatchSource(Protocol):
         """
         ...
 
-    def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
+    def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """Random choices for a training step: `per_image` different patches for each image, all mirrored or none."""
         ...
 
 
 def every_patch(images: int, patches: int, mirrored: bool = False) -> Choice:
-    """All grid patches of each image: [images, patches]."""
+    """All patches of images that have equally many: [images, patches]."""
     return np.tile(np.arange(patches) + (patches if mirrored else 0), (images, 1))
 
 
-def draw_from_grid(rng: np.random.Generator, patches: int, images: int, per_image: int) -> Choice:
-    """Variants [images, per_image]: different patches of a grid of `patches`, of each image all mirrored or none."""
-    drawn = np.stack([rng.permutation(patches)[:per_image] for _ in range(images)])
-    mirrored: Choice = drawn + patches * rng.integers(0, 2, (images, 1))
+def draw_from_grid(rng: np.random.Generator, counts: Indices, mirrors: NDArray[np.bool_], per_image: int) -> Choice:
+    """Variants [images, per_image]: different patches of the `counts` of each image, of one all mirrored or none.
+
+    mirrors: [images], whether an image has mirrored variants. An image with fewer than `per_image` patches gives some
+    of them again.
+    """
+    drawn = np.stack([np.resize(rng.permutation(count)[:per_image], per_image) for count in counts])
+    mirrored: Choice = drawn + (counts * mirrors)[:, None] * rng.integers(0, 2, (len(drawn), 1))
     return mirrored
+
+
+def patch_counts(sampling: Sampling, sources: Sequence[Source]) -> NDArray[np.int64]:
+    """How many patches each image gives, [images], from the sizes in the files' headers.
+
+    Raises:
+        PscrError: those of `load`, for the first file that cannot be used: before hours have gone into the others.
+    """
+    sizes: dict[Path, tuple[int, int]] = {}
+    counts = []
+    for source in sources:
+        path = source.item.path if isinstance(source, Copy) else source.path
+        if path not in sizes:
+            sizes[path] = size_of(path)
+        size = sizes[path]
+        counts.append(sampling.patches(*(source.size(*size) if isinstance(source, Copy) else size)))
+    return np.array(counts, np.int64)
 
 
 class CropSource:
     """Decodes and cuts when asked; nothing is kept.
 
-    grid: draw from the grid of this many patches; 0 to draw from anywhere in the image. A choice is then
+    grid: draw from the patches that the sampling cuts, and not from anywhere in the image. Else a choice is
     [top, left, mirrored], the corner as a fraction of the room to move in 1/65536, 0 to 65535.
     """
 
-    def __init__(self, items: Sequence[Item], blocks: int, threads: int, grid: int = 0) -> None:
-        self.items = items
+    def __init__(
+        self, sources: Sequence[Source], counts: NDArray[np.int64], blocks: int, threads: int, grid: bool = False
+    ) -> None:
+        self.sources, self.counts, self.mirrors = sources, counts, _mirrors(sources)
         self.grid = grid
         self.blocks = blocks
         self.pool = ThreadPoolExecutor(threads)
@@ -78,91 +105,112 @@ class CropSource:
 
         def cut(image: int, chosen: NDArray[np.int64]) -> Pixels:
             if chosen.ndim == 1:
-                return variants(model, self.items[image])[chosen]
-            return crops(model.sampling.frame(load(self.items[image].path)), model.sampling.patch, chosen)
+                return variants(model, self.sources[image])[chosen]
+            return crops(model.sampling.frame(pixels(self.sources[image])), model.sampling.patch, chosen)
 
-        pixels = torch.from_numpy(np.stack(list(self.pool.map(cut, images, choices))))
+        cuts = torch.from_numpy(np.stack(list(self.pool.map(cut, images, choices))))
         with torch.no_grad():
-            pixels = pixels.to(model.mean.device, non_blocking=True)
-            x = model.normalise(pixels.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+            cuts = cuts.to(model.mean.device, non_blocking=True)
+            x = model.normalise(cuts.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
             stems = model.stems(x, self.blocks) if self.blocks else []
         return model.trunk(stems or model.stems(x, 0), self.blocks, *choices.shape[:2])
 
-    def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
+    def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """See PatchSource; corners are uniform."""
         if self.grid:
-            return draw_from_grid(rng, self.grid, images, per_image)
-        corners = rng.integers(0, 65536, (images, per_image, 2))
-        mirrored = np.broadcast_to(rng.integers(0, 2, (images, 1, 1)), (images, per_image, 1))
+            return draw_from_grid(rng, self.counts[images], self.mirrors[images], per_image)
+        corners = rng.integers(0, 65536, (len(images), per_image, 2))
+        mirrored = np.broadcast_to(rng.integers(0, 2, (len(images), 1, 1)), (len(images), per_image, 1))
         return np.concatenate([corners, mirrored], 2)
 
 
 class StemCache:
     """The activations of the frozen first blocks for every variant of every image, in half precision on disk.
 
-    The cache is a plain .npy file of [images, 2P, h, w, c] float16, mapped into memory, and another one for each
-    further scale; a .json beside them says which images, weights and block they were made from, and they are made
-    anew where that differs. Each sampling but the published one has files of its own name, so that one folder serves
-    them all.
+    The cache is a plain .npy file of [variants of all images, h, w, c] float16, an image's behind those of the one
+    before, mapped into memory, and another one for each further scale; a .json beside them says which files as they
+    were, copies, weights and block they were made from, and they are made anew where that differs. Each sampling but
+    the published one has files of its own name, so that one folder serves them all.
 
     window: below 1, training steps see a part of each patch: a square whose side, a multiple of GRAIN positions, is
     drawn for the step from that share of the whole up, at a place drawn for every patch.
     """
 
     def __init__(
-        self, model: PSCR, items: Sequence[Item], blocks: int, folder: Path, key: str, window: float = 1.0
+        self,
+        model: PSCR,
+        sources: Sequence[Source],
+        counts: NDArray[np.int64],
+        blocks: int,
+        folder: Path,
+        key: str,
+        window: float = 1.0,
     ) -> None:
-        self.blocks, self.window = blocks, window
+        self.blocks, self.window, self.counts, self.mirrors = blocks, window, counts, _mirrors(sources)
+        self.rows = counts * (1 + self.mirrors)
+        self.first = np.concatenate([[0], np.cumsum(self.rows)[:-1]])
         name = "stem" if model.sampling.method == "ops" else f"stem-{model.sampling.method}"
         files = [folder / f"{name}{suffix}.npy" for suffix in ("", "-half")[: model.scales]]
         note = folder / (f"{name}.json" if model.scales == 1 else f"{name}-{model.scales}.json")
-        stamp = json.dumps({"key": key, "blocks": blocks, "images": [str(item.path) for item in items]})
+        stamp = json.dumps(
+            {
+                "key": key,
+                "blocks": blocks,
+                "sampling": model.sampling.to_dict(),
+                "images": [_identity(source) for source in sources],
+            }
+        )
         if not (all(file.is_file() for file in files) and note.is_file() and note.read_text() == stamp):
             folder.mkdir(parents=True, exist_ok=True)
             for other in folder.glob(f"{name}*.json"):
                 other.unlink()
-            self._fill(model, items, files)
+            self._fill(model, sources, files)
             note.write_text(stamp)
         self.activations = [np.load(file, mmap_mode="r") for file in files]
 
-    def _fill(self, model: PSCR, items: Sequence[Item], files: Sequence[Path]) -> None:
+    def _fill(self, model: PSCR, sources: Sequence[Source], files: Sequence[Path]) -> None:
         out: list[np.memmap] = []
-        decoded = results(lambda item: variants(model, item), items, workers=2, ahead=8)
+        decoded = results(lambda source: variants(model, source), sources, workers=2, ahead=8)
+        rows = int(self.rows.sum())
         with torch.inference_mode(), closing(decoded):
-            for index, pixels in enumerate(progress(decoded, len(items), "frozen layers")):
-                x = model.normalise(torch.from_numpy(pixels).to(model.mean.device))
+            bar = progress(decoded, len(sources), "frozen layers")
+            for source, first, count, cuts in zip(sources, self.first, self.rows, bar, strict=True):
+                if len(cuts) != count:
+                    found = f"{source}: {len(cuts)} variants, {count} by the size in its header"
+                    raise PscrError(Status.DECODE_FAILED, f"{found}; save the image again")
+                x = model.normalise(torch.from_numpy(cuts).to(model.mean.device))
                 stems = model.stems(x.contiguous(memory_format=torch.channels_last), self.blocks)
-                found = [stem.permute(0, 2, 3, 1).half().cpu().numpy() for stem in stems]
-                for file, y in zip(files, found, strict=True):
+                outputs = [stem.permute(0, 2, 3, 1).half().cpu().numpy() for stem in stems]
+                for file, y in zip(files, outputs, strict=True):
                     if len(out) < len(files):
-                        shape = (len(items), *y.shape)
+                        shape = (rows, *y.shape[1:])
                         out.append(np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape))
                         _reserve(file)
-                for memory, y in zip(out, found, strict=True):
-                    memory[index] = y
+                for memory, y in zip(out, outputs, strict=True):
+                    memory[first : first + len(y)] = y
         for memory in out:
             memory.flush()
 
-    def draw(self, rng: np.random.Generator, images: int, per_image: int) -> Choice:
+    def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """See PatchSource; the patches are those of the grid. With a window: [n, p, 4] of variant, top, left, side."""
-        variants = draw_from_grid(rng, self.activations[0].shape[1] // 2, images, per_image)
+        variants = draw_from_grid(rng, self.counts[images], self.mirrors[images], per_image)
         if self.window == 1:
             return variants
-        whole = self.activations[0].shape[2] // GRAIN
+        whole = self.activations[0].shape[1] // GRAIN
         side = GRAIN * int(rng.integers(math.ceil(self.window * whole), whole + 1))
-        corners = 2 * rng.integers(0, (GRAIN * whole - side) // 2 + 1, (images, per_image, 2))
-        return np.concatenate([variants[..., None], corners, np.full((images, per_image, 1), side)], 2)
+        corners = 2 * rng.integers(0, (GRAIN * whole - side) // 2 + 1, (len(images), per_image, 2))
+        return np.concatenate([variants[..., None], corners, np.full((len(images), per_image, 1), side)], 2)
 
     def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """See PatchSource; choices are [n, p] variants or [n, p, 4] as `draw` gives them."""
-        rows, places = np.repeat(images, choices.shape[1]), choices.reshape(-1, *choices.shape[2:])
+        first, places = np.repeat(self.first[images], choices.shape[1]), choices.reshape(-1, *choices.shape[2:])
         stems = []
         for scale, stored in enumerate(self.activations):
             if places.ndim == 1:
-                taken = stored[rows, places]
+                taken = stored[first + places]
             else:
-                parts = zip(rows, places[:, 0], places[:, 1:] >> scale, strict=True)
-                taken = np.stack([stored[i, v, y : y + side, x : x + side] for i, v, (y, x, side) in parts])
+                parts = zip(first + places[:, 0], places[:, 1:] >> scale, strict=True)
+                taken = np.stack([stored[row, y : y + side, x : x + side] for row, (y, x, side) in parts])
             stems.append(torch.from_numpy(taken).to(model.mean.device).float().permute(0, 3, 1, 2))
         return model.trunk(stems, self.blocks, *choices.shape[:2])
 
@@ -177,21 +225,26 @@ def crops(image: Pixels, side: int, chosen: NDArray[np.int64]) -> Pixels:
     return out
 
 
-def variants(model: PSCR, item: Item) -> Pixels:
-    """All variants of an image: [2P,S,S,3] uint8, the P patches and their mirror images.
+def variants(model: PSCR, source: Source) -> Pixels:
+    """All variants: [2P,S,S,3] uint8, the P patches of an image and their mirror images; [P,S,S,3] of a copy.
 
-    Raises:
-        PscrError: INVALID_ARGUMENT for an image that gives more patches than one of the reference size.
+    Errors as `load`.
     """
-    patches = model.sampling.cut(load(item.path))
-    if len(patches) != model.sampling.count:
-        side = model.sampling.reference_side
-        raise PscrError(
-            Status.INVALID_ARGUMENT,
-            f"{item.path}: gives {len(patches)} patches; training with {model.sampling.method} takes images of up to "
-            f"{side}x{side} pixels: scale them down, or choose --sampling ops",
-        )
-    return np.concatenate([patches, patches[:, :, ::-1]])
+    patches = model.sampling.cut(pixels(source))
+    return patches if isinstance(source, Copy) else np.concatenate([patches, patches[:, :, ::-1]])
+
+
+def _mirrors(sources: Sequence[Source]) -> NDArray[np.bool_]:
+    """Whether each source has mirrored variants, [images]."""
+    return np.array([not isinstance(source, Copy) for source in sources])
+
+
+def _identity(source: Source) -> list[str | int]:
+    """What a source's activations depend on: its file as it is now, and which copy it is."""
+    item = source.item if isinstance(source, Copy) else source
+    stat = item.path.stat()
+    which = [source.number, source.seed] if isinstance(source, Copy) else []
+    return [str(item.path), stat.st_size, stat.st_mtime_ns, *which]
 
 
 def _reserve(file: Path) -> None:

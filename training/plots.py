@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..runtime.errors import PscrError, Status
-from .metrics import fit_logistic
+from .logistic import fit_logistic
+from .terminal import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NAMES = {
     "srcc": "SRCC",
@@ -43,10 +48,29 @@ def scatter(
 
     figures: srcc, plcc and plcc_fitted stand below the title, as far as they are there and defined.
     """
+    scatters(file, [(predicted, opinion, title, figures)])
+
+
+def scatters(
+    file: Path, panels: Sequence[tuple[Sequence[float], Sequence[float], str, dict[str, float]]], longest: int = 3
+) -> None:
+    """Draw a panel like that of `scatter` for each database, up to `longest` in a row."""
     from matplotlib.figure import Figure  # the object interface: no display, no global state
 
-    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
-    axes = figure.add_subplot()
+    wide = min(len(panels), longest)
+    tall = math.ceil(len(panels) / wide)
+    figure = Figure(figsize=(6.4 * wide, 5.2 * tall), layout="constrained")
+    places = figure.subplots(tall, wide, squeeze=False).ravel()
+    for axes, panel in zip(places, panels, strict=False):
+        _panel(axes, *panel)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    figure.savefig(file, dpi=150)
+
+
+def _panel(
+    axes: Axes, predicted: Sequence[float], opinion: Sequence[float], title: str, figures: dict[str, float]
+) -> None:
     axes.scatter(predicted, opinion, s=14, alpha=0.5, linewidths=0, color="#1f5fa8", label="images")
     curve = fit_logistic(predicted, opinion)
     if curve is not None:
@@ -56,10 +80,10 @@ def scatter(
     axes.set_ylabel("opinion score")
     shown = (measure for measure in ("srcc", "plcc", "plcc_fitted") if math.isfinite(figures.get(measure, math.nan)))
     below = ", ".join(f"{NAMES[measure]} {figures[measure]:.3f}" for measure in shown)
-    axes.set_title(f"{title}\n{below}", fontsize=10)
+    # A dollar sign would begin mathematics, in which most names are errors.
+    axes.set_title(f"{visible(title)}\n{below}".replace("$", "\\$"), fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(loc="upper left", frameon=False)
-    figure.savefig(file, dpi=150)
 
 
 def curves(file: Path, rows: Sequence[dict[str, float]], part: str, chosen: float) -> None:

@@ -17,9 +17,11 @@ from pathlib import Path
 import torch
 
 from ..runtime.errors import PscrError, Status, one_line
-from . import checkpoint, processes, repeats, splits
+from . import checkpoint, processes, repeats
 from .config import Config, check_resumable
 from .databases import Database
+from .memory import keep_freed
+from .mixture import divide, drawn
 from .options import parse
 from .processes import Processes
 from .report import Reporter, Story
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     or a device that cannot be used, 130 after Ctrl-C.
     """
     arguments = parse(argv)
+    keep_freed()
     try:
         return _train(arguments)
     except PscrError as error:
@@ -87,16 +90,19 @@ def train_one(config: Config, database: Database, run: Path, cache: Path | None,
     """
     check_resumable(config, run)
     parts: dict[str, list[int]] = team.told(divide(config, database) if team.first else {})
+    others = [(other, drawn(config, other)["train"]) for other in config.load_others()]
     description = {**asdict(config), "database": database.name, "scale": database.scale}
     description["label_column"] = database.label
+    trainer = Trainer(config, database, parts["train"], parts.get(config.judged, []), run, cache, team, others)
     if team.first:
         run.mkdir(parents=True, exist_ok=True)
         names = {part: [database.items[i].name for i in chosen] for part, chosen in parts.items()}
         checkpoint.write_atomically(run / "split.json", json.dumps(names, indent=1).encode())
-    trainer = Trainer(config, database, parts["train"], parts.get(config.judged, []), run, cache, team)
     reporter = Reporter(Story(run, config, database, parts, _device(config, team))) if team.first else None
     if team.first:
         checkpoint.write_atomically(run / "config.json", json.dumps(description, indent=1).encode())
+    for other, some in others:
+        _say(f"{len(some)} images of {other.name} train along")
     counts = ", ".join(f"{len(chosen)} images {part}" for part, chosen in parts.items())
     _say(f"{counts} (seed {config.seed}, {config.protocol})")
     try:
@@ -109,27 +115,6 @@ def train_one(config: Config, database: Database, run: Path, cache: Path | None,
             reporter.write(trainer.rows)
         raise
     _finish(trainer, reporter, parts.get("test", []) if config.protocol == "held-out" else [])
-
-
-def divide(config: Config, database: Database) -> dict[str, list[int]]:
-    """The parts of the split by name, as indices of the database's images: read from a file, or drawn.
-
-    Raises:
-        PscrError: as `splits.read` and `splits.draw`; INVALID_ARGUMENT for a file without the parts that are needed.
-    """
-    judged = config.judged
-    if config.split:
-        parts = splits.read(Path(config.split), database.items)
-        if not parts.get("train") or (judged == "test" and not parts.get("test")):
-            needed = "train" if judged == "val" else "train and test"
-            found = f"{config.split}: has {', '.join(parts) or 'no parts'}; expected {needed}, not empty"
-            raise PscrError(Status.INVALID_ARGUMENT, found)
-        return {part: parts.get(part, []) for part in ("train", "val", "test") if part in parts or part == judged}
-    if config.protocol == "published":
-        train, test = splits.published(database.items, config.seed)
-        return {"train": train, "test": test}
-    train, val, test = splits.draw(database.items, config.split_by, (config.val, config.test), config.seed)
-    return {"train": train, "val": val, **({"test": test} if config.test else {})}
 
 
 def _finish(trainer: Trainer, reporter: Reporter | None, test: list[int]) -> None:

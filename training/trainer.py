@@ -27,9 +27,10 @@ from .config import Config, check_same
 from .databases import Database
 from .head import cosine, train_head
 from .interrupts import Interrupts
-from .losses import blend, direct_loss, pair_loss, partner_loss
-from .model import PSCR, build, load_pretrained
-from .patches import CropSource, PatchSource, StemCache
+from .losses import blend, direct_loss, mixture_loss, pair_loss, partner_loss
+from .mixture import Labels, Mixture
+from .model import PSCR, build, load_pretrained, load_state
+from .patches import CropSource, PatchSource, StemCache, patch_counts
 from .processes import Processes
 from .progress import progress
 from .validation import Judge, Scores, best
@@ -46,7 +47,8 @@ class Stopped(Exception):  # noqa: N818 (a wish, not an error)
 class Trainer:
     """One run in one folder: RUN/{last.safetensors, best.safetensors}; `report.py` writes the rest.
 
-    train, val: indices of the images that train, and of those that are scored after every epoch.
+    train, val: indices of the images that train, and of those that are scored after every epoch. others: the databases
+    that train along, each with the indices of those of its images that train.
     """
 
     def __init__(
@@ -58,24 +60,30 @@ class Trainer:
         run: Path,
         cache: Path | None = None,
         processes: Processes | None = None,
+        others: Sequence[tuple[Database, Sequence[int]]] = (),
     ) -> None:
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.config, self.database, self.run = config, database, run
         self.processes = processes or Processes(torch.device("cpu"))
         self.device = self.processes.device
-        self.train_set, self.val_set = np.asarray(train), np.asarray(val)
-        self.opinion = torch.tensor([item.score for item in database.items], dtype=torch.float32, device=self.device)
+        self.labels = Labels.of(database)
+        parts = [(database, train), *others]
+        self.mixture = Mixture.of(config, [one for one, _ in parts], [some for _, some in parts])
+        self.train_set, self.val_set = self.mixture.train, np.asarray(val, np.int64)
+        self.own_set = np.asarray(train, np.int64)  # those of the run's own database, which can be exemplars
+        self.opinion = torch.tensor(self.mixture.opinion, dtype=torch.float32, device=self.device)
         model = build(config.backbone, config.method, config.sampling, config.features, config.scales, config.hidden)
         self._check(model)
         load_pretrained(model, config.pretrained)
+        self._frozen_as = self._begin(model)
         model.backbone.set_drop_path(config.drop_path)
         model.backbone.set_share(self.processes.rank, self.processes.count)
         self.model = model.eval().to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.model)
         self.steps_from, images_from = self._sources(cache or run / "cache")
-        self.judge = Judge(config, images_from, self.opinion, self.train_set, self.processes)
+        self.judge = Judge(config, images_from, self.opinion, self.labels, self.own_set, self.processes)
         self.optimizer = OPTIMIZERS[config.optimizer](
             [
                 {"params": self._trainable(), "lr": config.lr},
@@ -87,7 +95,7 @@ class Trainer:
         self.precision = self._precision()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
         self.rows: list[Row] = []
-        self.centre = float(self.opinion[self.train_set].mean())
+        self.centre = float(self.opinion[self.own_set].mean())
         self._position: dict[str, Any] | None = None
 
     def _check(self, model: PSCR) -> None:
@@ -124,6 +132,28 @@ class Trainer:
             raise PscrError(
                 Status.INVALID_ARGUMENT, "pairs with a partner need exemplars and take no mixup or ranking loss"
             )
+        if self.mixed and (config.pairs != "all" or model.direct or config.mixup or config.rank_weight or count > 1):
+            raise PscrError(
+                Status.INVALID_ARGUMENT,
+                "copies and further databases need exemplars, all pairs of a batch and one process, and take no mixup "
+                "or ranking loss",
+            )
+
+    def _begin(self, model: PSCR) -> str:
+        """Load the weights of the run that this one begins with; gives what the cache of frozen layers depends on."""
+        key = f"{self.config.backbone}/{self.config.pretrained}"
+        if self.config.pretrained == "none":
+            key += f"/{self.config.seed}"
+        if self.config.initial:
+            file = Path(self.config.initial) / "best.safetensors"
+            before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+            load_state(model, checkpoint.part("model", checkpoint.read(file)[0]), str(file))
+            frozen = model.backbone.state_dict()
+            free = {id(parameter) for parameter in model.backbone.after(self.config.frozen_blocks)}
+            kept = [name for name, parameter in model.backbone.named_parameters() if id(parameter) not in free]
+            if any(not torch.equal(before[name], frozen[name]) for name in kept):
+                key += f"/{self.config.initial}"
+        return key
 
     def _precision(self) -> torch.dtype | None:
         """What the backbone computes in while it trains; None for fp32."""
@@ -136,17 +166,15 @@ class Trainer:
 
     def _sources(self, cache: Path) -> tuple[PatchSource, PatchSource]:
         """Where training steps take their patches from, and where whole images are read from."""
-        config, items = self.config, self.database.items
-        count = self.model.sampling.count
-        crops = CropSource(items, config.frozen_blocks, config.threads, count if config.crops == "grid" else 0)
+        config, sources = self.config, self.mixture.sources
+        counts = patch_counts(self.model.sampling, sources)
+        crops = CropSource(sources, counts, config.frozen_blocks, config.threads, config.crops == "grid")
         if not config.frozen_blocks:
             return crops, crops
-        key = f"{config.backbone}/{config.pretrained}"
-        if config.pretrained == "none":
-            key += f"/{config.seed}"
+        key = self._frozen_as
         if not self.processes.first:
             self.processes.wait()  # until the first has filled the cache
-        stems = StemCache(self.model, items, config.frozen_blocks, cache, key, config.window)
+        stems = StemCache(self.model, sources, counts, config.frozen_blocks, cache, key, config.window)
         if self.processes.first:
             self.processes.wait()
         return (stems if config.crops == "grid" else crops), stems
@@ -194,7 +222,7 @@ class Trainer:
                 self.rows.append(row)
                 if row is best(self.rows, self.config.judged):
                     tensors = checkpoint.prefixed("model", self.average.state_dict())
-                    meta = {"epoch": row["epoch"], "metrics": row}
+                    meta = {"epoch": row["epoch"], "metrics": row, "labels": asdict(self.labels)}
                     if scores is not None:
                         meta["scores"] = scores.tolist()
                     self._write(self.run / "best.safetensors", tensors, meta)
@@ -213,10 +241,10 @@ class Trainer:
     def _train_head(self) -> None:
         """The regressor alone, on features of the unchanged backbone: seconds, and the first real step starts sane."""
         config, rng = self.config, np.random.default_rng([self.config.seed, 0])
-        if not config.head_epochs:
+        if not config.head_epochs or config.initial:
             return
         with self._autocast():
-            both = [self.judge.features(self.model, self.train_set, mirrored) for mirrored in (False, True)]
+            both = [self.judge.features(self.model, self.own_set, mirrored) for mirrored in (False, True)]
         sides = torch.stack(both)
         self.model.standardise(sides[0])
         sides = (sides - self.model.feature_mean) / self.model.feature_std if self.model.standardised else sides
@@ -224,7 +252,7 @@ class Trainer:
             self.model.regressor.parameters(),
             partial(self._loss, plain=True),
             sides,
-            self.opinion[self.train_set],
+            self.opinion[self.own_set],
             rng,
             epochs=config.head_epochs,
             weight_decay=config.weight_decay,
@@ -241,6 +269,17 @@ class Trainer:
         if config.pairs == "partner" and not plain:
             return partner_loss(regressor, features, opinion)
         return pair_loss(regressor, features, opinion, *ranking)
+
+    def _mixed_loss(self, features: Tensor, batch: NDArray[np.int64]) -> Tensor:
+        """The loss of a batch [B] in which not every pair may be compared."""
+        images, copies = (torch.from_numpy(some).to(self.device) for some in self.mixture.pairs(batch))
+        opinion, weight = self.opinion[batch], self.config.copy_weight
+        return mixture_loss(self.model.regressor, features, opinion, images, copies, weight)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are copies or other databases, so that not every pair of a batch may be compared."""
+        return bool(self.config.copies or self.config.also)
 
     def _epoch(self, epoch: int, interrupts: Interrupts) -> tuple[Row, Scores | None]:
         """Train one epoch, from the middle where the checkpoint stands there; the row and the judged images' scores."""
@@ -281,14 +320,17 @@ class Trainer:
         for images in batches:
             if config.pairs == "partner":
                 images = np.concatenate([images, self._partners(images, rng)])
-            choices = self.steps_from.draw(rng, len(images), config.patches)
+            if self.mixed:
+                images = self.mixture.with_copies(images, rng)
+            choices = self.steps_from.draw(rng, images, config.patches)
             own = self.processes.share(len(images))
             with self._autocast():
                 features = self.steps_from.pooled(self.model, images[own], choices[own])
             features = self.processes.gather(features)
             features, opinion = blend(features, self.opinion[images], config.mixup)
             features = nn.functional.dropout(features, config.dropout)
-            loss = self._loss(features, opinion) / len(batches)
+            loss = self._mixed_loss(features, images) if self.mixed else self._loss(features, opinion)
+            loss = loss / len(batches)
             self.scaler.scale(loss).backward()
             losses.append(loss.item())
         backbone, head = (group["params"] for group in self.optimizer.param_groups)

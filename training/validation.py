@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .config import Config
 from .metrics import agreement
+from .mixture import Labels
 from .model import PSCR
 from .patches import PatchSource, every_patch
 from .processes import Processes
@@ -27,36 +28,45 @@ class Judge:
     """Scores images of a database with a network, against exemplars drawn from the training images."""
 
     def __init__(
-        self, config: Config, source: PatchSource, opinion: Tensor, train: Indices, processes: Processes
+        self,
+        config: Config,
+        source: PatchSource,
+        opinion: Tensor,
+        labels: Labels,
+        train: Indices,
+        processes: Processes,
     ) -> None:
-        """opinion: of every image of the database, [images]. train: indices of the training images."""
+        """opinion: of every image of the database, [images], standardised by `labels`. train: the training images."""
         self.config, self.source, self.opinion, self.train = config, source, opinion, train
-        self.processes = processes
+        self.labels, self.processes = labels, processes
 
     def features(self, model: PSCR, images: Indices, mirrored: bool = False) -> Tensor:
         """Features over all patches of each image, [n, C], without gradients; processes share the work."""
-        count = model.sampling.count
         found = torch.zeros(len(images), model.width, device=model.mean.device)
-        mine = range(self.processes.rank * _TOGETHER, len(images), self.processes.count * _TOGETHER)
+        counts = self.source.counts[images]
+        groups: list[Indices] = []  # of images with equally many patches
+        for count in np.unique(counts):
+            places, together = np.flatnonzero(counts == count), max(1, _TOGETHER * model.sampling.count // int(count))
+            groups += [places[start : start + together] for start in range(0, len(places), together)]
         with torch.no_grad():
-            for start in mine:
-                some = images[start : start + _TOGETHER]
-                choices = every_patch(len(some), count, mirrored)
-                found[start : start + len(some)] = self.source.pooled(model, some, choices)
+            for some in groups[self.processes.rank :: self.processes.count]:
+                choices = every_patch(len(some), int(counts[some[0]]), mirrored)
+                found[some] = self.source.pooled(model, images[some], choices)
         return self.processes.sum(found)
 
     def scores(self, model: PSCR, images: Indices, epoch: int = 0) -> Scores:
-        """Scores [n] of images by their indices.
+        """Scores [n] of images by their indices, in the labels' units.
 
         The exemplars are a fixed draw of training images; in the published protocol another draw for every image,
         and other ones in every epoch; none where the score is regressed directly.
         """
         queries, config = self.features(model, images), self.config
         if model.direct:
-            return predict(model.regressor, queries, queries[:1], self.opinion[self.train].mean()[None])
+            return self._in_units(predict(model.regressor, queries, queries[:1], self.opinion[self.train].mean()[None]))
         if config.protocol != "published":
             exemplars = np.random.default_rng(config.seed).permutation(self.train)[: config.exemplars]
-            return predict(model.regressor, queries, self.features(model, exemplars), self.opinion[exemplars])
+            found = predict(model.regressor, queries, self.features(model, exemplars), self.opinion[exemplars])
+            return self._in_units(found)
         rng = np.random.default_rng([config.seed, epoch])
         drawn = np.stack([rng.permutation(self.train)[: config.exemplars] for _ in images])
         known, places = np.unique(drawn, return_inverse=True)
@@ -65,11 +75,15 @@ class Judge:
             predict(model.regressor, query[None], features[chosen], opinion[chosen])
             for query, chosen in zip(queries, places.reshape(drawn.shape), strict=True)
         ]
-        return np.concatenate(votes)
+        return self._in_units(np.concatenate(votes))
 
     def figures(self, scores: Scores, images: Indices) -> dict[str, float]:
-        """SRCC, KRCC, PLCC and RMSE of scores [n] against the opinions of the images."""
-        return agreement(scores, self.opinion[images].cpu())
+        """SRCC, KRCC, PLCC and RMSE of scores [n] against the opinions of the images, both in the labels' units."""
+        return agreement(scores, self._in_units(self.opinion[images].cpu().numpy()))
+
+    def _in_units(self, standardised: Scores) -> Scores:
+        found: Scores = (self.labels.mean + self.labels.deviation * standardised.astype(np.float64)).astype(np.float32)
+        return found
 
 
 def predict(regressor: Regressor, queries: Tensor, exemplars: Tensor, exemplar_scores: Tensor) -> Scores:

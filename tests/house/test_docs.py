@@ -37,7 +37,7 @@ _EXTRAS = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dep
 EXTRAS = set(re.findall(r"^(\w+) = \[", _EXTRAS, re.MULTILINE))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # Programs of other people that the pages tell the reader to use; what they are given is not checked.
-OTHERS = {"cat", "cd", "curl", "cut", "docker", "find", "git", "ray", "sort", "tritonserver", "uniq"}
+OTHERS = {"cat", "cd", "curl", "cut", "docker", "find", "git", "kill", "ray", "sort", "tritonserver", "uniq"}
 
 
 @dataclass(frozen=True)

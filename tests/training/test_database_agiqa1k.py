@@ -46,7 +46,7 @@ def test_scores_prompts_and_whole_numbers_are_read(tmp_path):
         (("a.jpg", "x", None), "row 3: the score None is not a number"),
         ((None, "x", 1), "row 3: the Image is empty"),
         ((7, "x", 1), "row 3: the Image is 7; expected the name of a file"),
-        (("a.jpg", None, 1), "row 3: the Prompt is empty"),
+        (("a.jpg", None, 1), "row 3: the prompt is empty"),
         (("b.jpg", "x", 1), "row 3: b.jpg stands in row 2 already"),
     ],
 )

@@ -73,7 +73,8 @@ def test_a_missing_column_is_named(folder):
 
 @pytest.mark.parametrize("spec", ["agiqa3k", "agiqa3k:", "tid2013:somewhere", ""])
 def test_an_unknown_database_is_refused(spec):
-    with pytest.raises(PscrError, match="expected agiqa1k:DIR, agiqa3k:DIR, aigciqa2023:DIR or csv:FILE"):
+    known = "expected agiqa1k:DIR, agiqa3k:DIR, aigciqa2023:DIR, clive:DIR, avt_ai:DIR or csv:FILE"
+    with pytest.raises(PscrError, match=known):
         databases.load(spec)
 
 
@@ -98,6 +99,8 @@ def test_agiqa3k_has_two_labels(folder):
         ("agiqa1k", "alignment", "expected quality"),
         ("agiqa3k", "authenticity", "expected quality or alignment"),
         ("aigciqa2023", "alignment", "expected quality or authenticity or correspondence"),
+        ("clive", "appeal", "expected quality"),
+        ("avt_ai", "alignment", "expected quality or appeal or realism"),
     ],
 )
 def test_a_label_that_a_database_lacks_is_refused(tmp_path, kind, label, expected):
@@ -131,3 +134,51 @@ def test_a_column_that_stands_twice_is_refused(folder):
     (folder / "mine.csv").write_text("path,score,score\nimages/a.png,3,4\n")
     with pytest.raises(PscrError, match="has more than one column 'score'"):
         databases.load(f"csv:{folder / 'mine.csv'}")
+
+
+def test_agiqa3k_knows_the_generator_by_the_beginning_of_the_name(folder):
+    for name in ("sd1.5_lowcorr_000.png", "DALLE2_normal_001.png"):
+        cv2.imwrite(str(folder / "images" / name), np.zeros((8, 8, 3), np.uint8))
+    rows = "sd1.5_lowcorr_000.png,a cat,1\nDALLE2_normal_001.png,a dog,2\n"
+    (folder / "data.csv").write_text(f"name,prompt,mos_quality\n{rows}")
+    groups = [item.groups for item in databases.load(f"agiqa3k:{folder}").items]
+    assert groups == [{"prompt": "a cat", "generator": "sd1.5"}, {"prompt": "a dog", "generator": "DALLE2"}]
+
+
+def test_a_csv_file_has_a_group_to_split_by_and_others_to_compare_by(folder):
+    file = folder / "mine.csv"
+    file.write_text("path,score,text,made by\nimages/a.png,1,a cat,x\nimages/b.png,2,a cat,y\n")
+    items = databases.load(f"csv:{file}", group_column="text", more_columns=("made by",)).items
+    assert [item.group for item in items] == ["a cat", "a cat"]
+    assert [item.groups["made by"] for item in items] == ["x", "y"]
+    assert [item.groups["prompt"] for item in items] == ["a cat", "a cat"]
+    with pytest.raises(PscrError, match="no column 'generator'; it has path, score, text, made by"):
+        databases.load(f"csv:{file}", more_columns=("generator",))
+    file.write_text("path,score,made by\nimages/a.png,1,\nimages/b.png,2,y\n")
+    with pytest.raises(PscrError, match="row 2: the made by is empty"):
+        databases.load(f"csv:{file}", more_columns=("made by",))
+
+
+def test_items_with_groups_can_still_be_told_apart_by_a_set(folder):
+    items = databases.load(f"agiqa3k:{folder}").items
+    assert len({*items, *items}) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "spec", "label"),
+    [
+        ("avt_ai:DIR@appeal", "avt_ai:DIR", "appeal"),
+        ("avt_ai:DIR", "avt_ai:DIR", "quality"),
+        ("csv:me@home/labels.csv", "csv:me@home/labels.csv", "quality"),
+        ("csv:me@home/labels.csv@sharpness", "csv:me@home/labels.csv", "sharpness"),
+    ],
+)
+def test_a_spec_may_carry_its_label(given, spec, label):
+    assert databases.with_label(given, "quality") == (spec, label)
+
+
+def test_a_folder_whose_name_has_an_at_sign_is_taken_by_its_name(tmp_path):
+    (tmp_path / "avt@2").mkdir()
+    spec = f"avt_ai:{tmp_path / 'avt@2'}"
+    assert databases.with_label(spec, "quality") == (spec, "quality")
+    assert databases.with_label(f"{spec}@appeal", "quality") == (spec, "appeal")

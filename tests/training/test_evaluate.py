@@ -83,7 +83,8 @@ def test_csv_has_a_row_for_each_image(evaluate, labelled, tmp_path):
     assert code == 0
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["path", "opinion", "score", "spread"]
+    assert list(rows[0]) == ["path", "opinion", "score", "spread", "model", "database", "group"]
+    assert {(row["model"], row["database"], row["group"]) for row in rows} == {("tiny 0.0.1", "labels (score)", "")}
     assert [row["path"] for row in rows] == [str(tmp_path / f"{number}.png") for number in range(18)]
     assert all(np.isfinite([float(row[key]) for key in ("opinion", "score", "spread")]).all() for row in rows)
 
@@ -123,7 +124,7 @@ def test_an_image_that_cannot_be_decoded_is_named_and_the_rest_evaluated(evaluat
     assert code == 1
     assert "on 17 images" in out
     assert f"{tmp_path / '4.png'}: DECODE_FAILED" in errors
-    assert any(line.endswith(",,") for line in (tmp_path / "out.csv").read_text().splitlines())
+    assert ",,,tiny 0.0.1,labels (score)," in (tmp_path / "out.csv").read_text()
 
 
 def test_images_that_trained_the_model_are_pointed_out(evaluate, own_model):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pscr.export import score_graph
-from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.errors import PscrError
 from pscr.training.backbones.depthwise import depthwise
 from pscr.training.databases import Item
 from pscr.training.model import build, load_pretrained
@@ -34,9 +34,12 @@ def items(tmp_path_factory):
     return result
 
 
+ONE, IMAGES = np.array([1, 1]), np.array([0, 1])
+
+
 @pytest.fixture(scope="module")
 def cache(model, items, tmp_path_factory):
-    return StemCache(model, items, BLOCKS, tmp_path_factory.mktemp("cache"), "key", window=0.5)
+    return StemCache(model, items, ONE, BLOCKS, tmp_path_factory.mktemp("cache"), "key", window=0.5)
 
 
 def test_depths_are_mean_and_deviation_at_the_end_of_every_stage_from_stride_8_on(model):
@@ -61,8 +64,8 @@ def test_depths_are_mean_and_deviation_at_the_end_of_every_stage_from_stride_8_o
 def test_cached_whole_images_differ_from_pixels_by_half_precision_only(model, items, cache):
     choices = every_patch(2, 1, mirrored=True)
     with torch.inference_mode():
-        cached = cache.pooled(model, [0, 1], choices)
-        direct = CropSource(items, BLOCKS, 1, grid=1).pooled(model, [0, 1], choices)
+        cached = cache.pooled(model, IMAGES, choices)
+        direct = CropSource(items, ONE, BLOCKS, 1, grid=True).pooled(model, IMAGES, choices)
     assert cached.shape == (2, model.width)
     torch.testing.assert_close(cached, direct, rtol=2e-2, atol=2e-3 * float(direct.abs().max()))
 
@@ -73,18 +76,18 @@ def test_a_window_is_the_same_place_at_both_scales(model, items, cache):
     shown = model.trunk
     try:
         model.trunk = lambda stems, *rest: seen.extend(stems) or shown(stems, *rest)
-        cache.pooled(model, [0, 1], choices)
+        cache.pooled(model, IMAGES, choices)
     finally:
         del model.trunk
     large, small = (stem.permute(0, 2, 3, 1).numpy() for stem in seen)
-    np.testing.assert_array_equal(large[0], cache.activations[0][0, 1, 8:48, 16:56])
-    np.testing.assert_array_equal(small[0], cache.activations[1][0, 1, 4:24, 8:28])
-    np.testing.assert_array_equal(large[1], cache.activations[0][1, 0, 0:40, 24:64])
+    np.testing.assert_array_equal(large[0], cache.activations[0][1, 8:48, 16:56])
+    np.testing.assert_array_equal(small[0], cache.activations[1][1, 4:24, 8:28])
+    np.testing.assert_array_equal(large[1], cache.activations[0][2, 0:40, 24:64])
 
 
 def test_windows_reach_every_edge_and_never_beyond(cache):
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([cache.draw(rng, 8, 1)[:, 0] for _ in range(300)])
+    drawn = np.concatenate([cache.draw(rng, np.zeros(8, int), 1)[:, 0] for _ in range(300)])
     variant, corners, side = drawn[:, 0], drawn[:, 1:3], drawn[:, 3]
     assert set(side) == {GRAIN * n for n in range(4, 9)}
     assert set(variant) == {0, 1}
@@ -123,14 +126,6 @@ def test_two_scales_and_several_depths_export_as_one_graph(model):
         query = model.regressor.query_part(model.features(torch.from_numpy(patches)))
         expected = model.regressor.differences(query, torch.from_numpy(terms)).numpy() + scores
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_an_image_above_the_reference_size_cannot_train_a_dense_model(model, items, tmp_path):
-    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((512, 700, 3), np.uint8))
-    large = Item("large.png", tmp_path / "large.png", 1.0, "large.png")
-    with pytest.raises(PscrError, match=r"large\.png: gives 2 patches.*--sampling ops") as caught:
-        StemCache(model, [items[0], large], BLOCKS, tmp_path / "cache", "key")
-    assert caught.value.status is Status.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("arguments", [{"features": "all"}, {"scales": 3}, {"hidden": -1}])

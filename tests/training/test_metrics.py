@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from pscr import PscrError, Status
-from pscr.training.metrics import MEASURES, Logistic, agreement, agreement_fitted, fit_logistic, intervals
+from pscr.training.logistic import refit
+from pscr.training.metrics import (
+    MEASURES,
+    Difference,
+    Logistic,
+    agreement,
+    agreement_fitted,
+    fit_logistic,
+    intervals,
+    paired,
+    within_groups,
+)
 
 
 def test_a_small_example_by_hand():
@@ -156,3 +167,119 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         for name, (low, high) in intervals(x, y, resamples=300, seed=repeat, measures=tuple(truth)).items():
             covered[name] += low <= truth[name] <= high
     assert all(0.90 <= count / repeats <= 0.98 for count in covered.values()), covered
+
+
+def test_a_paired_difference_is_that_of_the_figures_and_surer_than_two_intervals():
+    """Two metrics that share most of their errors: what is common to both does not widen the interval."""
+    rng = np.random.default_rng(1)
+    y = rng.uniform(0, 5, 150)
+    common = y + rng.normal(0, 1, 150)
+    first, second = common + rng.normal(0, 0.1, 150), common + rng.normal(0, 0.4, 150)
+    found = paired(first, second, y, resamples=300)
+    assert set(found) == {"srcc", "krcc", "plcc"}
+    a, b = agreement(first, y), agreement(second, y)
+    alone = intervals(first, y, resamples=300)
+    for name, one in found.items():
+        assert one.value == pytest.approx(a[name] - b[name])
+        assert one.low < one.value < one.high
+        assert one.high - one.low < 0.7 * (alone[name][1] - alone[name][0])
+    turned = paired(second, first, y, resamples=300)
+    assert turned["srcc"].low == pytest.approx(-found["srcc"].high)
+    assert paired(first, first, y, resamples=50)["plcc"] == Difference(0.0, 0.0, 0.0)
+
+
+def test_a_paired_interval_covers_the_true_difference_as_often_as_it_says():
+    rng = np.random.default_rng(12)
+    covered = 0
+    for repeat in range(200):
+        y = rng.normal(size=120)
+        first = 0.8 * y + 0.6 * rng.normal(size=120)
+        second = 0.6 * y + 0.8 * rng.normal(size=120)
+        found = paired(first, second, y, resamples=200, seed=repeat, measures=("plcc",))["plcc"]
+        covered += found.low <= 0.2 <= found.high
+    assert 0.90 <= covered / 200 <= 0.985
+
+
+def test_what_cannot_be_paired_is_an_invalid_argument():
+    for wrong in (([1, 2, 3], [1, 2], [1, 2, 3]), ([1, 2, 3], [1, math.nan, 2], [1, 2, 3])):
+        with pytest.raises(PscrError) as caught:
+            paired(*wrong)
+        assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+def test_within_groups_is_the_weighted_mean_by_hand():
+    """Four images in the right order (1), three of which the last two are swapped (0.5): (4 * 1 + 3 * 0.5) / 7."""
+    x, y = [1, 2, 3, 4, 11, 13, 12], [5, 6, 7, 8, 1, 2, 3]
+    found = within_groups(x, y, list("aaaabbb"), resamples=50)
+    assert found.value == pytest.approx(5.5 / 7)
+    assert (found.groups, found.images) == (2, 7)
+    assert found.low <= found.value <= found.high
+
+
+def test_what_tells_groups_apart_does_not_count_within_them():
+    """Order between groups right, within them none: SRCC is high, within groups it is near 0."""
+    rng = np.random.default_rng(3)
+    groups = [str(group) for group in range(5) for _ in range(60)]
+    x = np.array([10 * float(group) for group in groups]) + rng.normal(size=300)
+    y = np.array([10 * float(group) for group in groups]) + rng.normal(size=300)
+    found = within_groups(x, y, groups, resamples=200)
+    assert agreement(x, y)["srcc"] > 0.9
+    assert abs(found.value) < 0.15
+    assert found.low < 0 < found.high
+
+
+def test_small_and_constant_groups_do_not_count():
+    found = within_groups([1, 2, 3, 1, 2, 1, 1, 1], [1, 2, 3, 2, 1, 1, 2, 3], list("aaabbccc"), resamples=20)
+    assert (found.value, found.groups, found.images) == (1, 1, 3)
+    nothing = within_groups([1, 2], [1, 2], ["a", "b"], resamples=20)
+    assert math.isnan(nothing.value)
+    assert math.isnan(nothing.low)
+    assert (nothing.groups, nothing.images) == (0, 0)
+
+
+def test_of_many_groups_whole_ones_are_drawn_and_the_interval_covers_the_truth():
+    """Groups of five: drawing images with repeats would make each look too well ordered."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    truth = np.mean([agreement(*correlated(rng, 5))["srcc"] for _ in range(4000)])
+    for repeat in range(100):
+        pairs = [correlated(rng, 5) for _ in range(40)]
+        x, y = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        groups = [str(group) for group in range(40) for _ in range(5)]
+        found = within_groups(x, y, groups, resamples=200, seed=repeat)
+        covered += found.low <= truth <= found.high
+    assert covered >= 86
+
+
+def correlated(rng, count, rho=0.6):
+    x, noise = rng.normal(size=(2, count))
+    return x, rho * x + math.sqrt(1 - rho**2) * noise
+
+
+def test_a_difference_within_groups_is_paired():
+    rng = np.random.default_rng(6)
+    groups = [str(group) for group in range(4) for _ in range(30)]
+    y = rng.normal(size=120)
+    first, second = y + rng.normal(0, 0.5, 120), y + rng.normal(0, 2, 120)
+    one, other = (within_groups(x, y, groups, resamples=100) for x in (first, second))
+    found = within_groups(first, y, groups, resamples=100, minus=second)
+    assert found.value == pytest.approx(one.value - other.value)
+    assert found.low > 0
+    same = within_groups(first, y, groups, resamples=100, minus=first)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_groups_that_do_not_fit_are_an_invalid_argument():
+    for wrong in ({"groups": ["a"]}, {"groups": list("abc"), "fewest": 1}):
+        with pytest.raises(PscrError, match="expected a group for each image, and 2 or more"):
+            within_groups([1, 2, 3], [1, 2, 3], **wrong)
+
+
+def test_the_refit_of_all_resamples_at_once_is_the_fit_of_each():
+    rng = np.random.default_rng(7)
+    x = rng.uniform(-4, 4, (30, 60))
+    y = Logistic(90.0, 10.0, 0.5, 0.7)(x) + rng.normal(0, 8, (30, 60))
+    plcc, rmse = refit(Logistic(90.0, 10.0, 0.5, 0.7), x, y)
+    alone = [agreement_fitted(*row) for row in zip(x, y, strict=True)]
+    np.testing.assert_allclose(plcc, [one["plcc_fitted"] for one in alone], rtol=1e-6)
+    np.testing.assert_allclose(rmse, [one["rmse_fitted"] for one in alone], rtol=1e-6)

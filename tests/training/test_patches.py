@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from pscr import PscrError
 from pscr.training.databases import Item
 from pscr.training.model import build, load_pretrained
-from pscr.training.patches import CropSource, StemCache, crops, every_patch
+from pscr.training.patches import CropSource, StemCache, crops, every_patch, patch_counts
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +30,21 @@ def items(tmp_path_factory):
     return result
 
 
+NINE = np.array([9, 9])
+IMAGES = np.array([0, 1])
+
+
 @pytest.fixture(scope="module")
 def cache(model, items, tmp_path_factory):
-    return StemCache(model, items, 2, tmp_path_factory.mktemp("cache"), "key")
+    return StemCache(model, items, NINE, 2, tmp_path_factory.mktemp("cache"), "key")
 
 
 @pytest.mark.parametrize("blocks", [0, 2])
 def test_cached_layers_differ_from_pixels_by_half_precision_only(model, items, cache, blocks):
     choices = np.array([[0, 8, 4], [9, 13, 17]])
     with torch.inference_mode():
-        cached = cache.pooled(model, [0, 1], choices)
-        direct = CropSource(items, blocks, 1).pooled(model, [0, 1], choices)
+        cached = cache.pooled(model, IMAGES, choices)
+        direct = CropSource(items, NINE, blocks, 1).pooled(model, IMAGES, choices)
     torch.testing.assert_close(cached, direct, rtol=2e-2, atol=2e-3 * float(direct.abs().max()))
     assert (cached[0] - cached[1]).abs().max() > 0.01
 
@@ -53,7 +58,7 @@ def test_a_mirrored_choice_is_the_mirror_image(model, items):
 
 def test_random_corners_reach_every_edge_and_never_beyond(items):
     rng = np.random.default_rng(0)
-    chosen = CropSource(items, 0, 1).draw(rng, 2000, 1)[:, 0]
+    chosen = CropSource(items, NINE, 0, 1).draw(rng, np.zeros(2000, int), 1)[:, 0]
     y, x = np.mgrid[:260, :300]
     image = np.stack([y % 256, x // 2, 0 * x], -1).astype(np.uint8)
     tops = crops(image, 224, chosen)[:, 0, 0, 0]
@@ -62,29 +67,66 @@ def test_random_corners_reach_every_edge_and_never_beyond(items):
 
 
 def test_all_patches_of_an_image_are_mirrored_or_none(cache, items):
-    for source in (cache, CropSource(items, 0, 1), CropSource(items, 0, 1, grid=9)):
-        chosen = source.draw(np.random.default_rng(1), 50, 4)
+    for source in (cache, CropSource(items, NINE, 0, 1), CropSource(items, NINE, 0, 1, grid=True)):
+        chosen = source.draw(np.random.default_rng(1), np.zeros(50, int), 4)
         flags = chosen >= 9 if chosen.ndim == 2 else chosen[..., 2]
         assert ((flags == flags[:, :1]).all(1)).all()
         assert 0 < flags[:, 0].sum() < 50
 
 
 def test_a_draw_of_the_grid_repeats_no_patch_and_is_the_same_cached_or_not(cache, items):
-    chosen = cache.draw(np.random.default_rng(2), 50, 9)
+    many = np.zeros(50, int)
+    chosen = cache.draw(np.random.default_rng(2), many, 9)
     assert (np.sort(chosen % 9, 1) == np.arange(9)).all()
-    np.testing.assert_array_equal(CropSource(items, 0, 1, grid=9).draw(np.random.default_rng(2), 50, 9), chosen)
+    direct = CropSource(items, NINE, 0, 1, grid=True)
+    np.testing.assert_array_equal(direct.draw(np.random.default_rng(2), many, 9), chosen)
 
 
 def test_a_cache_of_other_images_or_weights_is_made_anew(model, items, tmp_path):
-    StemCache(model, items, 2, tmp_path, "key")
-    written = (tmp_path / "stem.npy").stat().st_mtime_ns
-    StemCache(model, items, 2, tmp_path, "key")
-    assert (tmp_path / "stem.npy").stat().st_mtime_ns == written
-    for other in ((items[:1], "key"), (items, "other weights")):
-        cached = StemCache(model, other[0], 2, tmp_path, other[1])
-        assert len(cached.activations[0]) == len(other[0])
-        assert (tmp_path / "stem.npy").stat().st_mtime_ns != written
-        written = (tmp_path / "stem.npy").stat().st_mtime_ns
+    def written(some=items, key="key"):
+        cached = StemCache(model, some, NINE[: len(some)], 2, tmp_path, key)
+        assert len(cached.activations[0]) == 18 * len(some)
+        return (tmp_path / "stem.npy").stat().st_mtime_ns
+
+    first = written()
+    assert written() == first
+    fewer = written(items[:1])
+    other = written(key="other weights")
+    assert len({first, fewer, other}) == 3
+    changed = written()
+    pixels = cv2.imread(str(items[0].path))
+    cv2.imwrite(str(items[0].path), 255 - pixels)  # the name stays, the pixels do not
+    try:
+        again = written()
+        assert again != changed
+    finally:
+        cv2.imwrite(str(items[0].path), pixels)
+
+
+def test_images_of_any_size_train_together(model, tmp_path):
+    """A panorama has more patches than a square, and each is found again in the cache."""
+    rng, items = np.random.default_rng(3), []
+    for index, (height, width) in enumerate([(300, 400), (600, 1900), (512, 512), (1200, 400)]):
+        path = tmp_path / f"{index}.png"
+        cv2.imwrite(str(path), cv2.resize(rng.integers(0, 255, (9, 9, 3)).astype(np.uint8), (width, height)))
+        items.append(Item(path.name, path, 1.0, path.name))
+    counts = patch_counts(model.sampling, items)
+    assert counts.tolist() == [9, 36, 9, 27]
+    cached = StemCache(model, items, counts, 1, tmp_path / "cache", "key")
+    direct = CropSource(items, counts, 1, 1, grid=True)
+    images = np.array([1, 3, 0])
+    chosen = cached.draw(np.random.default_rng(0), images, 2)
+    assert (chosen < 2 * counts[images, None]).all()
+    with torch.inference_mode():
+        one, other = (source.pooled(model, images, chosen) for source in (cached, direct))
+    torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-3 * float(other.abs().max()))
+
+
+def test_a_file_that_cannot_be_used_is_found_before_anything_is_cached(model, items, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(PscrError, match=r"broken\.png"):
+        patch_counts(model.sampling, [*items, Item("broken.png", broken, 1.0, "")])
 
 
 def test_every_patch_lists_the_grid():

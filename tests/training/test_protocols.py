@@ -13,9 +13,10 @@ from pscr import PscrError
 from pscr.training import repeats, splits
 from pscr.training.config import Config
 from pscr.training.databases import Item
+from pscr.training.mixture import divide
 from pscr.training.processes import Processes
 from pscr.training.report import headline, maxima
-from pscr.training.train import divide, main
+from pscr.training.train import main
 from pscr.training.validation import Judge
 
 ITEMS = [Item(f"{index}.png", None, float(index), f"{index}.png") for index in range(2982)]

@@ -223,4 +223,4 @@ def test_crops_are_drawn_as_asked_where_nothing_is_frozen(labelled, tmp_path, cr
     """Without frozen layers there is no cache to draw from, and the choice must hold all the same."""
     config = Config(f"csv:{labelled}", pretrained="none", batch=4, frozen_blocks=0, crops=crops, threads=1)
     trainer = Trainer(config, config.load_database(), range(8), range(8, 12), tmp_path)
-    assert trainer.steps_from.draw(np.random.default_rng(0), 4, 2).ndim == dimensions
+    assert trainer.steps_from.draw(np.random.default_rng(0), np.arange(4), 2).ndim == dimensions
