@@ -42,6 +42,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/image_sizes.py
 	$(BIN)/python benchmarks/baseline.py
 	$(BIN)/python benchmarks/serve_load.py
 	$(BIN)/python benchmarks/readme_table.py

@@ -25,6 +25,7 @@ ORDER = (
     "cold_start",
     "memory",
     "scaling",
+    "image_sizes",
     "accuracy_speed",
     "serve_load",
     "ray_scaling",
@@ -138,6 +139,20 @@ def _scaling(record: Record) -> tuple[list[str], list[list[str]]]:
     return ["axis", "value", "ms an image", "to the first"], [row(one) for one in record.rows]
 
 
+def _image_sizes(record: Record) -> tuple[list[str], list[list[str]]]:
+    def row(one: Row) -> list[str]:
+        figures = (
+            f"{one['p50_ms']:.1f}",
+            f"{one['ratio']:.2f}",
+            f"{one['peak_mib']:.0f}",
+            f"{one['above_512_mib']:+.0f}",
+        )
+        return [one["size"], *figures, one["what"] or "as it is"]
+
+    head = ["size", "median ms", "to 512x512", "peak MiB of a process", "to 512x512, MiB"]
+    return [*head, "what was done to it"], [row(one) for one in record.rows]
+
+
 def _accuracy_speed(record: Record) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
@@ -210,12 +225,18 @@ def _first_memory(record: Record) -> list[tuple[str, str]]:
     return [(f"peak memory after {last['point']}", f"{last['peak_mib']:.0f} MiB")]
 
 
+def _first_size(record: Record) -> list[tuple[str, str]]:
+    row = next(one for one in record.rows if one["size"] == "1024x1024")
+    return [("a 1024x1024 JPEG, beside a 512x512 one", f"{row['ratio']:.2f} times")]
+
+
 HEADLINES: dict[str, Callable[[Record], list[tuple[str, str]]]] = {
     "latency": _first_latency,
     "stages": _first_stages,
     "baseline": _first_baseline,
     "cold_start": _first_cold,
     "memory": _first_memory,
+    "image_sizes": _first_size,
 }
 TABLES = {
     "latency": _latency,
@@ -224,6 +245,7 @@ TABLES = {
     "cold_start": _cold_start,
     "memory": _memory,
     "scaling": _scaling,
+    "image_sizes": _image_sizes,
     "accuracy_speed": _accuracy_speed,
     "serve_load": _latency,
     "ray_scaling": _ray_scaling,

@@ -1,6 +1,6 @@
 """How far a score moves where the picture stays the same, and whether it falls where people see damage.
 
-    python benchmarks/robustness.py [--model NAME_OR_FOLDER ...] [--photos DIR] [--images DIR] [--count 24] [--seed 1]
+    python benchmarks/robustness.py [--model NAME_OR_FOLDER]... [--photos DIR] [--images DIR] [--count 24] [--seed 1]
 
 --photos (Kodak's, say) and --images (AGIQA-3K's, say) are two sources of pictures, searched with their folders; up to
 --count of each are drawn by --seed. Of every picture the middle square is taken, and brought to 512x512 where it is not
@@ -52,7 +52,11 @@ SIDE = 512
 SIZES = (256, 384, 768, 1024, 1536, 2048, 3000, 4096)
 QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30)
 CLEAR = 0.1  # of 5: people's means that differ by less say nothing about an order
-SUMMARY = ("768 cubic", "1024 cubic", "2048 cubic", "3000 cubic", "JPEG 60", "mirrored", "cropped by 2 %")
+PARTS = ("size", "changes", "distortions")
+SUMMARY = {
+    "size": ("768 cubic", "1024 cubic", "2048 cubic", "3000 cubic"),
+    "changes": ("JPEG 60", "mirrored", "cropped by 2 %"),
+}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 PEOPLE = np.array([one.people for one in TYPES])  # [25,5], 5 best
 Scores = NDArray[np.float64]
@@ -311,37 +315,40 @@ def drawn(folder: Path, count: int, seed: int) -> list[Pixels]:
 
 
 def examine(given: argparse.Namespace, model: str, pictures: Pictures) -> Row:
-    """Measure one model, print and write its three results; returns its line of the summary."""
+    """Measure one model; each part is printed and written when it is done. Returns the model's line of the summary."""
+    whole = "all" if len(pictures) > 1 else next(iter(pictures))
     with pscr.open(model, given.device, given.threads) as scorer:
         where = environment(scorer.info["threads"], scorer)
         sign = 1 if scorer.info["higher_is_better"] else -1
-        sizes = compared(scorer, pictures, coded, size_cases(1024 if given.quick else SIZES[-1]))
-        before = {source: scores(scorer, some) for source, some in pictures.items()}
-        after = {source: damaged(scorer, some) for source, some in pictures.items()}
-        changes = compared(scorer, pictures, lambda image: image, change_cases())
-    levels, facts = distortion_rows(before, after, sign)
-    whole = list(facts)[-1]  # all sources together, or the only one
-    line: Row = {"model": where["model"]["name"], "version": where["model"]["version"]}
-
-    def write(name: str, keys: tuple[str, ...], rows: list[Row], about: dict[str, Any]) -> tuple[Path, list[Row], str]:
-        """Write and print; gives the plot's path, the rows of all sources together and the plot's title."""
-        record = Record(f"robustness_{name}", command("python benchmarks/robustness.py"), where, keys, rows, about)
-        file = record.save(given.output).with_suffix(".png")
-        some = [row for row in rows if row["source"] == whole]
-        print(f"\n{record.name}\n{table(some)}")
-        for key, value in about.items():
-            print(f"{key}: {value}")
-        return file, some, f"{record.name}\n{whole}, {facts[whole]['pictures']} pictures"
-
-    for name, rows in (("size", sizes), ("changes", changes)):
-        file, some, title = write(name, ("source", "case"), rows, {})
-        draw_moves(file, some, title)
-        for row in some:
-            if row["case"] in SUMMARY:
-                line[row["case"]] = f"{row['median']:.3f} / {row['largest']:.3f}"
-    file, some, title = write("distortions", ("source", "type"), levels, facts)
-    draw_distortions(file, some, facts[whole], title)
-    return line | {"right": f"{facts[whole]['right']:.1%}", "rank": facts[whole]["rank"]}
+        line: Row = {"model": where["model"]["name"], "version": where["model"]["version"]}
+        for part_name in given.parts:
+            keys: tuple[str, ...] = ("source", "type" if part_name == "distortions" else "case")
+            facts: dict[str, dict[str, Any]] = {}
+            if part_name == "size":
+                rows = compared(scorer, pictures, coded, size_cases(1024 if given.quick else SIZES[-1]))
+            elif part_name == "changes":
+                rows = compared(scorer, pictures, lambda image: image, change_cases())
+            else:
+                before = {source: scores(scorer, some) for source, some in pictures.items()}
+                after = {source: damaged(scorer, some) for source, some in pictures.items()}
+                rows, facts = distortion_rows(before, after, sign)
+            name, typed = f"robustness_{part_name}", command("python benchmarks/robustness.py")
+            record = Record(name, typed, where, keys, rows, facts)
+            file = record.save(given.output).with_suffix(".png")
+            some = [row for row in rows if row["source"] == whole]
+            print(f"\n{record.name}\n{table(some)}")
+            for source, about in facts.items():
+                print(f"{source}: {about}")
+            title = f"{record.name}\n{whole}, {sum(map(len, pictures.values()))} pictures"
+            if facts:
+                draw_distortions(file, some, facts[whole], title)
+                line |= {"right": f"{facts[whole]['right']:.1%}", "rank": facts[whole]["rank"]}
+            else:
+                draw_moves(file, some, title)
+                moves = {row["case"]: f"{row['median']:.3f} / {row['largest']:.3f}" for row in some}
+                line |= {case: moves[case] for case in SUMMARY[part_name] if case in moves}
+            sys.stdout.flush()
+    return line
 
 
 def main() -> None:
@@ -354,6 +361,7 @@ def main() -> None:
     add("--photos", type=Path, metavar="DIR", help="photographs, such as Kodak's")
     add("--images", type=Path, metavar="DIR", help="generated images, such as AGIQA-3K's")
     add("--count", type=int, default=24, help="pictures of each source, at most (default: %(default)s)")
+    add("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
     add("--seed", type=int, default=1, help="which pictures are drawn (default: %(default)s)")
     add("--quick", action="store_true", help="one picture of each source, up to 1024 pixels: to see that it runs")
     add("-o", "--output", type=Path, default=RESULTS, metavar="DIR", help="where the files go (default: %(default)s)")

@@ -1,10 +1,10 @@
-"""What a score costs as one thing grows: bank (K), images of a batch (N), image size, threads, processes.
+"""What a score costs as one thing grows: bank (K), images of a batch (N), threads, processes.
 
-    python benchmarks/scaling.py [--model MODEL] [--threads N] [--seconds 3] [--only bank batch size threads processes]
+    python benchmarks/scaling.py [--model MODEL] [--threads N] [--seconds 3] [--only bank batch threads processes]
 
-bank, batch: inference alone on ready patches, in turns, so that a clock that drifts is every row's. size: from an
-encoded JPEG to its score. threads: the same at 512x512. processes: offline images per second of processes that share
-the cores.
+bank, batch: inference alone on ready patches, in turns, so that a clock that drifts is every row's. threads: from an
+encoded 512x512 JPEG to its score. processes: offline images per second of processes that share the cores. The size of
+an image is image_sizes.py's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from pscr.runtime.bank import Bank
 KEYS = ("axis", "value")
 BANKS = (1, 10, 100, 1000, 2385)
 BATCHES = (1, 2, 4, 8, 16)
-SIDES = (224, 512, 768, 1024, 2048)
 LEAST = 5
 PROGRAM = """
 import itertools, json, sys, time, pscr
@@ -101,7 +100,7 @@ def processes(model: str, device: str, count: int, threads: int, seconds: float)
 def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__, 3.0, "of each row")
-    axes = ("bank", "batch", "size", "threads", "processes")
+    axes = ("bank", "batch", "threads", "processes")
     options.add_argument("--only", nargs="+", choices=axes, default=axes, metavar="AXIS", help="default: all")
     given = options.parse_args()
     rows: list[dict[str, Any]] = []
@@ -123,14 +122,6 @@ def main() -> None:
             found = in_turns([lambda _, s=s: scorer.infer(s) for s in stacks], given.seconds * len(BATCHES))  # type: ignore[misc]
             for size, ms in zip(BATCHES, found, strict=True):
                 add("batch", size, ms / size, found[0], len(one))
-        if "size" in given.only:
-            first = 0.0
-            for side in SIDES:
-                data = examples(side)
-                run = repeat(lambda turn, data=data: scorer.score(data[turn % len(data)]), given.seconds)  # type: ignore[misc]
-                ms = statistics.median(run.ms)
-                first = first or ms
-                add("size", side, ms, first, len(scorer.patches(data[0])))
     cores = len(os.sched_getaffinity(0))
     if "threads" in given.only:
         first = 0.0

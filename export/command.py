@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-OTHERS = {"--engine": "to_trt", "--triton": "to_triton", "--ensemble": "ensemble"}
+OTHERS = {"--engine": "to_trt", "--triton": "to_triton", "--ensemble": "ensemble", "--view": "to_view"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

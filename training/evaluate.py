@@ -18,7 +18,7 @@ from ..runtime.errors import PscrError, Status
 from ..runtime.models import locate
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
-from . import comparison, databases, peers
+from . import beyond, comparison, databases, peers
 from .calibrate import calibrate
 from .calibrate import table as calibration_table
 from .comparison import Judged, Voice
@@ -132,6 +132,9 @@ def _evaluate(given: argparse.Namespace) -> int:
         say(comparison.table(rows))
     if given.plot:
         _draw(given.plot, measured, names[0], figures)
+    if given.record:
+        measured_on = {each.title: (each.scores(0), each.opinions) for each in measured}
+        beyond.record(locate(given.model), measured_on, given.seed)
     if given.calibrate:
         spreads = [measured[0].scored[0][place].result.spread for place in measured[0].good]
         protocol = f"held out: {given.split[0].rpartition('/')[2]} of {measured[0].database.name}"

@@ -58,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
         "--by", metavar="GROUP", help="generator or prompt; of a csv: file any column: figures by and within groups"
     )
     add(
+        "--record",
+        action="store_true",
+        help="write SRCC and PLCC on each --data into the model's manifest, where 'pscr info' shows them",
+    )
+    add(
         "--calibrate",
         action="store_true",
         help="measure on these images, which must not have trained the model, what its spread stands for; writes "
@@ -93,6 +98,8 @@ def check(given: argparse.Namespace) -> None:
         raise UsageError(f"--resamples {given.resamples} --seed {given.seed}; expected 1 or more, and 0 or more")
     if given.calibrate and (count > 1 or given.bank):
         raise UsageError("--calibrate measures the model's own bank on one database; leave out --bank and other --data")
+    if given.record and given.bank:
+        raise UsageError("--record says what the model reaches with its own bank; leave out --bank")
     if given.calibrate and given.split == ["all"]:
         found = "--calibrate needs images that did not train the model"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; choose them with --split RUN/split.json:val")

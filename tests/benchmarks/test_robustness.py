@@ -151,24 +151,27 @@ def test_the_better_half_is_told_apart_and_the_interval_holds_the_share():
     assert rows[0]["original"] == 9
 
 
-def test_a_run_writes_three_results_with_plots_for_each_model(tiny_model, tmp_path):
-    photos = tmp_path / "photos" / "inner"
-    photos.mkdir(parents=True)
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder whose pictures, two of other sizes, are in a folder of it."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "inner").mkdir()
     for place, size in enumerate(((300, 400), (520, 700))):
         image = cv2.resize(cv2.imread(str(sorted(IMAGES.iterdir())[place])), size)
-        cv2.imwrite(str(photos / f"{place}.png"), image)
-    words = ("--model", tiny_model, "--model", tiny_model, "--photos", tmp_path / "photos", "--images", IMAGES)
-    done = run(*words, "--quick", "--threads", 1, "-o", tmp_path / "results")
+        cv2.imwrite(str(folder / "inner" / f"{place}.png"), image)
+    return folder
+
+
+def test_a_run_writes_three_results_with_plots(tiny_model, photos, tmp_path):
+    words = ("--model", tiny_model, "--photos", photos, "--images", IMAGES, "--quick", "--threads", 1)
+    done = run(*words, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
-    last = [line for line in done.stdout.splitlines() if line.startswith("| tiny")]
-    assert len(last) == 2
-    assert last[0] == last[1], "the same model has the same figures"
-    files = sorted((tmp_path / "results").iterdir())
+    assert done.stdout.splitlines()[-1].startswith("| tiny")
+    files = sorted(tmp_path.iterdir())
     assert sorted({file.suffix for file in files}) == [".csv", ".json", ".png"]
     assert len(files) == 9
-    for file in files:
-        if file.suffix == ".png":
-            assert min(cv2.imread(str(file)).shape[:2]) > 300
+    for file in files[2::3]:
+        assert min(cv2.imread(str(file)).shape[:2]) > 300
     records = {record.instrument: record for record in map(Record.read, files[1::3])}
     assert set(records) == {"robustness_size", "robustness_distortions", "robustness_changes"}
     rows = records["robustness_changes"].rows
@@ -177,7 +180,20 @@ def test_a_run_writes_three_results_with_plots_for_each_model(tiny_model, tmp_pa
     facts = records["robustness_distortions"].facts
     assert set(facts) == {"photos", "images", "all"}
     assert facts["all"]["pairs"] == 2 * 238
-    assert str(tmp_path) not in json.dumps(records["robustness_size"].command)
+    assert str(IMAGES) not in json.dumps(records["robustness_size"].command)
+
+
+def test_each_model_has_its_line_and_one_part_can_be_had_alone(tiny_model, photos, tmp_path):
+    done = run("--model", tiny_model, "--model", tiny_model, "--photos", photos, "--parts", "changes", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    heading, _, *last = done.stdout.splitlines()[-4:]
+    assert len(last) == 2
+    assert last[0] == last[1], "the same model has the same figures"
+    assert "JPEG 60" in heading
+    assert "rank" not in heading
+    (record,) = map(Record.read, tmp_path.glob("*.json"))
+    assert record.instrument == "robustness_changes"
+    assert {row["source"] for row in record.rows} == {"photos"}
 
 
 def test_the_figures_do_not_depend_on_the_run(tiny_model, picture):

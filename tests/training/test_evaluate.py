@@ -8,6 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from tiny_model import write
 
 import pscr
 from pscr.cli import main
@@ -174,3 +175,18 @@ def test_it_loads_no_torch(tiny_model, labelled):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "SRCC" in done.stdout
+
+
+def test_figures_beyond_the_training_data_are_recorded_and_shown(labelled, tmp_path, capsys):
+    model = write(tmp_path / "model")
+    command = ["evaluate", str(model), "--data", f"csv:{labelled}", "--device=cpu", "--threads=1", "--resamples=100"]
+    assert main([*command, "--record"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    value = next(float(line.split()[1]) for line in shown if line.startswith("SRCC"))
+    recorded = json.loads((model / "manifest.json").read_text())["training"]["beyond"]["labels (score)"]
+    assert recorded["srcc"] == pytest.approx(value, abs=6e-4)
+    assert recorded["images"] == 18
+    assert main(["info", str(model), "--device=cpu"]) == 0
+    assert f"srcc {recorded['srcc']:.4g}" in capsys.readouterr().out
+    assert main(["verify", str(model), "--device=cpu"]) == 0
+    assert main([*command, "--record", "--bank", str(model / "bank.npz")]) == 2
