@@ -139,16 +139,17 @@ def along(config: Config, spec: str) -> tuple[Database, dict[str, list[Item]]]:
     raise PscrError(Status.INVALID_ARGUMENT, f"{found}: see pscr train --also")
 
 
-def read_run(run: Path, config: Config, database: Database) -> tuple[PSCR, int | list[int]]:
+def read_run(run: Path, config: Config, database: Database | None = None) -> tuple[PSCR, int | list[int]]:
     """The network with the selected weights, and their epoch (a list of epochs, where runs were averaged).
 
-    It was trained on standardised scores; what is returned predicts differences in the units of `database`.
+    It was trained on standardised scores; what is returned predicts differences in the units of `database`, None for
+    the run's own.
     """
     tensors, meta = checkpoint.read(run / "best.safetensors")
     model = build(config.backbone, config.method, config.sampling, config.features, config.scales, config.hidden)
     load_state(model, checkpoint.part("model", tensors), str(run / "best.safetensors"))
     if "labels" in meta:  # runs from before scores were standardised predict in the labels' own units
-        deviation = Labels.of(database).deviation
+        deviation = Labels.of(database or config.load_database()).deviation
         with torch.no_grad():
             for parameter in model.regressor.fc2.parameters():
                 parameter.mul_(deviation)

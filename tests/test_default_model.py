@@ -55,9 +55,9 @@ def test_openvino_gives_the_same_scores_in_any_batch(scorer):
     assert found[2] == pytest.approx(found[0][1:], abs=1e-4)
 
 
-def test_images_of_one_two_and_four_tiles_go_through_in_one_batch(scorer):
+def test_images_of_one_two_and_four_windows_go_through_in_one_batch(scorer):
     rng = np.random.default_rng(0)
-    sizes = [(512, 512), (512, 700), (700, 700), (400, 300), (700, 512)]
+    sizes = [(512, 512), (512, 700), (700, 700), (400, 300), (1600, 512)]
     images = [cv2.resize(rng.integers(0, 256, (9, 9, 3)).astype(np.uint8), size) for size in sizes]
     together = [result.score for result in scorer.score_many(images, pixel_format="rgb", batch=5)]
     alone = [scorer.score(image, pixel_format="rgb").score for image in images]

@@ -13,7 +13,7 @@ from pscr import PscrError
 from pscr.training import repeats, splits
 from pscr.training.config import Config
 from pscr.training.databases import Item
-from pscr.training.mixture import divide
+from pscr.training.mixture import Labels, divide
 from pscr.training.processes import Processes
 from pscr.training.report import headline, maxima
 from pscr.training.train import main
@@ -78,9 +78,8 @@ def test_exemplars_are_drawn_anew_for_every_image_and_epoch():
             differences = staticmethod(lambda queries, terms: torch.zeros(len(queries), len(terms)))
 
     opinion = torch.arange(40, dtype=torch.float32) ** 2
-    judge = Judge(
-        Config("", protocol="published", exemplars=3), None, opinion, np.arange(30), Processes(torch.device("cpu"))
-    )
+    config, processes = Config("", protocol="published", exemplars=3), Processes(torch.device("cpu"))
+    judge = Judge(config, None, opinion, Labels(0.0, 1.0), np.arange(30), processes)
     judge.features = lambda model, images: torch.zeros(len(images), 1)
     first, again, later = (judge.scores(Network, np.arange(30, 40), epoch) for epoch in (1, 1, 2))
     assert len(set(first.tolist())) == 10
