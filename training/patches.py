@@ -77,7 +77,7 @@ def patch_counts(sampling: Sampling, sources: Sequence[Source]) -> NDArray[np.in
     sizes: dict[Path, tuple[int, int]] = {}
     counts = []
     for source in sources:
-        path = source.item.path if isinstance(source, Copy) else source.path
+        path = _path(source)
         if path not in sizes:
             sizes[path] = size_of(path)
         size = sizes[path]
@@ -176,7 +176,7 @@ class StemCache:
             bar = progress(decoded, len(sources), "frozen layers")
             for source, first, count, cuts in zip(sources, self.first, self.rows, bar, strict=True):
                 if len(cuts) != count:
-                    found = f"{source}: {len(cuts)} variants, {count} by the size in its header"
+                    found = f"{_path(source)}: gives {len(cuts)} variants, by the size in its header {count}"
                     raise PscrError(Status.DECODE_FAILED, f"{found}; save the image again")
                 x = model.normalise(torch.from_numpy(cuts).to(model.mean.device))
                 stems = model.stems(x.contiguous(memory_format=torch.channels_last), self.blocks)
@@ -241,10 +241,13 @@ def _mirrors(sources: Sequence[Source]) -> NDArray[np.bool_]:
 
 def _identity(source: Source) -> list[str | int]:
     """What a source's activations depend on: its file as it is now, and which copy it is."""
-    item = source.item if isinstance(source, Copy) else source
-    stat = item.path.stat()
+    stat = _path(source).stat()
     which = [source.number, source.seed] if isinstance(source, Copy) else []
-    return [str(item.path), stat.st_size, stat.st_mtime_ns, *which]
+    return [str(_path(source)), stat.st_size, stat.st_mtime_ns, *which]
+
+
+def _path(source: Source) -> Path:
+    return source.item.path if isinstance(source, Copy) else source.path
 
 
 def _reserve(file: Path) -> None:

@@ -244,3 +244,13 @@ def test_a_map_lies_on_the_view_and_on_the_image_where_asked(scorer: pscr.Scorer
     assert (native.values.shape, native.view) == ((8, 16), (256, 512))
     part = np.ascontiguousarray(image[32:64, 96:128])
     assert native.values[1, 3] == pytest.approx(scorer.score(part, pixel_format="rgb").score, abs=1e-5)
+
+
+def test_an_image_of_more_windows_than_a_device_takes_fails_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an engine whose profile ends at two windows: the next image is scored all the same."""
+    with pscr.open(model, "cpu", 1) as found:
+        monkeypatch.setattr(found._backend, "most_patches", 2)
+        images = [noise(64, 64), noise(64, 300), noise(64, 128)]
+        results = list(found.score_many(images, pixel_format="rgb"))
+    assert [result.status for result in results] == [Status.OK, Status.INVALID_ARGUMENT, Status.OK]
+    assert "4 patches; this engine takes up to 2" in results[1].message
