@@ -358,7 +358,8 @@ class Trainer:
             **checkpoint.prefixed("average", self.average.state_dict()),
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer)),
         }
-        meta = {"rows": self.rows, "config": asdict(self.config), "scaler": self.scaler.state_dict()}
+        meta: dict[str, Any] = {"rows": self.rows, "config": asdict(self.config), "labels": asdict(self.labels)}
+        meta["scaler"] = self.scaler.state_dict()
         if position is not None:
             tensors["random.cpu"] = torch.get_rng_state()
             if self.device.type == "cuda":
@@ -379,6 +380,9 @@ class Trainer:
         if self.scaler.is_enabled() and meta.get("scaler"):
             self.scaler.load_state_dict(meta["scaler"])
         self.rows = meta["rows"]
+        if "labels" not in meta and not self.over:
+            found = f"{file}: begun by a version whose networks predict in the labels' own units"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; begin again in another -o folder")
         self._position = meta.get("position")
         if self._position is not None:
             self._position["random"] = checkpoint.part("random", tensors)

@@ -224,3 +224,19 @@ def test_crops_are_drawn_as_asked_where_nothing_is_frozen(labelled, tmp_path, cr
     config = Config(f"csv:{labelled}", pretrained="none", batch=4, frozen_blocks=0, crops=crops, threads=1)
     trainer = Trainer(config, config.load_database(), range(8), range(8, 12), tmp_path)
     assert trainer.steps_from.draw(np.random.default_rng(0), np.arange(4), 2).ndim == dimensions
+
+
+def test_a_half_done_run_from_before_scores_were_standardised_is_not_gone_on_with(
+    labelled, undisturbed, tmp_path, capsys
+):
+    run = tmp_path / "old"
+    shutil.copytree(undisturbed, run)
+    tensors, meta = checkpoint.read(run / "last.safetensors")
+    del meta["labels"]
+    command = ["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS]
+    checkpoint.write(run / "last.safetensors", tensors, meta)
+    assert main(command) == 0  # it has ended: nothing is left to do
+    checkpoint.write(run / "last.safetensors", tensors, {**meta, "rows": meta["rows"][:1]})
+    capsys.readouterr()
+    assert main(command) == 1
+    assert "begin again in another -o folder" in capsys.readouterr().err
