@@ -27,8 +27,8 @@ def fail():
     raise PscrError(Status.MODEL_INVALID, "broken")
 
 def sleep():
-    print("asleep", flush=True)
     try:
+        print("asleep", flush=True)
         time.sleep(60)
     except KeyboardInterrupt as stop:
         print(type(stop).__name__, flush=True)
