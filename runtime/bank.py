@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PscrError, Status, one_line
+from .score_scale import ScoreScale
 
 Floats = NDArray[np.float32]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -30,6 +31,7 @@ class Bank:
     probe: terms [H] of the first golden image (see golden.py), by which the model that the terms belong to is known
         again; None where the bank comes with its model.
     about: how the bank was made and how good it is (`pscr bank show`), as plain values.
+    score: what the bank's scores mean; None where it votes on its model's own scale, or does not say.
     """
 
     terms: Floats
@@ -39,6 +41,7 @@ class Bank:
     offset: float = 0.0
     probe: Floats | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    score: ScoreScale | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,7 +54,7 @@ class Bank:
 
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "bank.npz") -> Bank:
-        """Read a bank.npz (keys terms, scores, names, and of a bank that was built: line, probe, about; no pickle).
+        """Read a bank.npz (keys terms, scores, names, and of a bank that was built: line, probe, about, score).
 
         Nothing larger than the file itself says is allocated, and no more than 1 GiB.
 
@@ -68,6 +71,7 @@ class Bank:
                 line = _read_array(archive, "line") if "line.npy" in sizes else np.array([1.0, 0.0])
                 probe = _read_array(archive, "probe") if "probe.npy" in sizes else None
                 about = json.loads(str(_read_array(archive, "about")[()])) if "about.npy" in sizes else {}
+                entry = json.loads(str(_read_array(archive, "score")[()])) if "score.npy" in sizes else None
                 listed = tuple(names.tolist())
         except PscrError:
             raise
@@ -95,8 +99,12 @@ class Bank:
             )
         if not isinstance(about, dict):
             raise _invalid(origin, f"has a JSON {type(about).__name__} in 'about'; expected an object; build it again")
+        try:
+            scale = None if entry is None else ScoreScale.from_dict(entry)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise _invalid(origin, f"does not say what its scores mean ({error!r}); build the bank again") from error
         terms, scores = np.ascontiguousarray(terms), np.ascontiguousarray(scores)
-        return cls(terms, scores, listed, float(line[0]), float(line[1]), probe, about)
+        return cls(terms, scores, listed, float(line[0]), float(line[1]), probe, about, scale)
 
     @classmethod
     def placeholder(cls, width: int) -> Bank:
@@ -136,6 +144,8 @@ class Bank:
             arrays["probe"] = np.asarray(self.probe, np.float32)
         if self.about:
             arrays["about"] = np.asarray(json.dumps(self.about, allow_nan=False))
+        if self.score is not None:
+            arrays["score"] = np.asarray(json.dumps(self.score.to_dict(), allow_nan=False))
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for key, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{key}.npy", _EPOCH), "w") as stream:

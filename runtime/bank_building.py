@@ -20,7 +20,8 @@ from . import calibration, golden
 from .bank import Bank
 from .errors import PscrError, Status
 from .pipeline import in_order
-from .sampling import Pixels
+from .samplings import Pixels
+from .score_scale import ScoreScale
 from .scorer import Scorer
 
 Floats = NDArray[np.float64]
@@ -81,40 +82,87 @@ def build(
     threads: int | None = None,
     *,
     fit_scale: bool = True,
+    scale: ScoreScale | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> tuple[Bank, LeaveOneOut]:
     """Build a bank and measure it. Every image passes the network twice: for its terms, then for the others' votes.
 
     model, device, threads: as `open` takes them. images: at least 3, names and opinion scores.
     fit_scale: False where the labels are on the model's own scale: then the line is not fitted, scale 1 and offset 0.
+    scale: what the labels mean; None for an opinion score within the labels' own range, the higher the better.
     step: called after each image of each of the two passes.
 
     Returns the bank, whose `about` holds the leave-one-out figures and, from 20 images on, the calibration.
     Raises:
-        PscrError: INVALID_ARGUMENT: fewer images, or labels that are all the same or not finite; errors of `open` and
-            `score`, with the image's name.
+        PscrError: INVALID_ARGUMENT: fewer images; labels that are all the same or not finite, outside of the scale's
+            range, or that run against it: better images with worse labels; a model without exemplars; errors of `open`
+            and `score`, with the image's name.
     """
     scores = np.array([image.score for image in images], np.float64)
     if len(images) < 3 or not np.isfinite(scores).all() or np.ptp(scores) == 0:
         found = f"{len(images)} images with labels {scores[:5].tolist()}"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected 3 or more, finite and not all the same")
+    lowest, highest = float(scores.min()), float(scores.max())
+    scale = scale or ScoreScale("opinion score", "labelled images", (lowest, highest))
+    if lowest < scale.range[0] or highest > scale.range[1]:
+        found = f"labels from {lowest:g} to {highest:g}, and a scale of {scale.range[0]:g} to {scale.range[1]:g}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give a --range that holds them all")
     with Scorer(model, device, threads) as scorer:
         terms = [scorer.terms(patches)[0] for patches in _patches(scorer, images, step)]
         probe = scorer.terms(scorer.patches(next(iter(golden.golden_images().values())), pixel_format="rgb")[None])[0]
         about: dict[str, Any] = {"model": scorer.manifest.name, "version": scorer.manifest.version}
+        upwards = scorer.manifest.score.higher_is_better == scale.higher_is_better
+    if not upwards and not fit_scale:
+        found = "labels on the model's own scale, and a scale that runs the other way"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; let the scale be fitted")
     names = tuple(image.name for image in images)
     plain = Bank(np.stack(terms).astype(np.float32), np.zeros(len(images), np.float32), names)
     with Scorer(model, device, threads, bank=plain) as scorer:
-        differences = np.stack([scorer.infer(patches).votes[0] for patches in _patches(scorer, images, step)])
+        differences = np.stack([_votes(scorer, patches) for patches in _patches(scorer, images, step)])
+    _check_direction(differences, scores, scale, upwards)
     figures, predicted, spreads = leave_one_out(differences, scores, fit_scale)
     about["leave_one_out"] = {key: round(value, 6) for key, value in vars(figures).items()}
     if len(images) >= calibration.FEWEST:
         protocol = f"the {len(images)} exemplars, each left out of its own votes"
         about["calibration"] = calibration.measure(predicted, spreads, scores, protocol).to_dict()
     bank = replace(
-        plain, scores=scores.astype(np.float32), scale=figures.scale, offset=figures.offset, probe=probe, about=about
+        plain,
+        scores=scores.astype(np.float32),
+        scale=figures.scale,
+        offset=figures.offset,
+        probe=probe,
+        about=about,
+        score=scale,
     )
     return bank, figures
+
+
+def _votes(scorer: Scorer, patches: Pixels) -> NDArray[np.float32]:
+    """The votes [K] of one image [1,P,S,S,3]."""
+    votes = scorer.infer(patches).votes
+    if votes is None:  # unreachable by `Scorer`, which opens no bank for a family without votes
+        raise PscrError(Status.INVALID_ARGUMENT, f"{scorer.manifest.name} has no exemplars, so it takes no bank")
+    return votes[0]
+
+
+def _check_direction(differences: NDArray[Any], scores: Floats, scale: ScoreScale, upwards: bool) -> None:
+    """Refuse labels that run against the model's scores: with them `rank` would put the worst image first.
+
+    upwards: whether a higher label and a higher score of the model are both the better one, or both the worse one.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT.
+    """
+    found = calibration.correlation(differences.mean(1), scores)
+    if (found > 0) == upwards or found == 0:
+        return
+    better = "higher" if scale.higher_is_better else "lower"
+    told = (
+        f"the labels run against the model's scores (correlation {found:+.2f} where a {better} label is the better one)"
+    )
+    advice = "where a lower label is better, say --lower-is-better"
+    advice = advice if scale.higher_is_better else "leave --lower-is-better out, or look at the labels"
+    raise PscrError(Status.INVALID_ARGUMENT, f"{told}; {advice}")
 
 
 def leave_one_out(

@@ -2,8 +2,8 @@
 
 The spread of the votes is no error bar by itself: the exemplars share one network and err together. What it stands for
 is measured: split conformal prediction (Lei et al., "Distribution-free predictive inference for regression", JASA 2018,
-section 2.2) with the absolute error divided by the spread as its score. For images of the same kind the interval
-score ± factor * spread then holds an opinion score as often as its level says, whatever the errors' distribution.
+section 2.2) with the absolute error as its score, divided by the spread, or as it is: a constant width. For images of
+the same kind the interval then holds an opinion score as often as its level says, whatever the errors' distribution.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .errors import PscrError, Status
 
 Floats = NDArray[np.float64]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+BY = ("spread", "constant")
 FEWEST = 20  # images; 19 are the fewest for which a 95 % interval exists at all
 _HALVES = 200
 _MOST_PAIRS = 20_000
@@ -27,26 +28,28 @@ _MOST_PAIRS = 20_000
 
 @dataclass(frozen=True)
 class Calibration:
-    """One factor of the spread for each level, and how sure an order of two scores is.
+    """One factor for each level, of the spread or of a constant width, and how sure an order of two scores is.
 
     levels: shares of opinion scores, ascending, in (0, 1).
-    factors: score ± factor * spread holds that share.
+    factors: score ± factor * spread holds that share; with `by` "constant" score ± factor does.
     coverage: the share that it held where one half of the images set the factor and the other counted; the mean
         over 200 random halves.
     pair_deviation: people order two images as their scores do with probability Phi(|difference| / pair_deviation);
         in score units.
     spread_correlation: rank correlation of spread and absolute error. Near zero, the spread does not tell which image
-        is uncertain, and the interval has nearly the same width for all.
+        is uncertain, and the interval has nearly the same width for all. None where there is no spread.
     images: how many were measured. protocol: which, in words.
+    by: "spread" or "constant".
     """
 
     levels: tuple[float, ...]
     factors: tuple[float, ...]
     coverage: tuple[float, ...]
     pair_deviation: float
-    spread_correlation: float
+    spread_correlation: float | None
     images: int
     protocol: str
+    by: str = "spread"
 
     def factor(self, level: float) -> float:
         """The factor of a level.
@@ -59,9 +62,16 @@ class Calibration:
             raise PscrError(Status.INVALID_ARGUMENT, f"level is {level!r}; expected one of {known}")
         return self.factors[self.levels.index(level)]
 
-    def interval(self, score: float, spread: float, level: float = 0.9) -> tuple[float, float]:
-        """Lowest and highest opinion score that people would give, with probability `level`. Errors as `factor`."""
-        half = self.factor(level) * spread
+    def interval(self, score: float, spread: float | None, level: float = 0.9) -> tuple[float, float] | None:
+        """Lowest and highest opinion score that people would give, with probability `level`. Errors as `factor`.
+
+        None where the width goes by the spread and this score has none.
+        """
+        half = self.factor(level)
+        if self.by == "spread":
+            if spread is None:
+                return None
+            half *= spread
         return score - half, score + half
 
     def agreement(self, difference: float) -> float:
@@ -73,11 +83,16 @@ class Calibration:
         place = self.levels.index(level)
         share = f"{level:.0%} of opinion scores".replace("%", " %")
         measured = f"{100 * self.coverage[place]:.1f} % measured; {self.images} images, {self.protocol}"
-        return f"score ± {self.factors[place]:.2f} x spread holds {share} ({measured})"
+        return f"score ± {self.width_in_words(place)} holds {share} ({measured})"
+
+    def width_in_words(self, place: int) -> str:
+        """Half the interval of the level at a place of `levels`: `1.91 x spread`, or a constant such as `0.62`."""
+        return f"{self.factors[place]:.2f} x spread" if self.by == "spread" else f"{self.factors[place]:.3g}"
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest's `calibration` entry."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        entry = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in entry.items() if key != "by" or value != "spread"}
 
     @classmethod
     def from_dict(cls, entry: Any, origin: str) -> Calibration:
@@ -90,57 +105,83 @@ class Calibration:
             levels, factors, coverage = (
                 tuple(float(value) for value in entry[key]) for key in ("levels", "factors", "coverage")
             )
-            deviation, spread_correlation = float(entry["pair_deviation"]), float(entry["spread_correlation"])
+            deviation, by = float(entry["pair_deviation"]), entry.get("by", "spread")
+            told = entry["spread_correlation"]
+            spread_correlation = None if told is None else float(told)
             images, protocol = int(entry["images"]), str(entry["protocol"])
-            found = cls(levels, factors, coverage, deviation, spread_correlation, images, protocol)
+            found = cls(levels, factors, coverage, deviation, spread_correlation, images, protocol, by)
             sizes = {len(levels), len(factors), len(coverage)}
             ascending = list(found.levels) == sorted(set(found.levels))
             shares = all(0 < level < 1 for level in found.levels) and all(0 <= share <= 1 for share in found.coverage)
             positive = all(0 < factor < math.inf for factor in (*found.factors, found.pair_deviation))
-            sane = images > 0 and math.isfinite(spread_correlation)
+            known = spread_correlation is not None or by == "constant"
+            sane = images > 0 and by in BY and known and math.isfinite(spread_correlation or 0.0)
             if len(sizes) != 1 or 0.9 not in found.levels or not (ascending and shares and positive and sane):
                 raise ValueError("levels, factors and coverage do not go together")
             return found
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise PscrError(
                 Status.MODEL_INVALID, f"{origin}: 'calibration' is not usable ({error!r}); calibrate the model again"
             ) from error
 
 
-def measure(scores: ArrayLike, spreads: ArrayLike, opinions: ArrayLike, protocol: str, seed: int = 0) -> Calibration:
+def measure(
+    scores: ArrayLike,
+    spreads: ArrayLike | None,
+    opinions: ArrayLike,
+    protocol: str,
+    seed: int = 0,
+    *,
+    by: str | None = None,
+) -> Calibration:
     """Calibrate on images that did not train the model.
 
-    scores, spreads, opinions: [N] each, in the same units, N at least 20; spreads above 0.
+    scores, spreads, opinions: [N] each, in the same units, N at least 20; spreads above 0, or None where there are
+        none.
     protocol: which images these are, in words; goes into the result.
     seed: of the halves that coverage is measured with, and of the pairs, where there are more than 20,000.
+    by: "spread", intervals as wide as the spread says, or "constant", the same width for all; None for the first where
+        there are spreads.
 
     Raises:
         PscrError: INVALID_ARGUMENT for fewer images, other shapes, or numbers that cannot be used.
     """
-    score, spread, opinion = (np.asarray(values, np.float64) for values in (scores, spreads, opinions))
+    by = by or ("constant" if spreads is None else "spread")
+    if by not in BY or (by == "spread" and spreads is None):
+        found = "this model has no spread" if spreads is None else f"by is {by!r}"
+        raise PscrError(
+            Status.INVALID_ARGUMENT, f"{found}; expected calibration by spread, where there is one, or constant"
+        )
+    score, opinion = (np.asarray(values, np.float64) for values in (scores, opinions))
+    spread = np.ones_like(score) if spreads is None else np.asarray(spreads, np.float64)
     if score.ndim != 1 or not score.shape == spread.shape == opinion.shape or len(score) < FEWEST:
         found = f"{score.shape} scores, {spread.shape} spreads and {opinion.shape} opinions"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected three rows of the same length, {FEWEST} or more")
     if not (np.isfinite([score, spread, opinion]).all() and (spread > 0).all() and np.ptp(opinion) > 0):
         found = "scores, spreads and opinions are finite, spreads above 0, opinions not all the same"
         raise PscrError(Status.INVALID_ARGUMENT, f"calibration expects that {found}")
-    ratio = np.abs(opinion - score) / spread
+    errors = np.abs(opinion - score)
+    width = spread if by == "spread" else np.ones_like(score)
     return Calibration(
         LEVELS,
-        tuple(round(_quantile(ratio, level), 4) for level in LEVELS),
-        tuple(round(share, 4) for share in reliability(score, spread, opinion, LEVELS, seed)),
+        tuple(round(_quantile(errors / width, level), 4) for level in LEVELS),
+        tuple(round(share, 4) for share in reliability(score, width, opinion, LEVELS, seed)),
         round(_pair_deviation(score, opinion, np.random.default_rng(seed)), 4),
-        round(correlation(ranks(spread), ranks(np.abs(opinion - score))), 4),
+        None if spreads is None else round(correlation(ranks(spread), ranks(errors)), 4),
         len(score),
         protocol,
+        by,
     )
 
 
 def reliability(
-    scores: ArrayLike, spreads: ArrayLike, opinions: ArrayLike, levels: Sequence[float], seed: int = 0
+    scores: ArrayLike, widths: ArrayLike, opinions: ArrayLike, levels: Sequence[float], seed: int = 0
 ) -> list[float]:
-    """The share of opinions that the interval of each level holds, one half of the images setting it for the other."""
-    ratio = np.abs(np.asarray(opinions, np.float64) - np.asarray(scores)) / np.asarray(spreads)
+    """The share of opinions that the interval of each level holds, one half of the images setting it for the other.
+
+    widths: [N], what a factor is multiplied with: the spreads, or ones.
+    """
+    ratio = np.abs(np.asarray(opinions, np.float64) - np.asarray(scores)) / np.asarray(widths)
     rng = np.random.default_rng(seed)
     held = []
     for _ in range(_HALVES):

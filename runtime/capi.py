@@ -129,7 +129,8 @@ def pscr_score_file(handle: int, path: str, score_out: Any) -> int:
     handle     [in]  of `pscr_open`.
     path       [in]  str, bytes in the file system's encoding, or os.PathLike.
     score_out  [out] float32 or float64, 1 item or more: [0] the score in opinion-score units of the model's database,
-                     not clipped; [1], where there is one, the spread (standard deviation of the exemplars' votes).
+                     not clipped; [1], where the buffer has it, the spread (standard deviation of the votes), NaN where
+                     the model has none.
 
     Any thread. Returns OK, INVALID_ARGUMENT, FILE_NOT_FOUND, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED,
     INTERNAL.
@@ -287,7 +288,7 @@ def _score_into(handle: int, source: Source, score_out: Any, pixel_format: str |
     result: Result = scorer.score(source, pixel_format=pixel_format)
     out[0] = result.score
     if len(out) > 1:
-        out[1] = result.spread
+        out[1] = math.nan if result.spread is None else result.spread
     return Status.OK
 
 

@@ -1,9 +1,10 @@
-"""Which backend a `device` setting means."""
+"""The devices: one table of what each is, which library runs it, and how it opens."""
 
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,88 +13,168 @@ from . import engines, gpus
 from .backends.base import Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
-from .bank import Bank
 from .errors import PscrError, Status
+from .families.head import Signature
 
-EXPECTED = "auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, onnxruntime-tensorrt, openvino or openvino-bf16"
-_PATTERN = re.compile(r"(auto|cpu|openvino(?:-bf16)?|(?:cuda|tensorrt|onnxruntime-tensorrt)(?::([0-9]{1,3}))?)")
+AUTO = "auto"
+_MOST_NUMBER = 999
 
 
-def connect(device: str, graph: bytes, bank: Bank, patch: int, threads: int, folder: Path | None = None) -> Backend:
-    """Load a graph on a device; only "auto" may choose another device than the one named.
-
-    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino | openvino-bf16, or onnxruntime-tensorrt[:N]:
-        onnxruntime's TensorRT provider, which builds its engine itself, when it opens. The rest as in
-        `OnnxRuntimeBackend`.
-    folder: the model folder that `graph` comes from, for its engines.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT for another word; DEVICE_UNAVAILABLE with the reason and what would help;
-            MODEL_INVALID; ENGINE_INCOMPATIBLE where engines are there and none may be loaded here.
+@dataclass(frozen=True)
+class Model:
+    """What a device opens: the graph's bytes, its head's signature, the side of its patches, CPU threads, and the model
+    folder that the graph comes from, for its engines.
     """
-    match = _PATTERN.fullmatch(device) if isinstance(device, str) else None
-    if not match:
-        raise PscrError(Status.INVALID_ARGUMENT, f"device {device!r} is not known; expected {EXPECTED}")
-    kind, index = device.split(":")[0], int(match.group(2) or 0)
-    if kind == "tensorrt":
-        return _tensorrt(graph, bank, patch, index, folder)
-    if kind.startswith("openvino"):
-        return OpenVINOBackend(graph, bank, patch, kind=kind, threads=threads)
-    if kind == "auto":
-        return _auto(graph, bank, patch, threads, folder)
-    if kind in ("cuda", "onnxruntime-tensorrt"):
-        return _cuda(graph, bank, patch, index, threads, kind)
-    return OnnxRuntimeBackend(graph, bank, patch, kind=kind, threads=threads)
+
+    graph: bytes
+    signature: Signature
+    patch: int
+    threads: int = 1
+    folder: Path | None = None
 
 
-def _tensorrt(graph: bytes, bank: Bank, patch: int, index: int, folder: Path | None) -> Backend:
+@dataclass(frozen=True)
+class Device:
+    """One entry of the table.
+
+    name: what people type; `numbered` ones may be followed by `:N`, the GPU.
+    module, extra: the library that runs it, and the extra of this package that installs it. on_gpu: what it needs.
+    batch: images of a run where nobody names a number. tried: whether `pscr doctor` tries it.
+    summary: in words. opens: loads a model on it.
+    """
+
+    name: str
+    module: str
+    extra: str
+    summary: str
+    opens: Callable[[Model, int], Backend]
+    batch: int = 1
+    on_gpu: bool = False
+    tried: bool = True
+
+    @property
+    def numbered(self) -> bool:
+        """Whether a GPU's number may follow the name."""
+        return self.on_gpu
+
+
+def _cpu(model: Model, index: int) -> Backend:
+    return OnnxRuntimeBackend(model.graph, model.signature, model.patch, kind="cpu", threads=model.threads)
+
+
+def _openvino(kind: str) -> Callable[[Model, int], Backend]:
+    def opens(model: Model, index: int) -> Backend:
+        return OpenVINOBackend(model.graph, model.signature, model.patch, kind=kind, threads=model.threads)
+
+    return opens
+
+
+def _onnxruntime(kind: str) -> Callable[[Model, int], Backend]:
+    def opens(model: Model, index: int) -> Backend:
+        """A GPU on which the graph has run once: a session starts also where cuDNN or the card then fails."""
+        backend = OnnxRuntimeBackend(
+            model.graph, model.signature, model.patch, kind=kind, index=index, threads=model.threads
+        )
+        try:
+            backend.infer(np.zeros((1, 1, model.patch, model.patch, 3), np.uint8))
+        except PscrError as error:
+            backend.close()
+            if error.status is Status.MODEL_INVALID:
+                raise
+            raise PscrError(
+                Status.DEVICE_UNAVAILABLE,
+                f"{kind}:{index} does not run this model ({error.message}); see pscr doctor, or use cpu",
+            ) from error
+        return backend
+
+    return opens
+
+
+def _tensorrt(model: Model, index: int) -> Backend:
     """The best engine of the model folder on a GPU. A device is looked for first: without one, libraries may crash."""
     there = gpus.find()
     asked = repr("tensorrt" + f":{index}" * bool(index))
     if index >= len(there.found):
         found = there.problem or f"GPU {index} is not there; the driver lists {len(there.found)}, from 0"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"device {asked} cannot be had: {found}; or use cpu")
-    if folder is None or not engines.files(folder):
-        where = folder or Path("MODEL")
+    if model.folder is None or not engines.files(model.folder):
+        where = model.folder or Path("MODEL")
         raise PscrError(
             Status.DEVICE_UNAVAILABLE,
             f"device {asked} needs an engine, and {where} has none; {engines.rebuild(where)}; or use cuda or cpu",
         )
     from .backends.tensorrt_backend import TensorRTBackend, versions  # loads TensorRT's libraries
 
-    digest = hashlib.sha256(graph).hexdigest()
-    engine = engines.choose(folder, digest, versions(), there.found[index])
-    return TensorRTBackend(engine, bank, patch, index=index)
+    digest = hashlib.sha256(model.graph).hexdigest()
+    engine = engines.choose(model.folder, digest, versions(), there.found[index])
+    return TensorRTBackend(engine, model.signature, model.patch, index=index)
 
 
-def _cuda(graph: bytes, bank: Bank, patch: int, index: int, threads: int, kind: str = "cuda") -> Backend:
-    """A CUDA device on which the graph has run once: a session starts also where cuDNN or the card then fails."""
-    backend = OnnxRuntimeBackend(graph, bank, patch, kind=kind, index=index, threads=threads)
-    try:
-        backend.infer(np.zeros((1, 1, patch, patch, 3), np.uint8))
-    except PscrError as error:
-        backend.close()
-        if error.status is Status.MODEL_INVALID:
-            raise
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"{kind}:{index} does not run this model ({error.message}); see pscr doctor, or use cpu",
-        ) from error
-    return backend
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("cpu", "onnxruntime", "cpu", "onnxruntime on the CPU", _cpu),
+        Device("cuda", "onnxruntime", "gpu", "onnxruntime on an NVIDIA GPU", _onnxruntime("cuda"), 8, True),
+        Device("tensorrt", "tensorrt", "trt", "an engine of the model folder", _tensorrt, 8, True),
+        Device(
+            "onnxruntime-tensorrt",
+            "onnxruntime",
+            "gpu",
+            "an engine that onnxruntime builds as it opens",
+            _onnxruntime("onnxruntime-tensorrt"),
+            8,
+            True,
+            tried=False,
+        ),
+        Device("openvino", "openvino", "openvino", "OpenVINO on the CPU", _openvino("openvino")),
+        Device("openvino-bf16", "openvino", "openvino", "the same in bf16", _openvino("openvino-bf16"), tried=False),
+    )
+}
+EXPECTED = ", ".join([AUTO, *(f"{one.name}[:N]" if one.numbered else one.name for one in DEVICES.values())])
 
 
-def _auto(graph: bytes, bank: Bank, patch: int, threads: int, folder: Path | None) -> Backend:
+def parse(device: str) -> tuple[Device | None, int]:
+    """The table's entry and the GPU's number that a `device` setting means; no entry for "auto".
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for another word.
+    """
+    name, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    entry = DEVICES.get(name)
+    counted = number.isascii() and number.isdecimal() and int(number) <= _MOST_NUMBER
+    if (name == AUTO and not colon) or (entry is not None and (not colon or (entry.numbered and counted))):
+        return entry, int(number or 0)
+    raise PscrError(Status.INVALID_ARGUMENT, f"device {device!r} is not known; expected one of {EXPECTED}")
+
+
+def entry_of(backend: Backend) -> Device:
+    """The table's entry of an open backend."""
+    return DEVICES[backend.device.partition(":")[0]]
+
+
+def connect(device: str, model: Model) -> Backend:
+    """Load a model on a device; only "auto" may choose another device than the one named.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for another word; DEVICE_UNAVAILABLE with the reason and what would help;
+            MODEL_INVALID; ENGINE_INCOMPATIBLE where engines are there and none may be loaded here.
+    """
+    entry, index = parse(device)
+    return _auto(model) if entry is None else entry.opens(model, index)
+
+
+def _auto(model: Model) -> Backend:
     """The first GPU, with an engine of the model folder or with onnxruntime where that really runs; else the CPU."""
-    if folder is not None and engines.files(folder) and gpus.find().found:
+    if model.folder is not None and engines.files(model.folder) and gpus.find().found:
         try:
-            return _tensorrt(graph, bank, patch, 0, folder)
+            return _tensorrt(model, 0)
         except PscrError as error:
             if error.status not in (Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE, Status.OUT_OF_MEMORY):
                 raise
     if "CUDAExecutionProvider" in describe()[1]:
         try:
-            return _cuda(graph, bank, patch, 0, threads)
+            return DEVICES["cuda"].opens(model, 0)
         except PscrError as error:
             if error.status not in (Status.DEVICE_UNAVAILABLE, Status.OUT_OF_MEMORY):
                 raise
-    return OnnxRuntimeBackend(graph, bank, patch, kind="cpu", threads=threads)
+    return _cpu(model, 0)

@@ -165,9 +165,7 @@ class Engine:
 
 def rebuild(folder: Path, precision: str = "fp16", library: str = "tensorrt") -> str:
     """The command that builds an engine of a model folder."""
-    return (
-        f"build it again: pscr export --engine {shlex.quote(str(folder))} --library {library} --precision {precision}"
-    )
+    return f"build it again: pscr export engine {shlex.quote(str(folder))} --library {library} --precision {precision}"
 
 
 def files(folder: Path) -> list[Path]:

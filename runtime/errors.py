@@ -1,8 +1,9 @@
-"""The statuses of every call and the one exception that carries them."""
+"""The statuses of every call, what they mean outside, and the one exception that carries them."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Status(IntEnum):
@@ -19,6 +20,28 @@ class Status(IntEnum):
     OUT_OF_MEMORY = 8
     CLOSED = 9
     INTERNAL = 10
+
+
+class Outside(NamedTuple):
+    """What a status is outside of Python: a program's exit code where it ends a run, and an HTTP response's code."""
+
+    exit_code: int
+    http: int
+
+
+OUTSIDE = {
+    Status.OK: Outside(0, 200),
+    Status.INVALID_ARGUMENT: Outside(2, 400),
+    Status.FILE_NOT_FOUND: Outside(1, 404),
+    Status.DECODE_FAILED: Outside(1, 422),
+    Status.IMAGE_TOO_LARGE: Outside(1, 413),
+    Status.MODEL_INVALID: Outside(3, 500),
+    Status.DEVICE_UNAVAILABLE: Outside(3, 500),
+    Status.ENGINE_INCOMPATIBLE: Outside(3, 500),
+    Status.OUT_OF_MEMORY: Outside(3, 503),
+    Status.CLOSED: Outside(3, 503),
+    Status.INTERNAL: Outside(3, 500),
+}
 
 
 class PscrError(Exception):
@@ -40,3 +63,18 @@ def one_line(error: BaseException, longest: int = 300) -> str:
     """What an exception says, as one line of bounded length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def as_error(problem: Exception) -> PscrError:
+    """What an exception that stopped the work on one image means: that image's error, not the end of the run.
+
+    Memory that an image needs and cannot have is OUT_OF_MEMORY, and anything unforeseen INTERNAL.
+    """
+    if isinstance(problem, PscrError):
+        return problem
+    if isinstance(problem, MemoryError):
+        return PscrError(Status.OUT_OF_MEMORY, "not enough memory for this image; scale it down")
+    found = f"{type(problem).__name__}: {one_line(problem)}; a fault in pscr or in a library it uses: report the image"
+    error = PscrError(Status.INTERNAL, found)
+    error.__cause__ = problem
+    return error

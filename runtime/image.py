@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from . import image_header as header
 from .errors import PscrError, Status, one_line
 from .noise import caught
-from .sampling import Pixels
+from .samplings import Pixels
 
 DEFAULT_MAX_PIXELS = 178_000_000
 PIXEL_FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import reprlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,11 +11,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .errors import PscrError, Status, one_line
-from .sampling import Sampling
+from .samplings import Sampling
+from .samplings import read as read_sampling
+from .score_scale import ScoreScale
 
 FORMAT_VERSION = 2  # 2: the sampling may have a view; without one it is as in the first
 FILE_NAME = "manifest.json"
-FAMILY = "pscr"
 _MOST_PATCHES = 1024  # per image; a manifest that asks for more is damaged
 _LONGEST_SIDE = 1 << 16
 _LARGEST_MANIFEST = 16 << 20
@@ -32,16 +32,6 @@ _TYPES: dict[str, type] = {
     "parity": dict,
     "licence": str,
 }
-
-
-@dataclass(frozen=True)
-class ScoreMeaning:
-    """What the number is: opinion scores of `database` within `range` (lowest, highest)."""
-
-    meaning: str
-    database: str
-    range: tuple[float, float]
-    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Manifest:
     backbone: str
     precision: str
     sampling: Sampling
-    score: ScoreMeaning
+    score: ScoreScale
     bank: dict[str, Any]
     training: dict[str, Any]
     parity: dict[str, Any]
@@ -77,7 +67,7 @@ class Manifest:
     files: dict[str, FileEntry]
     golden: dict[str, Any] | None = None
     calibration: dict[str, Any] | None = None
-    family: str = FAMILY
+    family: str = "pscr"
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -116,7 +106,8 @@ class Manifest:
             **{key: entries[key] for key in _TYPES if key != "score"},
             sampling=_sampling(path, entries.get("sampling"), entries["format_version"]),
             format_version=entries["format_version"],
-            score=_meaning(path, entries["score"]),
+            score=_scale(path, entries["score"]),
+            family=entries["family"],
             files=_files(path, entries.get("files")),
             **optional,
         )
@@ -133,7 +124,7 @@ class Manifest:
             "family": self.family,
             **{key: getattr(self, key) for key in ("name", "version", "backbone", "precision")},
             "sampling": self.sampling.to_dict(),
-            "score": asdict(self.score),
+            "score": self.score.to_dict(),
             **{key: getattr(self, key) for key in ("bank", "training", "parity", "licence")},
             "files": {name: asdict(entry) for name, entry in files.items()},
         }
@@ -188,21 +179,13 @@ def _check_version(path: Path, entries: dict[str, Any]) -> None:
             f"model {reprlib.repr(name)} has format_version {reprlib.repr(version)}; "
             f"this pscr {__version__} reads up to {FORMAT_VERSION}; upgrade pscr",
         )
-    if family != FAMILY:
-        raise _invalid(
-            path, f"'family' is {reprlib.repr(family)}; expected {FAMILY!r}; this is another program's model"
-        )
+    if not isinstance(family, str) or not family:
+        raise _invalid(path, f"'family' is {reprlib.repr(family)}; expected a family of models, such as 'pscr'")
 
 
-def _meaning(path: Path, entry: dict[str, Any]) -> ScoreMeaning:
+def _scale(path: Path, entry: dict[str, Any]) -> ScoreScale:
     try:
-        low, high = (float(bound + 0) for bound in entry["range"])
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"range {low} to {high}")
-        words, higher = (entry["meaning"], entry["database"]), entry["higher_is_better"]
-        if not (isinstance(words[0], str) and isinstance(words[1], str) and isinstance(higher, bool)):
-            raise TypeError("meaning and database are text, higher_is_better is true or false")
-        return ScoreMeaning(*words, (low, high), higher)
+        return ScoreScale.from_dict(entry)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _invalid(
             path, f"'score' is not usable ({error!r}); expected meaning, database, range, higher_is_better"
@@ -215,12 +198,12 @@ def _sampling(path: Path, entry: Any, version: int) -> Sampling:
     if version == 1 and {"view", "windows"} & set(entry):
         raise _invalid(path, "is of format_version 1 and has a view, which came with 2; fetch or export it again")
     try:
-        sampling = Sampling.from_dict(entry)
+        sampling = read_sampling(entry)
     except (PscrError, OverflowError) as error:
         raise _invalid(path, f"{one_line(error)}; fetch or export the model again") from error
     if any(entry[key] != value for key, value in sampling.to_dict().items()):
         raise _invalid(path, "'sampling' has text or fractions for whole numbers; fetch or export the model again")
-    side = max(sampling.reference_side, sampling.resized)
+    side = max(sampling.reference_side, sampling.scales_to)
     if sampling.most > _MOST_PATCHES or side > _LONGEST_SIDE:
         found = f"'sampling' cuts {sampling.most} patches from {reprlib.repr(side)} pixels"
         raise _invalid(path, f"{found}; expected at most {_MOST_PATCHES} from {_LONGEST_SIDE}")

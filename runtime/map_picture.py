@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from .errors import PscrError, Status
-from .quality_map import QualityMap
-from .sampling import Pixels
+from .families.head import Floats
+from .samplings import Pixels
 
 # From dark violet to yellow, its lightness rising all the way: it reads with every colour vision and in grey
 # (Nunez, Anderton and Renslow, "Optimizing colormaps with consideration for color vision deficiency", 2018).
@@ -25,8 +26,34 @@ _MARGIN, _GAP, _BAR, _TICK = 12, 12, 18, 5
 _SHORTEST_BAR = 160
 
 
+class Scores(Protocol):
+    """What is drawn: a `QualityMap`."""
+
+    @property
+    def values(self) -> Floats: ...
+
+    @property
+    def window(self) -> int: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def view(self) -> tuple[int, int]: ...
+
+    def dense(self, height: int, width: int) -> Floats: ...
+
+    def worst(self) -> tuple[int, int, int, int]: ...
+
+
 def draw(
-    pixels: Pixels | None, quality_map: QualityMap, *, limits: tuple[float, float] | None = None, unit: str = "MOS"
+    pixels: Pixels | None, quality_map: Scores, *, limits: tuple[float, float] | None = None, unit: str = "MOS"
 ) -> Pixels:
     """Draw the image and, beside or below it, the map over its grey form, a colour bar and a caption.
 
@@ -36,7 +63,7 @@ def draw(
         compare pictures.
     unit: the word above the colour bar.
 
-    Dark is low. The frame marks the window with the lowest score. Small images are enlarged and large ones reduced,
+    Dark is low. The frame marks the window with the worst score. Small images are enlarged and large ones reduced,
     to 256 to 640 pixels on the longer side.
 
     Returns [H,W,3] uint8 BGR, as cv2.imwrite takes it; `encode` makes the PNG.
@@ -54,7 +81,7 @@ def draw(
     return _compose(panels, *_bar(low, high, max(height, _SHORTEST_BAR), unit), _caption(quality_map))
 
 
-def overlay(pixels: Pixels | None, quality_map: QualityMap, limits: tuple[float, float]) -> Pixels:
+def overlay(pixels: Pixels | None, quality_map: Scores, limits: tuple[float, float]) -> Pixels:
     """The map over the grey form of its image, without colour bar and caption, for pages that have their own.
 
     pixels, limits: as in `draw`. Returns [h,w,3] uint8 BGR, 256 to 640 pixels on the longer side.
@@ -89,7 +116,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 10) for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def _limits(quality_map: QualityMap, limits: tuple[float, float] | None) -> tuple[float, float]:
+def _limits(quality_map: Scores, limits: tuple[float, float] | None) -> tuple[float, float]:
     if limits is None:
         low, high = float(quality_map.values.min()), float(quality_map.values.max())
         more = max(NARROWEST - (high - low), 0) / 2
@@ -101,7 +128,7 @@ def _limits(quality_map: QualityMap, limits: tuple[float, float] | None) -> tupl
     return low, high
 
 
-def _panel_size(quality_map: QualityMap) -> tuple[int, int]:
+def _panel_size(quality_map: Scores) -> tuple[int, int]:
     """Height and width of a panel. A side of a very long image does not become thinner than can be seen."""
     height, width = quality_map.height, quality_map.width
     longest = max(height, width)
@@ -115,11 +142,11 @@ def _scaled(pixels: Pixels, height: int, width: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
 
 
-def _frame(panel: Pixels, quality_map: QualityMap) -> None:
-    """Mark the lowest window, white in black, which shows on every ground; not where the one window is all there is."""
+def _frame(panel: Pixels, quality_map: Scores) -> None:
+    """Mark the worst window, white in black, which shows on every ground; not where the one window is all there is."""
     if quality_map.values.size == 1:
         return
-    top, left, height, width = quality_map.lowest()
+    top, left, height, width = quality_map.worst()
     down, across = panel.shape[0] / quality_map.height, panel.shape[1] / quality_map.width
     first = round(left * across) + 1, round(top * down) + 1
     last = round((left + width) * across) - 2, round((top + height) * down) - 2
@@ -147,7 +174,7 @@ def _bar(low: float, high: float, height: int, unit: str) -> tuple[Pixels, int]:
     return picture, top
 
 
-def _caption(quality_map: QualityMap) -> list[str]:
+def _caption(quality_map: Scores) -> list[str]:
     values = quality_map.values
     count = "1 window" if values.size == 1 else f"{values.size} windows"
     sizes = f"{count} of {quality_map.window} px, {quality_map.stride} px apart"

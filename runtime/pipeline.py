@@ -16,11 +16,10 @@ from typing import Generic, TypeVar, cast
 
 import numpy as np
 
-from .backends.base import Floats, Outputs
-from .calibration import Calibration
-from .errors import PscrError, Status
+from .errors import PscrError, Status, as_error
+from .families.head import Floats, Head, Outputs
 from .image import Source
-from .sampling import Pixels
+from .samplings import Pixels
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -30,19 +29,20 @@ T = TypeVar("T")
 class Result:
     """The score of one image.
 
-    score: mean vote of the exemplars, in opinion-score units of the model's database; not clipped to its range.
-    spread: standard deviation of the votes (population), same units.
+    score: in opinion-score units of the scale that is open; not clipped to its range.
+    spread: standard deviation of the votes (population), same units; None where fewer than two vote and where there
+        is no score.
     width, height: of the decoded image, in pixels, after EXIF orientation.
     status, message: OK and empty, or why there is no score. An image that had to be padded, or on which its decoder had
         a warning, is OK with a message.
     path: the input, where it was a path.
     interval: the lowest and highest opinion score that people would give with 90 % probability, where model and bank
         are calibrated (see calibration.py); else None. `Scorer.interval` has other levels.
-    Where status is not OK, score and spread are NaN, and width and height 0.
+    Where status is not OK, score is NaN, and width and height are 0.
     """
 
     score: float
-    spread: float
+    spread: float | None
     width: int
     height: int
     status: Status = Status.OK
@@ -59,7 +59,9 @@ class Result:
         """The table that Jupyter shows; what comes from outside is escaped."""
         cells = [("image", self.path)] if self.path else []
         if self.ok:
-            cells += [("score", f"{self.score:.3f}"), ("spread of the votes", f"{self.spread:.3f}")]
+            cells.append(("score", f"{self.score:.3f}"))
+            if self.spread is not None:
+                cells.append(("spread of the votes", f"{self.spread:.3f}"))
             if self.interval:
                 cells.append(("90 % of opinion scores", "{:.3f} to {:.3f}".format(*self.interval)))
             cells.append(("size", f"{self.width} × {self.height}"))
@@ -156,9 +158,10 @@ def in_order(
 ) -> Generator[tuple[S, T | PscrError], None, None]:
     """Apply `work` to each source in `workers` threads, at most `ahead` sources before the consumer.
 
-    Gives (source, result) in order; a PscrError of `work` is given in place of the result, any other exception
-    propagates. Closing the generator drops what has not begun. `sources` is read in the consumer's thread; a result
-    that is ready waits for one more source at most, so that a slow source does not hold back what it has brought.
+    Gives (source, result) in order; where `work` fails its PscrError is given in place of the result, for any other
+    exception the one that `as_error` makes of it. Closing the generator drops what has not begun. `sources` is read in
+    the consumer's thread; a result that is ready waits for one more source at most, so that a slow source does not hold
+    back what it has brought.
     """
     threads = _Threads(work, workers)
     waiting: deque[tuple[S, int]] = deque()
@@ -180,8 +183,8 @@ def in_order(
             source, number = waiting.popleft()
             try:
                 result: T | PscrError = threads.result(number)
-            except PscrError as error:
-                result = error
+            except Exception as error:
+                result = as_error(error)
             yield source, result
     finally:
         threads.close()
@@ -201,14 +204,15 @@ def score_all(
     prepare: Callable[[Source], Prepared],
     infer: Callable[[Pixels], Outputs],
     *,
-    calibration: Calibration | None,
+    head: Head,
     batch: int,
     workers: int,
-    raising: bool,
-) -> Iterator[Result]:
-    """A Result for each source, in order; `prepare` runs in `workers` threads, `infer` in the consumer's.
+    raising: bool = False,
+) -> Generator[tuple[Result, Floats | None], None, None]:
+    """A Result for each source and its votes [K], in order; `prepare` runs in `workers` threads, `infer` in the
+    consumer's.
 
-    calibration: gives the results their intervals.
+    What fails in `prepare` is that image's; what `infer` raises is the device's, and ends it.
     raising: whether an image without a score raises its error, after the results before it, or gives a Result.
     """
     stream = in_order(prepare, sources, workers, 2 * batch + workers)
@@ -217,53 +221,55 @@ def score_all(
         for item in stream:
             group.append(item)
             if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
-                yield from _score_group(group, infer, calibration, raising)
+                yield from _score_group(group, infer, head, raising)
                 group = []
-        yield from _score_group(group, infer, calibration, raising)
+        yield from _score_group(group, infer, head, raising)
 
 
 def finish(
-    source: Source, prepared: Prepared, score: np.float32, votes: Floats, calibration: Calibration | None
+    source: Source, prepared: Prepared, score: np.float32, votes: Floats | None, head: Head
 ) -> Result | PscrError:
     """The Result of one image from its score and votes [K]; where they are not finite an INTERNAL error, not raised."""
-    spread = float(votes.std(dtype=np.float64))
-    if not (math.isfinite(score) and math.isfinite(spread)):
+    spread = head.spread(votes)
+    if not (math.isfinite(score) and math.isfinite(spread or 0.0)):
         found = f"the model gave a score of {score} for this image; expected a finite one; report the image"
         return PscrError(Status.INTERNAL, found)
-    interval = calibration.interval(float(score), spread) if calibration else None
+    interval = head.calibration.interval(float(score), spread) if head.calibration else None
     size = prepared.width, prepared.height
     return Result(float(score), spread, *size, Status.OK, prepared.message, _path(source), interval)
 
 
 def failed(source: Source, error: PscrError) -> Result:
     """The Result of an image without a score."""
-    return Result(math.nan, math.nan, 0, 0, error.status, error.message, _path(source))
+    return Result(math.nan, None, 0, 0, error.status, error.message, _path(source))
 
 
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]],
     infer: Callable[[Pixels], Outputs],
-    calibration: Calibration | None,
+    head: Head,
     raising: bool,
-) -> Iterator[Result]:
+) -> Iterator[tuple[Result, Floats | None]]:
     rows = iter(infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
     for source, prepared in group:
+        score, votes = (np.float32(math.nan), None) if isinstance(prepared, PscrError) else next(rows)
         # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
-        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, *next(rows), calibration)
+        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, score, votes, head)
         if isinstance(outcome, PscrError):
             if raising:
                 raise outcome
             outcome = failed(source, outcome)
-        yield outcome
+        yield outcome, votes
 
 
-def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats]]:
+def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats | None]]:
     """Score and votes [K] of each of `images` [P,S,S,3]; those with equally many patches go through together."""
-    found: dict[int, tuple[np.float32, Floats]] = {}
+    found: dict[int, tuple[np.float32, Floats | None]] = {}
     for count in {len(patches) for patches in images}:
         places = [place for place, patches in enumerate(images) if len(patches) == count]
         outputs = infer(np.stack([images[place] for place in places]))
-        found |= zip(places, zip(outputs.scores, outputs.votes, strict=True), strict=True)
+        votes = [None] * len(places) if outputs.votes is None else list(outputs.votes)
+        found |= zip(places, zip(outputs.scores, votes, strict=True), strict=True)
     return [found[place] for place in range(len(images))]
 
 

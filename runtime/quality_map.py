@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PscrError, Status
+from .families.head import Floats
+from .map_picture import draw, encode
 from .pipeline import Source
-from .sampling import Pixels, Sampling
+from .samplings import Pixels, Sampling
 from .scorer import Scorer
 
-Floats = NDArray[np.float32]
 Corners = NDArray[np.int64]
 DENSE_WINDOW = 192  # of a model that sees whole images; docs/map.md has the comparison
 SMALLEST = 16  # pixels; in less there is nothing to judge
@@ -53,8 +54,9 @@ class QualityMap:
     width, height: of the upright image (EXIF orientation applied), in pixels.
     preview: the image with its longest side reduced to 512 pixels, [h,w,3] uint8 RGB, for notebooks; or None.
     view_width, view_height: of the view that the windows lie on, in its pixels; 0 for the image itself.
+    higher_is_better: of the scale that the values lie on.
 
-    `boxes` and `lowest` give places in the image's own pixels.
+    `boxes` and `worst` give places in the image's own pixels.
     """
 
     values: Floats
@@ -67,16 +69,17 @@ class QualityMap:
     preview: Pixels | None = field(default=None, repr=False)
     view_width: int = 0
     view_height: int = 0
+    higher_is_better: bool = True
 
     @property
     def view(self) -> tuple[int, int]:
         """Height and width of the view, in its pixels."""
         return self.view_height or self.height, self.view_width or self.width
 
-    def dense(self, height: int | None = None, width: int | None = None) -> Floats:
+    def dense(self, height: int = 0, width: int = 0) -> Floats:
         """The map for each pixel: the mean of the windows that cover it, [height, width] float32.
 
-        height, width: of the grid; None for the image's own. Another grid is read at the middles of its cells, as if
+        height, width: of the grid; 0 for the image's own. Another grid is read at the middles of its cells, as if
             the map had been scaled to it.
         """
         down = _coverage(self.corners_y, self.window, self.view[0], height or self.height)
@@ -89,9 +92,10 @@ class QualityMap:
             for column, score in enumerate(values):
                 yield *self._box(row, column), score
 
-    def lowest(self) -> tuple[int, int, int, int]:
-        """The window with the lowest score, the first where several have it: top, left, height, width in pixels."""
-        row, column = np.unravel_index(int(self.values.argmin()), self.values.shape)
+    def worst(self) -> tuple[int, int, int, int]:
+        """The window with the worst score, the first where several have it: top, left, height, width in pixels."""
+        place = self.values.argmin() if self.higher_is_better else self.values.argmax()
+        row, column = np.unravel_index(int(place), self.values.shape)
         return self._box(int(row), int(column))
 
     def _box(self, row: int, column: int) -> tuple[int, int, int, int]:
@@ -106,8 +110,6 @@ class QualityMap:
 
     def _repr_png_(self) -> bytes:
         """The picture that Jupyter shows."""
-        from .map_picture import draw, encode  # here: that module imports this one
-
         return encode(draw(self.preview, self))
 
 
@@ -161,7 +163,9 @@ def quality_map(
         raise PscrError(Status.INTERNAL, f"{found}; report the image")
     table = values.reshape(len(tops), len(lefts))
     tall, wide = pixels.shape[:2]
-    return QualityMap(table, tops, lefts, side, between, width, height, _preview(pixels), wide, tall)
+    return QualityMap(
+        table, tops, lefts, side, between, width, height, _preview(pixels), wide, tall, scorer.scale.higher_is_better
+    )
 
 
 def grid(
@@ -196,7 +200,7 @@ def starts(side: int, window: int, stride: int) -> Corners:
 
 def _window(sampling: Sampling, window: int | None) -> int:
     """The side of the windows. A model that resizes takes a window at the scale that it resizes to."""
-    most = max(sampling.patch, sampling.resized)
+    most = max(sampling.patch, sampling.scales_to)
     if window is None:
         return min(DENSE_WINDOW, most) if sampling.method == "dense" else most
     if isinstance(window, bool) or not isinstance(window, int) or not SMALLEST <= window <= most:

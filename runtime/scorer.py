@@ -6,29 +6,29 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
-from . import golden, models
-from .backends.base import Floats, Outputs
+from . import cores, devices, golden
 from .bank import Bank
 from .calibration import Calibration
-from .devices import connect
-from .errors import PscrError, Status, one_line
-from .graph_check import check_graph
+from .errors import PscrError, Status, as_error, one_line
+from .families import read_head
+from .families.head import Floats, Head, Outputs
 from .image import DEFAULT_MAX_PIXELS, load
 from .manifest import Manifest
+from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Source, finish, score_all
-from .sampling import Pixels
+from .samplings import Pixels
+from .score_scale import ScoreScale
 
 _log = logging.getLogger(__name__)
 DEFAULT_MODEL = "agiqa3k-pair"
-_SAME_TERMS = 0.3  # relative distance of a bank's probe: fp16 has 0.007, int8 0.1, another training run 1.1
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
 
 
@@ -43,10 +43,10 @@ def open(
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
     model: a packaged model's name or a model folder.
-    device: auto | cpu | cuda[:N] | tensorrt[:N] | openvino | openvino-bf16. Only auto chooses; another device that
-        cannot be had is an error.
-    threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use.
-        OpenCV's number of threads belongs to the whole process.
+    device: auto, or an entry of `devices.DEVICES`: cpu | cuda[:N] | tensorrt[:N] | onnxruntime-tensorrt[:N] |
+        openvino | openvino-bf16. Only auto chooses; another device that cannot be had is an error.
+    threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use (its
+        affinity, its container's quota). OpenCV's number of threads belongs to the whole process.
     bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
     max_pixels: largest height * width of an input image.
 
@@ -70,7 +70,7 @@ class Scorer:
     ) -> None:
         """See `open`."""
         if threads is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            threads = cores.usable()
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= _MOST_THREADS:
             raise PscrError(
                 Status.INVALID_ARGUMENT, f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}"
@@ -78,34 +78,30 @@ class Scorer:
         if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
         started = time.perf_counter()
-        self._folder = models.locate(model)
-        self._manifest = Manifest.read(self._folder)
-        graph = self._manifest.read_verified(self._folder, "model.onnx")
-        check_graph(graph)
-        own = self._manifest.read_verified(self._folder, "bank.npz") if bank is None else b""
-        self._bank = Bank.from_bytes(own, str(self._folder / "bank.npz")) if bank is None else _bank(bank)
-        self._own_bank = bank is None
-        entry = self._manifest.calibration if self._own_bank else self._bank.about.get("calibration")
-        self._calibration = (
-            None if entry is None else Calibration.from_dict(entry, str(self._folder) if bank is None else "the bank")
-        )
+        self._folder = ModelFolder.read(model)
+        self._manifest = self._folder.manifest
+        self._head = read_head(self._folder, bank)
         self._asked, self._threads, self._max_pixels = device, threads, max_pixels
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
-        units = self._bank.in_model_units()
+        opened = devices.Model(
+            self._folder.graph(), self._head.signature, self._sampling.patch, threads, self._folder.path
+        )
         try:
-            self._backend = connect(device, graph, units, self._sampling.patch, threads, self._folder)
+            self._backend = devices.connect(device, opened)
         except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
         self._closed = False
         self._process = os.getpid()
         cv2.setNumThreads(threads)
-        self._warm_up()
-        if self._bank.probe is not None:
-            self._check_probe(self._bank.probe)
+        try:
+            self._try_out()
+        except BaseException:
+            self._backend.close()
+            raise
         name, seconds = f"{self._manifest.name} {self._manifest.version}", time.perf_counter() - started
-        _log.info("opened %s with %d exemplars on %s in %.2f s", name, len(self._bank), self._backend.device, seconds)
+        _log.info("opened %s on %s in %.2f s", name, self._backend.device, seconds)
 
     def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
         """Score one image.
@@ -118,7 +114,11 @@ class Scorer:
                 INTERNAL.
         """
         self._check_open()
-        return self.finish(source, self.prepare(source, pixel_format))[0]
+        try:
+            prepared = self.prepare(source, pixel_format)
+        except Exception as error:
+            raise as_error(error) from None
+        return self.finish(source, prepared)
 
     def score_many(
         self,
@@ -161,15 +161,27 @@ class Scorer:
         if hasattr(sources, "columns") or hasattr(sources, "column_names"):  # iterating gives names, or whole rows
             found = f"sources is a table ({type(sources).__name__}); expected one column of it"
             raise PscrError(Status.INVALID_ARGUMENT, f"{found}, such as table['path']")
+        scored = self.score_with_votes(sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise")
+        return _without_votes(scored)
+
+    def score_with_votes(
+        self,
+        sources: Iterable[Source],
+        *,
+        pixel_format: str | None = None,
+        batch: int | None = None,
+        raising: bool = False,
+    ) -> Generator[tuple[Result, Floats | None], None, None]:
+        """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
         self._check_open()
         return score_all(
             sources,
             lambda source: self.prepare(source, pixel_format),
             self.infer,
-            calibration=self._calibration,
+            head=self._head,
             batch=batch or self.batch,
             workers=min(4, self._threads),
-            raising=on_error == "raise",
+            raising=raising,
         )
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
@@ -182,18 +194,20 @@ class Scorer:
         self._check_open()
         return self.prepare(source, pixel_format).patches
 
-    def finish(self, source: Source, prepared: Prepared) -> tuple[Result, Floats]:
-        """The Result of an image that was prepared, and its votes [K] float32. Errors as `score`."""
+    def finish(self, source: Source, prepared: Prepared) -> Result:
+        """The Result of an image that was prepared. Errors as `score`."""
         outputs = self.infer(prepared.patches[None])
-        result = finish(source, prepared, outputs.scores[0], outputs.votes[0], self._calibration)
+        votes = None if outputs.votes is None else outputs.votes[0]
+        result = finish(source, prepared, outputs.scores[0], votes, self._head)
         if isinstance(result, PscrError):
             raise result
-        return result, outputs.votes[0]
+        return result
 
     def infer(self, patches: Pixels) -> Outputs:
-        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N] and votes [N,K] float32.
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N], and votes [N,K] where some vote.
 
-        With P = 1 every patch is an image of its own, which gives patch scores.
+        N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
+        of its own, which gives patch scores.
 
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
@@ -202,10 +216,10 @@ class Scorer:
         with self._lock:
             self._check_open()
             outputs = self._backend.infer(patches)
-        return outputs if self._bank.scale == 1 else Outputs(*(self._bank.scale * values for values in outputs))
+        return self._head.on_scale(outputs)
 
     def terms(self, patches: Pixels) -> Any:
-        """The exemplar terms [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
+        """The graph's `terms` [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
         self._check_open()
         with self._lock:
             self._check_open()
@@ -214,7 +228,8 @@ class Scorer:
     @property
     def batch(self) -> int:
         """Images per inference where the caller names no number."""
-        return 1 if self._backend.device in ("cpu", "openvino", "openvino-bf16") else 8
+        usual, most = devices.entry_of(self._backend).batch, self._backend.takes.most
+        return usual if most is None else min(usual, most)
 
     @property
     def manifest(self) -> Manifest:
@@ -222,14 +237,19 @@ class Scorer:
         return self._manifest
 
     @property
-    def bank(self) -> Bank:
-        """The bank that votes; its scores are in the units of `score`."""
-        return self._bank
+    def head(self) -> Head:
+        """What votes, on which scale, and how it is calibrated."""
+        return self._head
+
+    @property
+    def scale(self) -> ScoreScale:
+        """What the scores mean: the model's own scale, or that of the bank that stands in its place."""
+        return self._head.scale
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the spread stands for with this model and bank, where it was measured."""
-        return self._calibration
+        """What the spread, or a constant width, stands for with this model and bank, where it was measured."""
+        return self._head.calibration
 
     def interval(self, result: Result, level: float = 0.9) -> tuple[float, float]:
         """The lowest and highest opinion score that people would give the image, with probability `level`.
@@ -238,12 +258,17 @@ class Scorer:
             PscrError: INVALID_ARGUMENT for a level that was not measured, a result without a score, or where model
                 and bank were not calibrated.
         """
-        if self._calibration is None:
+        if self.calibration is None:
             advice = "calibrate with: pscr evaluate MODEL --data DATA --calibrate"
             raise PscrError(Status.INVALID_ARGUMENT, f"{self._manifest.name} has no calibration; {advice}")
         if not result.ok:
             raise PscrError(Status.INVALID_ARGUMENT, f"there is no score of {result.path}, so there is no interval")
-        return self._calibration.interval(result.score, result.spread, level)
+        found = self.calibration.interval(result.score, result.spread, level)
+        if found is None:
+            raise PscrError(
+                Status.INVALID_ARGUMENT, f"{self._manifest.name} goes by the spread, and this result has none"
+            )
+        return found
 
     @property
     def info(self) -> dict[str, Any]:
@@ -252,16 +277,14 @@ class Scorer:
         return {
             "model": manifest.name,
             "version": manifest.version,
-            "folder": str(self._folder),
+            "folder": str(self._folder.path),
+            "family": manifest.family,
             "backbone": manifest.backbone,
             "precision": manifest.precision,
             "sampling": manifest.sampling.to_dict(),
-            "meaning": manifest.score.meaning,
-            "database": manifest.score.database,
-            "range": self._range(),
-            "higher_is_better": manifest.score.higher_is_better,
-            "bank": len(backend.bank),
-            "interval": self._calibration.in_words() if self._calibration else None,
+            **self.scale.to_dict(),
+            **self._head.facts(),
+            "interval": self.calibration.in_words() if self.calibration else None,
             "training": manifest.training,
             "licence": manifest.licence,
             "device_asked": self._asked,
@@ -293,41 +316,20 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _warm_up(self) -> None:
-        """Run the graph once, which also proves that it is whole."""
+    def _try_out(self) -> None:
+        """Run the graph once, which also proves that it is whole, and see that the head belongs to it."""
         side = self._sampling.patch
         try:
             outputs = self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))
         except PscrError as error:
-            self._backend.close()
             if error.status is not Status.INTERNAL or self._backend.device != "cpu":
                 raise
             found = f"model.onnx cannot be run ({error.message}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
-        if not np.isfinite(outputs.votes).all():
-            self._backend.close()
-            found = "model.onnx gives votes that are not finite; fetch or export the model again"
+        if not (np.isfinite(outputs.scores).all() and (outputs.votes is None or np.isfinite(outputs.votes).all())):
+            found = "model.onnx gives scores that are not finite; fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found)
-
-    def _check_probe(self, probe: Any) -> None:
-        """Refuse a bank whose terms another network computed: they have the right width by chance only."""
-        image = next(iter(golden.golden_images().values()))
-        found = self._backend.terms(self._sampling.cut(image)[None])[0]
-        distance = float(np.linalg.norm(found - probe) / max(float(np.linalg.norm(found)), 1e-12))
-        if not distance <= _SAME_TERMS:
-            self._backend.close()
-            built = " ".join(str(self._bank.about.get(key, "?")) for key in ("model", "version"))
-            here = f"{self._manifest.name} {self._manifest.version}"
-            raise PscrError(
-                Status.MODEL_INVALID,
-                f"the bank was built with another model ({built}; this is {here}); build it again with this one",
-            )
-
-    def _range(self) -> list[float]:
-        """Lowest and highest opinion score: of the model's database, or of another bank's labels."""
-        if self._own_bank:
-            return list(self._manifest.score.range)
-        return [float(self._bank.scores.min()), float(self._bank.scores.max())]
+        self._head.check(lambda: self._backend.terms(self._sampling.cut(golden.first())[None])[0])
 
     def _check_open(self) -> None:
         if os.getpid() != self._process:  # without the library's threads, for which it would wait
@@ -343,10 +345,10 @@ class Scorer:
         height, width = image.shape[:2]
         tall, wide = self._sampling.frame_size(height, width)
         if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
-            how = "scaling" if self._sampling.resized else "padding"
+            how = "scaling" if self._sampling.scales_to else "padding"
             found = f"{width}x{height} needs {how} to {wide}x{tall}, above {self._max_pixels} pixels; scale it down"
             raise PscrError(Status.IMAGE_TOO_LARGE, found)
-        most, patches = self._backend.most_patches, self._sampling.patches(height, width)
+        most, patches = self._backend.takes.patches, self._sampling.patches(height, width)
         if most is not None and patches > most:
             found = f"{width}x{height} gives {patches} patches; this engine takes up to {most} an image"
             advice = "build one with --windows, crop the image, or use another device"
@@ -355,11 +357,7 @@ class Scorer:
         return Prepared(self._sampling.cut(image), width, height, "; ".join(notes))
 
 
-def _bank(bank: str | os.PathLike[str] | Bank) -> Bank:
-    if isinstance(bank, Bank):
-        return bank
-    try:
-        return Bank.read(Path(bank))
-    except TypeError as error:
-        found = f"bank is a {type(bank).__name__}; expected the path of a bank.npz, or a Bank"
-        raise PscrError(Status.INVALID_ARGUMENT, found) from error
+def _without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:
+    with closing(scored):
+        for result, _ in scored:
+            yield result

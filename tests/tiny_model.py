@@ -15,10 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
-from pscr.runtime.manifest import FORMAT_VERSION, Manifest, ScoreMeaning
-from pscr.runtime.sampling import Sampling
+from pscr.runtime.families.direct import OUTPUTS
+from pscr.runtime.families.head import Signature
+from pscr.runtime.families.pscr import signature
+from pscr.runtime.manifest import FORMAT_VERSION, Manifest
+from pscr.runtime.samplings import Ops, Sampling
+from pscr.runtime.score_scale import ScoreScale
 
-SAMPLING = Sampling("ops", 32, (0, 4, 9), 64)
+SAMPLING = Ops(32, (0, 4, 9), 64)
 WIDTH = 8
 EXEMPLARS = 5
 
@@ -117,7 +121,7 @@ def manifest(golden_entry: dict | None = None) -> Manifest:
         backbone="one convolution",
         precision="fp32",
         sampling=SAMPLING,
-        score=ScoreMeaning("mean opinion score of quality", "made up", (0.0, 5.0), higher_is_better=True),
+        score=ScoreScale("mean opinion score of quality", "made up", (0.0, 5.0), higher_is_better=True),
         bank={"size": EXEMPLARS, "selection": "all"},
         training={
             "database": "made up",
@@ -140,7 +144,7 @@ def write(folder: Path, seed: int = 7, sampling: Sampling = SAMPLING, format_ver
     data = graph(parts, sampling.patch).SerializeToString()
     (folder / "model.onnx").write_bytes(data)
     parts.bank.write(folder / "bank.npz")
-    with OnnxRuntimeBackend(data, parts.bank, sampling.patch) as backend:
+    with OnnxRuntimeBackend(data, signature(parts.bank), sampling.patch) as backend:
         scores = [backend.infer(sampling.cut(image)[None]).scores[0] for image in golden.golden_images().values()]
     promised = manifest(golden.promise([float(score) for score in scores], 1e-3))
     replace(promised, sampling=sampling, format_version=format_version).write(folder, ["model.onnx", "bank.npz"])
@@ -156,3 +160,36 @@ def expected_votes(patches: np.ndarray) -> np.ndarray:
     features = active.mean((3, 4)).mean(1)
     hidden = np.maximum((features @ parts.query)[:, None] + parts.bank.terms[None], 0)
     return hidden @ parts.out + parts.bank.scores
+
+
+def direct_graph(parts: Weights | None = None) -> onnx.ModelProto:
+    """The same network as one of the direct family: the score from the image's own half of the regressor."""
+    model = graph(parts)
+    body, kept = model.graph, 12  # the nodes up to `q`
+    del body.node[kept:]
+    node = helper.make_node
+    body.node.extend(
+        [
+            node("Add", ["q", "bias"], ["sum"]),
+            node("Relu", ["sum"], ["terms"]),
+            node("MatMul", ["terms", "out"], ["raw"]),
+            node("Add", ["raw", "mean"], ["score"]),
+        ]
+    )
+    body.initializer.append(numpy_helper.from_array(np.array(2.5, np.float32), "mean"))
+    del body.input[1:]
+    del body.output[1]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def write_direct(folder: Path) -> Path:
+    """A model folder of the direct family: no bank."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = direct_graph().SerializeToString()
+    (folder / "model.onnx").write_bytes(data)
+    with OnnxRuntimeBackend(data, Signature(OUTPUTS), SAMPLING.patch) as backend:
+        scores = [backend.infer(SAMPLING.cut(image)[None]).scores[0] for image in golden.golden_images().values()]
+    promised = manifest(golden.promise([float(score) for score in scores], 1e-3))
+    replace(promised, name="tiny-direct", family="direct", bank={}).write(folder, ["model.onnx"])
+    return folder

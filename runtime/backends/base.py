@@ -1,36 +1,33 @@
-"""What every inference backend is: patches in, scores and votes out."""
+"""What every inference backend is: patches in, scores out. It knows constants and a signature, and no families."""
 
 from __future__ import annotations
 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..bank import Bank
 from ..errors import PscrError, Status
-from ..sampling import Pixels
+from ..families.head import Floats, Outputs, Signature
+from ..samplings import Pixels
 
-Floats = NDArray[np.float32]
 B = TypeVar("B", bound="Backend")
-INPUTS = {"patches": "uint8", "bank_terms": "float32", "bank_scores": "float32"}
-OUTPUTS = ("score", "votes", "terms")
 
 
-class Outputs(NamedTuple):
-    """What the score graph gives for N images: scores [N], votes [N,K], all float32 in opinion-score units."""
+class Takes(NamedTuple):
+    """How much an open backend takes at a time: images of a run, and patches of an image; None for any number."""
 
-    scores: Floats
-    votes: Floats
+    least: int = 1
+    most: int | None = None
+    patches: int | None = None
 
 
 class Backend(ABC):
-    """One loaded graph with one bank. The constructor does all slow work; `infer` checks, the subclass runs.
+    """One loaded graph with its constants. The constructor does all slow work; `infer` checks, the subclass runs.
 
     A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
     """
@@ -38,40 +35,38 @@ class Backend(ABC):
     device: str
     provider: str
     library: str
-    most_patches: int | None = None  # of an image, where the device takes no more; None for any number
+    takes = Takes()
 
-    def __init__(self, bank: Bank, patch: int) -> None:
-        self.bank = bank
+    def __init__(self, signature: Signature, patch: int) -> None:
+        self.signature = signature
         self.patch = patch
         self.last_seconds = math.nan
         self._closed = False
 
     def infer(self, patches: Pixels) -> Outputs:
-        """Score N images of P patches each.
+        """Score N images of P patches each, in as many runs as the device needs.
 
         patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1.
 
         Raises:
-            PscrError: INVALID_ARGUMENT for another shape or type; CLOSED; OUT_OF_MEMORY; INTERNAL; MODEL_INVALID
-                where the graph's outputs have other shapes.
+            PscrError: INVALID_ARGUMENT for another shape or type, or more patches an image than the device takes;
+                CLOSED; OUT_OF_MEMORY; INTERNAL; MODEL_INVALID where the graph's outputs have other shapes.
         """
         self._check(patches)
         started = time.perf_counter()
-        outputs = self.infer_impl(patches)
+        runs = [(self.infer_impl(part), count) for part, count in self._runs(patches)]
         self.last_seconds = time.perf_counter() - started
-        shape = (len(patches), len(self.bank))
-        if outputs.scores.shape != shape[:1] or outputs.votes.shape != shape:
-            found = f"score {list(outputs.scores.shape)}, votes {list(outputs.votes.shape)}"
-            raise PscrError(
-                Status.MODEL_INVALID,
-                f"model.onnx gave {found}; expected {list(shape[:1])}, {list(shape)}; fetch or export the model again",
-            )
-        return outputs
+        scores = _joined([outputs.scores[:count] for outputs, count in runs])
+        votes = None
+        if self.signature.votes:
+            votes = _joined([outputs.votes[:count] for outputs, count in runs if outputs.votes is not None])
+        self._check_outputs(len(patches), scores, votes)
+        return Outputs(scores, votes)
 
     def terms(self, patches: Pixels) -> Floats:
-        """The images' own exemplar terms [N,H] float32, of which banks are made. Arguments and errors as `infer`."""
+        """The graph's `terms` output of the images, [N,H] float32. Arguments and errors as `infer`."""
         self._check(patches)
-        return self.terms_impl(patches)
+        return _joined([self.terms_impl(part)[:count] for part, count in self._runs(patches)])
 
     @abstractmethod
     def infer_impl(self, patches: Pixels) -> Outputs:
@@ -99,6 +94,15 @@ class Backend(ABC):
     ) -> None:
         self.close()
 
+    def _runs(self, patches: Pixels) -> Iterator[tuple[Pixels, int]]:
+        """Parts of a batch that the device takes, and how many of its images count: a small part is filled up."""
+        least, most, _ = self.takes
+        size = most or len(patches)
+        for first in range(0, len(patches), size):
+            part = patches[first : first + size]
+            lacking = least - len(part)
+            yield (np.concatenate([part, np.repeat(part[-1:], lacking, 0)]) if lacking > 0 else part), len(part)
+
     def _check(self, patches: Pixels) -> None:
         if self._closed:
             raise PscrError(Status.CLOSED, "the backend is closed; open the model again")
@@ -111,12 +115,29 @@ class Backend(ABC):
             shape = list(patches.shape)
             order = "" if patches.flags.c_contiguous else ", not contiguous"
             raise PscrError(Status.INVALID_ARGUMENT, f"patches are {shape}{order}; expected {expected}")
+        most = self.takes.patches
+        if most is not None and patches.shape[1] > most:
+            found = f"{patches.shape[1]} patches an image; this engine takes up to {most}"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; build one with more --windows, or use another device")
+
+    def _check_outputs(self, images: int, scores: Floats, votes: Floats | None) -> None:
+        wanted = [images], [images, self.signature.votes]
+        if list(scores.shape) == wanted[0] and (votes is None or list(votes.shape) == wanted[1]):
+            return
+        found = f"score {list(scores.shape)}" + ("" if votes is None else f", votes {list(votes.shape)}")
+        expected = f"{wanted[0]}" + ("" if votes is None else f", {wanted[1]}")
+        raise PscrError(
+            Status.MODEL_INVALID, f"model.onnx gave {found}; expected {expected}; fetch or export the model again"
+        )
 
 
 def check_signature(
-    inputs: Mapping[str, tuple[str, Sequence[int | str | None]]], outputs: Mapping[str, str], bank: Bank, patch: int
+    inputs: Mapping[str, tuple[str, Sequence[int | str | None]]],
+    outputs: Mapping[str, str],
+    signature: Signature,
+    patch: int,
 ) -> None:
-    """See that a loaded graph is a score graph, for patches of this side and a bank of this width.
+    """See that a loaded graph takes patches of this side and a head's constants, and gives what the head needs.
 
     inputs: the type and shape of each; what is dynamic in a shape is no int. outputs: the type of each.
 
@@ -124,22 +145,34 @@ def check_signature(
         PscrError: MODEL_INVALID saying what was found and what was expected.
     """
     kinds = {name: kind for name, (kind, _) in inputs.items()}
-    if kinds != INPUTS or not all(outputs.get(name) == "float32" for name in OUTPUTS):
+    wanted = {"patches": "uint8", **dict.fromkeys(signature.constants, "float32")}
+    if kinds != wanted or not all(outputs.get(name) == "float32" for name in signature.outputs):
         found = ", ".join(f"{name} {kind}" for name, kind in (*kinds.items(), *outputs.items()))
-        expected = f"{', '.join(INPUTS)} to {', '.join(OUTPUTS)}, patches of uint8, the rest float32"
+        expected = f"{', '.join(wanted)} to {', '.join(signature.outputs)}, patches of uint8, the rest float32"
         raise PscrError(Status.MODEL_INVALID, f"model.onnx has {found[:300]}; expected a score graph: {expected}")
-    shape, terms = list(inputs["patches"][1]), list(inputs["bank_terms"][1])
+    shape = list(inputs["patches"][1])
     if shape[2:] != [patch, patch, 3]:
         raise PscrError(
             Status.MODEL_INVALID,
             f"model.onnx takes patches {shape}; the manifest's sampling cuts {patch} pixels; "
             "fetch or export the model again",
         )
-    if len(terms) != 2 or not isinstance(terms[1], int):
-        raise PscrError(Status.MODEL_INVALID, f"model.onnx takes bank_terms {terms}; expected [K, H] with H a number")
-    if bank.terms.shape[1] != terms[1]:
-        raise PscrError(
-            Status.MODEL_INVALID,
-            f"the bank's terms have {bank.terms.shape[1]} numbers; this model's have {terms[1]}; "
-            "use a bank that was built with this model",
-        )
+    for name, constant in signature.constants.items():
+        check_constant(name, constant.shape, list(inputs[name][1]), signature.advice)
+
+
+def check_constant(name: str, found: Sequence[int], taken: Sequence[int | str | None], advice: str) -> None:
+    """See that a constant's shape is what a graph takes: the first side may be dynamic, others are numbers there.
+
+    Raises:
+        PscrError: MODEL_INVALID.
+    """
+    numbers = all(isinstance(side, int) for side in taken[1:])
+    sides = zip(found, taken, strict=False)
+    if not numbers or len(found) != len(taken) or any(isinstance(one, int) and one != side for side, one in sides):
+        told = f"{name} is {list(found)}; model.onnx takes [{', '.join(map(str, taken))}]"
+        raise PscrError(Status.MODEL_INVALID, f"{told}; {advice}")
+
+
+def _joined(parts: Sequence[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..bank import Bank
 from ..errors import PscrError, Status, one_line
-from ..sampling import Pixels
-from .base import Backend, Floats, Outputs, check_signature
+from ..families.head import Floats, Outputs, Signature
+from ..samplings import Pixels
+from .base import Backend, Takes, check_signature
 
 _KINDS = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 PROVIDERS = {
@@ -28,20 +28,20 @@ class OnnxRuntimeBackend(Backend):
     """The score graph in onnxruntime: on the CPU, or on a GPU with its CUDA or its TensorRT provider."""
 
     def __init__(
-        self, graph: bytes, bank: Bank, patch: int, *, kind: str = "cpu", index: int = 0, threads: int = 1
+        self, graph: bytes, signature: Signature, patch: int, *, kind: str = "cpu", index: int = 0, threads: int = 1
     ) -> None:
         """Load the graph.
 
-        graph: the bytes of model.onnx. patch: side S of its patches in pixels.
+        graph: the bytes of model.onnx. signature: its head's. patch: side S of its patches in pixels.
         kind: "cpu", "cuda" or "onnxruntime-tensorrt". The last builds an engine in the precision of the graph's own
             types, at the first run, which takes minutes; it is kept in $PSCR_CACHE (default ~/.cache/pscr).
         index: which CUDA device. threads: of one inference, on the CPU.
 
         Raises:
             PscrError: DEVICE_UNAVAILABLE: onnxruntime is not installed, or does not run on that device here.
-                MODEL_INVALID: not a score graph, or the bank does not fit it. OUT_OF_MEMORY: for the bank.
+                MODEL_INVALID: not a score graph, or the head does not fit it. OUT_OF_MEMORY: for the constants.
         """
-        super().__init__(bank, patch)
+        super().__init__(signature, patch)
         ort = _library()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -62,7 +62,7 @@ class OnnxRuntimeBackend(Backend):
             )
         providers: list[Any] = [(wanted, {"device_id": index} if kind != "cpu" else {})]
         if kind == "onnxruntime-tensorrt":
-            providers = [(wanted, _trt_settings(index, bank, patch)), (PROVIDERS["cuda"], {"device_id": index})]
+            providers = [(wanted, _trt_settings(index, signature, patch)), (PROVIDERS["cuda"], {"device_id": index})]
         try:
             session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
@@ -83,16 +83,17 @@ class OnnxRuntimeBackend(Backend):
             )
         inputs = {value.name: (_KINDS.get(value.type, value.type), list(value.shape)) for value in session.get_inputs()}
         outputs = {value.name: _KINDS.get(value.type, value.type) for value in session.get_outputs()}
-        check_signature(inputs, outputs, bank, patch)
+        check_signature(inputs, outputs, signature, patch)
         self.device = kind if kind == "cpu" else f"{kind}:{index}"
         self.provider = active
         self.library = f"onnxruntime {ort.__version__}"
         self._session: Any = session
+        if kind == "onnxruntime-tensorrt":
+            self.takes = Takes(most=LARGEST)
         place = ("cpu", 0) if kind == "cpu" else ("cuda", index)
         try:  # once, where they are needed: on a GPU every inference would copy them again
-            self._bank = {
-                "bank_terms": ort.OrtValue.ortvalue_from_numpy(bank.terms, *place),
-                "bank_scores": ort.OrtValue.ortvalue_from_numpy(bank.scores, *place),
+            self._constants = {
+                name: ort.OrtValue.ortvalue_from_numpy(value, *place) for name, value in signature.constants.items()
             }
         except Exception as error:
             found = f"the bank cannot be placed on {self.device} ({one_line(error)}); use a smaller bank, or cpu"
@@ -100,7 +101,7 @@ class OnnxRuntimeBackend(Backend):
 
     def infer_impl(self, patches: Pixels) -> Outputs:
         """See Backend."""
-        return Outputs(*self._run(["score", "votes"], patches))
+        return Outputs(*self._run(["score", "votes"] if self.signature.votes else ["score"], patches))
 
     def terms_impl(self, patches: Pixels) -> Floats:
         """See Backend."""
@@ -109,11 +110,11 @@ class OnnxRuntimeBackend(Backend):
     def release(self) -> None:
         """See Backend."""
         self._session = None
-        self._bank = {}
+        self._constants = {}
 
     def _run(self, names: list[str], patches: Pixels) -> list[Floats]:
         try:
-            results: list[Floats] = self._session.run(names, {"patches": patches, **self._bank})
+            results: list[Floats] = self._session.run(names, {"patches": patches, **self._constants})
         except Exception as error:
             line = one_line(error)
             memory = "alloc" in line.lower() or "out of memory" in line.lower()
@@ -132,15 +133,14 @@ def describe() -> tuple[str, list[str]]:
     return str(ort.__version__), list(ort.get_available_providers())
 
 
-def _trt_settings(index: int, bank: Bank, patch: int) -> dict[str, Any]:
+def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any]:
     """Options of the TensorRT provider: one profile for every batch, so that it builds once, and a cache of engines."""
     cache = Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr") / "onnxruntime-tensorrt"
     cache.mkdir(parents=True, exist_ok=True)
-    exemplars, width = bank.terms.shape
 
     def shapes(images: int, patches: int) -> str:
-        given = {"patches": (images, patches, patch, patch, 3), "bank_terms": (exemplars, width)}
-        given["bank_scores"] = (exemplars,)
+        given: dict[str, tuple[int, ...]] = {"patches": (images, patches, patch, patch, 3)}
+        given |= {name: value.shape for name, value in signature.constants.items()}
         return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in given.items())
 
     return {

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..bank import Bank
 from ..errors import PscrError, Status, one_line
-from ..sampling import Pixels
-from .base import Backend, Floats, Outputs, check_signature
+from ..families.head import Floats, Outputs, Signature
+from ..samplings import Pixels
+from .base import Backend, check_signature
 
 _KINDS = {"u8": "uint8", "f32": "float32"}
 
@@ -22,17 +22,20 @@ class OpenVINOBackend(Backend):
     than is promised. So bf16 is a device of its own, which says what it is.
     """
 
-    def __init__(self, graph: bytes, bank: Bank, patch: int, *, kind: str = "openvino", threads: int = 1) -> None:
+    def __init__(
+        self, graph: bytes, signature: Signature, patch: int, *, kind: str = "openvino", threads: int = 1
+    ) -> None:
         """Load and compile the graph.
 
-        graph: the bytes of model.onnx. patch: side S of its patches in pixels. threads: of one inference.
+        graph: the bytes of model.onnx. signature: its head's. patch: side S of its patches in pixels.
+        threads: of one inference.
         kind: "openvino" or "openvino-bf16": products in bf16, on processors that have it (AVX512-BF16, AMX).
 
         Raises:
             PscrError: DEVICE_UNAVAILABLE: OpenVINO is not installed, or the processor has no bf16. MODEL_INVALID: not
-                a score graph, or the bank does not fit it. OUT_OF_MEMORY.
+                a score graph, or the head does not fit it. OUT_OF_MEMORY.
         """
-        super().__init__(bank, patch)
+        super().__init__(signature, patch)
         precision = "bf16" if kind == "openvino-bf16" else "f32"
         ov = _library()
         settings = {
@@ -47,12 +50,12 @@ class OpenVINOBackend(Backend):
             model = core.read_model(graph, b"")
             inputs = {port.any_name: _described(port) for port in model.inputs}
             outputs = {port.any_name: _described(port)[0] for port in model.outputs}
-            check_signature(inputs, outputs, bank, patch)
+            check_signature(inputs, outputs, signature, patch)
             if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise PscrError(Status.DEVICE_UNAVAILABLE, "this processor has no bf16 arithmetic; use openvino or cpu")
             self._request: Any = core.compile_model(model, "CPU", settings).create_infer_request()
-            self._request.set_tensor("bank_terms", ov.Tensor(bank.terms))
-            self._request.set_tensor("bank_scores", ov.Tensor(bank.scores))
+            for name, value in signature.constants.items():
+                self._request.set_tensor(name, ov.Tensor(value))
         except RuntimeError as error:  # all of OpenVINO's own
             raise PscrError(
                 Status.MODEL_INVALID, f"model.onnx cannot be loaded ({one_line(error)}); fetch or export it again"
@@ -66,7 +69,7 @@ class OpenVINOBackend(Backend):
     def infer_impl(self, patches: Pixels) -> Outputs:
         """See Backend."""
         self._run(patches)
-        return Outputs(self._output("score"), self._output("votes"))
+        return Outputs(self._output("score"), self._output("votes") if self.signature.votes else None)
 
     def terms_impl(self, patches: Pixels) -> Floats:
         """See Backend."""

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bank import Bank
 from ..engines import EXTRAS, Engine
 from ..errors import PscrError, Status, one_line
-from ..sampling import Pixels
-from .base import OUTPUTS, Backend, Floats, Outputs
+from ..families.head import Floats, Outputs, Signature
+from ..samplings import Pixels
+from .base import Backend, Takes, check_constant
 from .cuda import Device, Graph
 
 SLOTS = 2  # one computes while the other's images are copied in
@@ -30,15 +30,15 @@ class TensorRTBackend(Backend):
     that the copy of one part overlaps the computation of another.
     """
 
-    def __init__(self, engine: Engine, bank: Bank, patch: int, *, index: int = 0) -> None:
+    def __init__(self, engine: Engine, signature: Signature, patch: int, *, index: int = 0) -> None:
         """Load an engine that `engines.choose` found to fit.
 
         Raises:
-            PscrError: ENGINE_INCOMPATIBLE: the plan is damaged, cannot be deserialised, is no score engine, or the bank
-                is larger than its profile. MODEL_INVALID: the bank is another model's. OUT_OF_MEMORY.
+            PscrError: ENGINE_INCOMPATIBLE: the plan is damaged, cannot be deserialised, is no score engine, or the head
+                is larger than its profile. MODEL_INVALID: the head is another model's. OUT_OF_MEMORY.
                 DEVICE_UNAVAILABLE: no such GPU, or PyCUDA or the library is missing.
         """
-        super().__init__(bank, patch)
+        super().__init__(signature, patch)
         plan = engine.plan()
         self._named, self._rebuild = engine.path.name, engine.rebuild()
         self._rtx = engine.sidecar.library == "tensorrt_rtx"
@@ -52,7 +52,7 @@ class TensorRTBackend(Backend):
             with self._device.current():
                 self._load(plan)
                 shapes = self._check_signature()
-                addresses = self._place_bank()
+                addresses = self._place_constants()
                 self._slots = [_Slot(self, shapes) for _ in range(SLOTS)]
                 for slot in self._slots:
                     slot.prepare(addresses)
@@ -71,19 +71,13 @@ class TensorRTBackend(Backend):
             self.close()
 
     def infer_impl(self, patches: Pixels) -> Outputs:
-        """See Backend. INVALID_ARGUMENT for a batch outside the engine's profile."""
-        self._check_profile(patches)
-        scores = np.empty(len(patches), np.float32)
-        votes = np.empty((len(patches), len(self.bank)), np.float32)
-        self._run(patches, {"score": scores, "votes": votes})
-        return Outputs(scores, votes)
+        """See Backend."""
+        found = self._run(patches, self._plain)
+        return Outputs(found["score"], found.get("votes"))
 
     def terms_impl(self, patches: Pixels) -> Floats:
         """See Backend."""
-        self._check_profile(patches)
-        terms = np.empty((len(patches), self.bank.terms.shape[1]), np.float32)
-        self._run(patches, {"terms": terms})
-        return terms
+        return self._run(patches, ("terms",))["terms"]
 
     def release(self) -> None:
         """See Backend. Any thread may call it."""
@@ -111,30 +105,28 @@ class TensorRTBackend(Backend):
         """Compare the engine's tensors with the contract; gives the largest shape of `patches`."""
         engine, trt = self._engine, self._trt
         names = {engine.get_tensor_name(i): None for i in range(engine.num_io_tensors)}
-        if set(names) != {"patches", "bank_terms", "bank_scores", *OUTPUTS}:
+        if set(names) != {"patches", *self.signature.constants, *self.signature.outputs}:
             raise self._unfit(f"it has the tensors {', '.join(names)}; expected those of a score graph")
         if engine.get_tensor_dtype("patches") != trt.DataType.UINT8:
             raise self._unfit("its patches are not uint8")
         low, best, high = (tuple(shape) for shape in engine.get_tensor_profile_shape("patches", 0))
         if high[2:] != (self.patch, self.patch, 3):
             raise self._unfit(f"it takes patches {list(high)}; the manifest's sampling cuts {self.patch} pixels")
-        least, _, most = (tuple(shape) for shape in engine.get_tensor_profile_shape("bank_terms", 0))
-        if most[1] != self.bank.terms.shape[1]:
-            raise PscrError(
-                Status.MODEL_INVALID,
-                f"the bank's terms have {self.bank.terms.shape[1]} numbers; this model's have {most[1]}; "
-                "use a bank that was built with this model",
-            )
-        if not least[0] <= len(self.bank) <= most[0]:
-            raise self._unfit(f"it takes a bank of {least[0]} to {most[0]} exemplars; found {len(self.bank)}")
-        self._low, self._best, self._high = low, best, high
-        self.most_patches = high[1]
+        for name, value in self.signature.constants.items():
+            least, _, most = (tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0))
+            check_constant(name, value.shape, [None, *most[1:]], self.signature.advice)
+            if not least[0] <= len(value) <= most[0]:
+                raise self._unfit(f"its {name} has {least[0]} to {most[0]} rows; found {len(value)}")
+        self._best, self._high = best, high
+        self.takes = Takes(low[0], high[0], high[1])
+        self._plain = tuple(name for name in ("score", "votes") if name in self.signature.outputs)
+        self._widths = {"score": 1, "votes": self.signature.votes, "terms": engine.get_tensor_shape("terms")[-1]}
         return {"patches": high}
 
-    def _place_bank(self) -> dict[str, int]:
-        """Upload the bank, once; gives the addresses of its two tensors."""
+    def _place_constants(self) -> dict[str, int]:
+        """Upload the head's constants, once; gives the address of each."""
         stream, addresses = self._device.stream(), {}
-        for name, value in (("bank_terms", self.bank.terms), ("bank_scores", self.bank.scores)):
+        for name, value in self.signature.constants.items():
             memory = self._device.memory(value.nbytes)
             self._owned.append(memory)
             self._device.upload(memory, np.ascontiguousarray(value), stream)
@@ -142,21 +134,12 @@ class TensorRTBackend(Backend):
         stream.synchronize()
         return addresses
 
-    def _check_profile(self, patches: Pixels) -> None:
-        low, high = self._low, self._high
-        if all(low[i] <= patches.shape[i] <= high[i] for i in (0, 1)):
-            return
-        images, count = patches.shape[:2]
-        raise PscrError(
-            Status.INVALID_ARGUMENT,
-            f"a batch of {images} images of {count} patches; the engine {self._named} takes {low[0]} to {high[0]} "
-            f"images of {low[1]} to {high[1]}; use smaller batches, or build it with --batch MIN,OPT,{images}",
-        )
-
-    def _run(self, patches: Pixels, targets: dict[str, Floats]) -> None:
-        """Fill `targets` for all images, part by part, the slots taking turns."""
-        size = max(self._best[0], self._low[0])
-        if len(patches) % size and len(patches) % size < self._low[0]:
+    def _run(self, patches: Pixels, names: tuple[str, ...]) -> dict[str, Floats]:
+        """The outputs `names` for all images, part by part, the slots taking turns."""
+        targets = {name: np.empty((len(patches), self._widths[name]), np.float32) for name in names}
+        least = self.takes.least
+        size = max(self._best[0], least)
+        if len(patches) % size and len(patches) % size < least:
             size = len(patches)  # the last part would be smaller than the profile allows
         waiting: list[tuple[_Slot, slice]] = []
         with self._device.current():
@@ -166,7 +149,7 @@ class TensorRTBackend(Backend):
                         self._collect(*waiting.pop(0), targets)
                     part = slice(first, min(first + size, len(patches)))
                     slot = self._slots[number % SLOTS]
-                    slot.begin(patches[part], tuple(targets))
+                    slot.begin(patches[part], names)
                     waiting.append((slot, part))
                 while waiting:
                     self._collect(*waiting.pop(0), targets)
@@ -175,6 +158,7 @@ class TensorRTBackend(Backend):
                     with contextlib.suppress(Exception):
                         slot.stream.synchronize()
                 raise
+        return {name: target[:, 0] if name == "score" else target for name, target in targets.items()}
 
     def _collect(self, slot: _Slot, part: slice, targets: dict[str, Floats]) -> None:
         slot.stream.synchronize()
@@ -199,16 +183,14 @@ class _Slot:
         self._memory: dict[str, Any] = {}
         self._context: Any = None
         self.stream: Any = None
-        images, width, bank = shapes["patches"][0], owner.bank.terms.shape[1], len(owner.bank)
         self._sizes: dict[str, tuple[int, type[np.generic]]] = {
-            "patches": (int(np.prod(shapes["patches"], dtype=np.int64)), np.uint8),
-            "score": (images, np.float32),
-            "votes": (images * bank, np.float32),
-            "terms": (images * width, np.float32),
+            "patches": (int(np.prod(shapes["patches"], dtype=np.int64)), np.uint8)
         }
+        for name in owner.signature.outputs:
+            self._sizes[name] = (shapes["patches"][0] * owner._widths[name], np.float32)
 
     def prepare(self, addresses: dict[str, int]) -> None:
-        """Allocate, and bind every tensor to its place for good. addresses: of the bank's tensors."""
+        """Allocate, and bind every tensor to its place for good. addresses: of the head's constants."""
         owner, device = self._owner, self._device
         self.stream = device.stream()
         for name, (count, kind) in self._sizes.items():
@@ -225,7 +207,7 @@ class _Slot:
                 Status.OUT_OF_MEMORY, f"{owner._named}: no memory for its activations; free some of the GPU's"
             )
         bound = {**addresses, **{name: int(memory) for name, memory in self._memory.items()}}
-        shapes = {"bank_terms": owner.bank.terms.shape, "bank_scores": owner.bank.scores.shape}
+        shapes = {name: value.shape for name, value in owner.signature.constants.items()}
         good = all(self._context.set_tensor_address(name, address) for name, address in bound.items())
         if not good or not all(self._context.set_input_shape(name, shape) for name, shape in shapes.items()):
             raise PscrError(Status.INTERNAL, f"{owner._named}: its tensors cannot be bound; {owner._rebuild}")
@@ -239,7 +221,7 @@ class _Slot:
             if not self._context.set_input_shape("patches", patches.shape):
                 raise PscrError(Status.INTERNAL, f"{self._owner._named}: shape {patches.shape} was refused")
             self._shape, self._runs = patches.shape, 0
-        plain = names == ("score", "votes")
+        plain = names == self._owner._plain
         # The first run of a shape sets the context up; what it then does is the same every time, and can be recorded.
         if plain and self._capturable and self._runs and self._graph is None:
             self._graph = self._device.capture(self.stream, lambda: self._enqueue(staged, names))

@@ -12,7 +12,7 @@ import pscr
 from pscr.export.to_view import main
 from pscr.runtime import golden
 from pscr.runtime.manifest import Manifest
-from pscr.runtime.sampling import resized
+from pscr.runtime.samplings import Resize
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def test_a_model_that_has_one_or_scales_by_itself_is_refused(old: Path, tmp_path
     assert main([str(old), "-o", str(tmp_path / "new")]) == 0
     assert main([str(tmp_path / "new"), "-o", str(tmp_path / "again")]) == 1
     assert "has a view already" in capsys.readouterr().err
-    other = write(tmp_path / "cr", sampling=replace(resized(224), patch=32, starts=(0,), reference_side=32, resized=32))
+    other = write(
+        tmp_path / "cr", sampling=replace(Resize.usual(224), patch=32, starts=(0,), reference_side=32, resized=32)
+    )
     assert main([str(other), "-o", str(tmp_path / "again")]) == 1
     assert "a scale of its own" in capsys.readouterr().err
     assert not (tmp_path / "again").exists()

@@ -26,7 +26,7 @@ from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
 from pscr.training.model import PSCR
 
 IMAGES = str(Path(__file__).parents[2] / "examples" / "images")

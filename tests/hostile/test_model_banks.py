@@ -81,7 +81,7 @@ def test_bank_of_other_types_or_shapes_is_refused(own_model: Path, arrays: dict[
 @pytest.mark.parametrize("width", [0, 1, 7, 9])
 def test_bank_of_another_width_is_refused(own_model: Path, width: int) -> None:
     bank = npz(terms=np.zeros((5, width), np.float32))
-    assert_invalid(with_bank(own_model, bank), "bank", f"{width} numbers", "8")
+    assert_invalid(with_bank(own_model, bank), f"bank_terms is [5, {width}]", "takes [K, 8]")
 
 
 @pytest.mark.parametrize("key", ["terms", "scores", "names"])

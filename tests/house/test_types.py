@@ -31,7 +31,7 @@ with pscr.open("agiqa3k-lite0", device="cpu", threads=2) as scorer:
     found = pscr.quality_map(scorer, "a.png", window=224, stride=112)
     reveal_type(found.values)
     reveal_type(found.dense())
-    reveal_type(found.lowest())
+    reveal_type(found.worst())
 """
 REVEALED = (
     "pscr.runtime.pipeline.Result",

@@ -270,7 +270,11 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
             shape = next(entry.shape for entry in self.tensors if entry.name == tensor)
             if tensor == "patches":
                 return [(n, p, *shape[2:]) for n, p in zip(machine.profile, (1, 9, 9), strict=True)]
-            return [(k, shape[1]) for k in (1, 5, 20)]
+            return [(k, *shape[1:]) for k in (1, 5, 20)]
+
+        def get_tensor_shape(self, tensor: str) -> tuple[int, ...]:
+            shape = next(entry.shape for entry in self.tensors if entry.name == tensor)
+            return tuple(side if isinstance(side, int) else -1 for side in shape)
 
         def create_runtime_config(self) -> Any:
             return SimpleNamespace(cuda_graph_strategy=None)

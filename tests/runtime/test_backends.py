@@ -19,6 +19,7 @@ from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend, descri
 from pscr.runtime.backends.openvino_backend import OpenVINOBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.families.pscr import signature
 
 BANK = tiny.weights().bank
 SIDE = tiny.SAMPLING.patch
@@ -43,14 +44,14 @@ def refusal(
     """The error that loading gives."""
     data = graph if isinstance(graph, bytes) else graph.SerializeToString()
     with pytest.raises(PscrError) as caught:
-        kind(data, bank, patch)
+        kind(data, signature(bank), patch)
     return caught
 
 
 @pytest.fixture
 def backend(kind: Kind) -> Iterator[Backend]:
     """The tiny graph on the CPU."""
-    with kind(tiny.graph().SerializeToString(), BANK, SIDE) as loaded:
+    with kind(tiny.graph().SerializeToString(), signature(BANK), SIDE) as loaded:
         yield loaded
 
 
@@ -81,7 +82,8 @@ def test_the_last_inference_is_timed(backend: Backend) -> None:
 def test_terms_of_images_make_a_bank_that_votes_by_the_formula(backend: Backend) -> None:
     terms = backend.terms(patches(4))
     assert terms.shape == (4, tiny.WIDTH)
-    with type(backend)(tiny.graph().SerializeToString(), Bank(terms, BANK.scores[:4], tuple("wxyz")), SIDE) as new:
+    built = signature(Bank(terms, BANK.scores[:4], tuple("wxyz")))
+    with type(backend)(tiny.graph().SerializeToString(), built, SIDE) as new:
         assert new.infer(patches(2)).votes.shape == (2, 4)
 
 
@@ -127,7 +129,7 @@ def test_a_closed_backend_says_closed_and_closes_twice(backend: Backend) -> None
 
 def test_a_bank_of_another_width_is_refused(kind: Kind) -> None:
     caught = refusal(kind, tiny.graph(), Bank.placeholder(tiny.WIDTH + 1))
-    assert_refused(caught, Status.MODEL_INVALID, "9 numbers", "8", "built with this model")
+    assert_refused(caught, Status.MODEL_INVALID, "bank_terms is [1, 9]", "8]", "built with this model")
 
 
 def test_another_patch_side_is_refused(kind: Kind) -> None:
@@ -203,7 +205,7 @@ def test_scores_of_another_shape_are_refused(kind: Kind) -> None:
     mean.attribute[0].i = 1  # keepdims
     model.graph.output[0].type.tensor_type.ClearField("shape")
     with (
-        kind(model.SerializeToString(), BANK, SIDE) as backend,
+        kind(model.SerializeToString(), signature(BANK), SIDE) as backend,
         pytest.raises(PscrError) as caught,
     ):
         backend.infer(patches())

@@ -233,7 +233,7 @@ def test_engine_incompatible(own_model: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus((CARD,), "13.0"))
     place(own_model)
     status = capi.pscr_open(str(own_model), "tensorrt", 1, array.array("q", [0]))
-    assert_failed(status, 0, Status.ENGINE_INCOMPATIBLE, "found", "needed", "pscr export --engine")
+    assert_failed(status, 0, Status.ENGINE_INCOMPATIBLE, "found", "needed", "pscr export engine")
 
 
 OUT_OF_MEMORY = """

@@ -15,6 +15,7 @@ from pscr.runtime import devices, gpus
 from pscr.runtime.bank import Bank
 from pscr.runtime.engines import Engine, choose, files
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.families.pscr import signature
 
 
 def test_the_file_name_says_what_it_is(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_what_does_not_fit_says_found_needed_and_how_to_rebuild(
     with pytest.raises(PscrError) as caught:
         choose(tmp_path, ONNX, HERE, CARD)
     assert_refused(caught, Status.ENGINE_INCOMPATIBLE, f"found an engine {'with' if 'bank' in found else ''}", found)
-    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "needed", needed, f"pscr export --engine {tmp_path}")
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "needed", needed, f"pscr export engine {tmp_path}")
 
 
 def test_an_engine_of_a_library_that_is_not_installed_names_the_extra(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_damaged_plan_is_refused_unread(tmp_path: Path, plan: bytes, words: tu
     engine = place(tmp_path, plan)
     with pytest.raises(PscrError) as caught:
         engine.plan()
-    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "found", "needed", "pscr export --engine", *words)
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "found", "needed", "pscr export engine", *words)
 
 
 def test_the_sidecar_of_another_engine_does_not_pass(tmp_path: Path) -> None:
@@ -145,8 +146,8 @@ def test_without_a_gpu_no_library_is_loaded_and_the_reason_is_the_drivers(own_mo
 def test_a_model_without_engines_says_how_to_build_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus((CARD,), "13.0"))
     with pytest.raises(PscrError) as caught:
-        devices.connect("tensorrt", b"", Bank.placeholder(8), 32, 1, tmp_path)
-    assert_refused(caught, Status.DEVICE_UNAVAILABLE, "has none", "pscr export --engine")
+        devices.connect("tensorrt", devices.Model(b"", signature(Bank.placeholder(8)), 32, 1, tmp_path))
+    assert_refused(caught, Status.DEVICE_UNAVAILABLE, "has none", "pscr export engine")
     with pytest.raises(PscrError) as caught:
-        devices.connect("tensorrt:3", b"", Bank.placeholder(8), 32, 1, tmp_path)
+        devices.connect("tensorrt:3", devices.Model(b"", signature(Bank.placeholder(8)), 32, 1, tmp_path))
     assert_refused(caught, Status.DEVICE_UNAVAILABLE, "GPU 3", "lists 1")

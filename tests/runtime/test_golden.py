@@ -14,7 +14,7 @@ import pytest
 from image_makers import assert_refused
 
 import pscr
-from pscr.runtime import golden
+from pscr.runtime import golden, verification
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import FILE_NAME, Manifest
 from pscr.runtime.models import PACKAGED, packaged
@@ -46,14 +46,14 @@ def test_images_of_formula_1_never_change() -> None:
 
 
 def test_every_promise_of_a_whole_model_is_kept(scorer: pscr.Scorer) -> None:
-    found = golden.check(scorer)
+    found = verification.check(scorer)
     assert [name for name, _, _ in found] == list(golden.golden_images())
     for _, promised, score in found:
         assert score == pytest.approx(promised, abs=1e-5)
 
 
 def test_golden_images_are_told_apart(scorer: pscr.Scorer) -> None:
-    scores = [score for _, _, score in golden.check(scorer)]
+    scores = [score for _, _, score in verification.check(scorer)]
     assert np.diff(sorted(scores)).min() > 1e-3
 
 
@@ -62,7 +62,9 @@ def test_a_model_that_has_changed_breaks_its_promise(own_model: Path) -> None:
     assert manifest.golden is not None
     moved = {**manifest.golden, "scores": [score + 0.5 for score in manifest.golden["scores"]]}
     with with_golden(own_model, moved) as scorer:
-        assert all(promised - found == pytest.approx(0.5, abs=1e-4) for _, promised, found in golden.check(scorer))
+        assert all(
+            promised - found == pytest.approx(0.5, abs=1e-4) for _, promised, found in verification.check(scorer)
+        )
 
 
 def test_a_promise_is_rounded_to_millionths_and_names_its_images() -> None:
@@ -90,7 +92,7 @@ GOOD = {"images": "formula-1", "scores": [1.0, 2.0, 3.0, 4.0], "tolerance": 0.00
 )
 def test_a_promise_that_cannot_be_read_is_refused(own_model: Path, entry: Any) -> None:
     with with_golden(own_model, entry) as scorer, pytest.raises(PscrError) as caught:
-        golden.check(scorer)
+        verification.check(scorer)
     assert_refused(caught, Status.MODEL_INVALID, "tiny", "no golden scores", "export it again")
 
 
@@ -99,7 +101,7 @@ def test_a_promise_that_cannot_be_read_is_refused(own_model: Path, entry: Any) -
 )
 def test_a_tolerance_that_promises_nothing_is_refused(own_model: Path, tolerance: Any) -> None:
     with with_golden(own_model, {**GOOD, "tolerance": tolerance}) as scorer, pytest.raises(PscrError) as caught:
-        golden.check(scorer)
+        verification.check(scorer)
     assert_refused(caught, Status.MODEL_INVALID, "tiny", "tolerance", "at most 0.05, 1% of the range 0 to 5", "again")
 
 
@@ -112,13 +114,13 @@ def test_a_tolerance_may_be_a_hundredth_of_the_range(
     score = replace(manifest.score, range=score_range)
     for tolerance in (most / 100, most):
         made = replace(manifest, precision=precision, score=score, golden={**GOOD, "tolerance": tolerance})
-        assert golden.tolerance(made) == tolerance
+        assert verification.tolerance(made) == tolerance
     with pytest.raises(PscrError, match="golden scores have the tolerance"):
-        golden.tolerance(replace(manifest, precision=precision, score=score, golden={"tolerance": 1.1 * most}))
+        verification.tolerance(replace(manifest, precision=precision, score=score, golden={"tolerance": 1.1 * most}))
 
 
 @pytest.mark.parametrize("name", packaged())
 def test_packaged_models_promise_what_they_did(name: str) -> None:
     manifest = Manifest.read(PACKAGED / name)
     low, high = manifest.score.range
-    assert golden.tolerance(manifest) == pytest.approx(2e-4 * (high - low))  # 0.001 of scores from 0 to 5
+    assert verification.tolerance(manifest) == pytest.approx(2e-4 * (high - low))  # 0.001 of scores from 0 to 5

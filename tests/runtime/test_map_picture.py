@@ -13,7 +13,7 @@ import pscr
 from pscr import PscrError
 from pscr.runtime import map_picture
 from pscr.runtime.quality_map import starts
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
 
 INK = 90  # darker than this is text or a line on the white paper
 
@@ -131,7 +131,7 @@ def test_the_lowest_window_has_a_frame_in_both_panels(monkeypatch: pytest.Monkey
     framed = map_picture.draw(grey_picture(512, 512), found)
     monkeypatch.setattr(map_picture, "_frame", lambda panel, quality_map: None)
     rows, columns = np.nonzero((framed != map_picture.draw(grey_picture(512, 512), found)).any(2))
-    top, left, height, width = found.lowest()
+    top, left, height, width = found.worst()
     assert (top, left, height, width) == (96, 192, 224, 224)
     assert np.ptp(rows) == pytest.approx(height, abs=4)
     for panel in (columns[columns < 530], columns[columns >= 530] - 512 - 12):

@@ -168,7 +168,7 @@ def test_events_are_logged_and_nothing_is_shown_unless_asked_for(
     with caplog.at_level(logging.INFO, "pscr"), pscr.open(tiny_model, device="cpu", threads=1) as scorer:
         scorer.score(tmp_path / "a.jpg")
     messages = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert messages[0][1].startswith("opened tiny 0.0.1 with 5 exemplars on cpu")
+    assert messages[0][1].startswith("opened tiny 0.0.1 on cpu")
     assert messages[1][0] == "WARNING"
     assert "a.jpg: the decoder says: Corrupt JPEG" in messages[1][1]
     assert messages[-1][1] == "closed tiny 0.0.1"

@@ -16,7 +16,7 @@ import pscr
 from pscr.runtime import quality_map as maps
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
-from pscr.runtime.sampling import Pixels, Sampling
+from pscr.runtime.samplings import Dense, Nops, Ops, Pixels, Resize, Rps, Sampling
 
 PATCH = tiny.SAMPLING.patch
 
@@ -63,10 +63,10 @@ def cut(image: Pixels, found: pscr.QualityMap, row: int, column: int) -> Pixels:
     "sampling",
     [
         tiny.SAMPLING,
-        Sampling("nops", PATCH, (0, 32), 64),
-        Sampling("rps", PATCH, (0,), 64, draws=3),
-        Sampling("dense", PATCH, (0,), PATCH),
-        Sampling("resize", PATCH, (4,), 40, resized=40),
+        Nops(PATCH, (0, 32), 64),
+        Rps(PATCH, (0,), 64, draws=3),
+        Dense(PATCH, (0,), PATCH),
+        Resize(PATCH, (4,), 40, resized=40),
     ],
     ids=lambda sampling: sampling.method,
 )
@@ -77,7 +77,7 @@ def test_a_cell_is_what_its_window_scores_as_an_image_of_its_own(
     image = picture(70, 90)
     with with_sampling(own_model, sampling) as scorer:
         found = pscr.quality_map(scorer, image, window=window, pixel_format="rgb")
-        assert found.window == window or (window is None and found.window == (sampling.resized or PATCH))
+        assert found.window == window or (window is None and found.window == (sampling.scales_to or PATCH))
         assert found.values.dtype == np.float32
         for row, column in np.ndindex(found.values.shape):
             alone = scorer.score(cut(image, found, row, column), pixel_format="rgb").score
@@ -92,7 +92,7 @@ def test_an_image_of_one_patch_has_one_cell_its_score(scorer: pscr.Scorer) -> No
         assert found.values.shape == (1, 1)
         assert found.values[0, 0] == pytest.approx(scorer.score(image, pixel_format="rgb").score, abs=1e-5)
         assert found.dense().shape == size
-        assert found.lowest() == (0, 0, min(size[0], PATCH), min(size[1], PATCH))
+        assert found.worst() == (0, 0, min(size[0], PATCH), min(size[1], PATCH))
 
 
 @pytest.mark.parametrize("batch", [3, 8, 100])
@@ -157,10 +157,10 @@ def test_without_a_stride_a_pixel_has_two_windows_on_an_axis(scorer: pscr.Scorer
 
 
 def test_a_model_that_sees_whole_images_has_windows_of_192_pixels(own_model: Path) -> None:
-    assert maps._window(Sampling("dense", 512, (0,), 512), None) == 192
-    assert maps._window(Sampling("ops", 224, (0, 150, 288), 512), None) == 224
-    assert maps._window(Sampling("ops", 299, (0, 100, 213), 512), None) == 299
-    assert maps._window(Sampling("resize", 224, (16,), 256, resized=256), None) == 256
+    assert maps._window(Dense(512, (0,), 512), None) == 192
+    assert maps._window(Ops(224, (0, 150, 288), 512), None) == 224
+    assert maps._window(Ops(299, (0, 100, 213), 512), None) == 299
+    assert maps._window(Resize(224, (16,), 256, resized=256), None) == 256
 
 
 # --- the map for each pixel ---------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def test_a_pixel_has_the_mean_of_the_windows_that_cover_it(scorer: pscr.Scorer) 
 def test_the_lowest_window_is_where_the_lowest_score_is(scorer: pscr.Scorer) -> None:
     image = picture(80, 80)
     found = pscr.quality_map(scorer, image, stride=12, pixel_format="rgb")
-    top, left, height, width = found.lowest()
+    top, left, height, width = found.worst()
     lowest = np.ascontiguousarray(image[top : top + height, left : left + width])
     score = scorer.score(lowest, pixel_format="rgb").score
     assert score == pytest.approx(float(found.values.min()), abs=1e-5)

@@ -45,7 +45,7 @@ def test_candidates_come_best_first_with_the_paired_differences(scorer: pscr.Sco
         assert one.ahead == pytest.approx(paired.mean(), abs=1e-5)
         assert one.supported == (paired.mean() > 1.96 * paired.std())
         assert one.confidence == pytest.approx(0.5 * (1 + math.erf(paired.mean() / 0.4 / math.sqrt(2))), abs=1e-4)
-    assert math.isnan(ranked[-1].ahead)
+    assert (ranked[-1].ahead, ranked[-1].supported, ranked[-1].confidence) == (None, None, None)
     assert {one.supported for one in ranked[:-1]} == {True, False}
 
 
@@ -58,7 +58,7 @@ def test_lower_is_better_where_the_model_says_so(own_model: Path) -> None:
     scores = [one.result.score for one in ranked]
     assert scores == sorted(scores)
     assert all(one.ahead >= 0 for one in ranked[:-1])
-    assert all(math.isnan(one.confidence) for one in ranked)
+    assert all(one.confidence is None for one in ranked)
 
 
 def test_what_cannot_be_scored_comes_last_without_a_place(scorer: pscr.Scorer) -> None:

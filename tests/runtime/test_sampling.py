@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.sampling import BY_NAME, Pixels, Sampling, dense, nops, ops, resized, rps
+from pscr.runtime.samplings import SAMPLINGS, Dense, Nops, Ops, Pixels, Resize, Rps, Sampling, read
 
 
 def first(sampling: Sampling) -> Sampling:
@@ -18,7 +18,7 @@ def first(sampling: Sampling) -> Sampling:
     return replace(sampling, view=0, windows=0)
 
 
-S224, S299 = first(ops(224)), first(ops(299))
+S224, S299 = first(Ops.usual(224)), first(Ops.usual(299))
 CORNERS = [(30, 15), (45, 5), (66, 27), (23, 21), (74, 27), (68, 36), (19, 29), (41, 21), (2, 32)]
 
 
@@ -108,7 +108,7 @@ def test_cutting_leaves_the_image_alone() -> None:
 
 
 def test_manifest_entry_goes_round() -> None:
-    assert Sampling.from_dict(S299.to_dict()) == S299
+    assert read(S299.to_dict()) == S299
     assert S299.to_dict() == {"method": "ops", "patch": 299, "starts": [0, 100, 213], "reference_side": 512}
 
 
@@ -130,7 +130,7 @@ def test_manifest_entry_goes_round() -> None:
 )
 def test_bad_manifest_entry_is_model_invalid(change: dict[str, Any]) -> None:
     with pytest.raises(PscrError) as caught:
-        Sampling.from_dict({**S224.to_dict(), **change})
+        read({**S224.to_dict(), **change})
     assert caught.value.status is Status.MODEL_INVALID
 
 
@@ -139,7 +139,7 @@ def test_missing_manifest_key_is_model_invalid(key: str) -> None:
     entry = S224.to_dict()
     del entry[key]
     with pytest.raises(PscrError) as caught:
-        Sampling.from_dict(entry)
+        read(entry)
     assert caught.value.status is Status.MODEL_INVALID
     assert key in str(caught.value)
 
@@ -148,11 +148,11 @@ def test_missing_manifest_key_is_model_invalid(key: str) -> None:
 def test_nops_lies_side_by_side_from_the_top_left(patch: int, starts: tuple[int, ...]) -> None:
     pixels = image(512, 512)
     expected = [pixels[y : y + patch, x : x + patch] for y in starts for x in starts]
-    np.testing.assert_array_equal(nops(patch).cut(pixels), expected)
+    np.testing.assert_array_equal(Nops.usual(patch).cut(pixels), expected)
 
 
 def test_rps_draws_other_places_for_every_image_and_always_the_same() -> None:
-    sampling, pixels = rps(224), image(512, 512)
+    sampling, pixels = Rps.usual(224), image(512, 512)
     other = pixels.copy()
     other[0, 0, 0] ^= 1
     assert sampling.cut(pixels).shape == (9, 224, 224, 3)
@@ -164,13 +164,13 @@ def test_rps_draws_other_places_for_every_image_and_always_the_same() -> None:
 def test_rps_places_are_those_that_any_other_program_finds() -> None:
     """The numbers of a fixed image: if they change, every exported RPS model scores other pixels than it did."""
     pixels = np.arange(300 * 260 * 3, dtype=np.uint32).reshape(300, 260, 3).astype(np.uint8)
-    assert rps(224).corners(pixels) == CORNERS
+    assert Rps.usual(224).corners(pixels) == CORNERS
 
 
 def test_rps_reaches_every_edge_evenly_and_never_beyond() -> None:
-    sampling = Sampling("rps", 32, (0,), draws=9)
+    sampling = Rps(32, (0,), draws=9)
     corners = np.array([sampling.corners(image(40 + seed % 2, 64)) for seed in range(2)]).reshape(-1, 2)
-    many = np.array([Sampling("rps", 32, (0,), draws=1000).corners(image(40, 64))])[0]
+    many = np.array([Rps(32, (0,), draws=1000).corners(image(40, 64))])[0]
     assert (corners >= 0).all()
     assert many.min(0).tolist() == [0, 0]
     assert many.max(0).tolist() == [8, 32]
@@ -178,14 +178,14 @@ def test_rps_reaches_every_edge_evenly_and_never_beyond() -> None:
 
 
 def test_a_small_image_is_padded_for_rps_too() -> None:
-    assert rps(224).in_words(100, 500) == ["padded from 500x100 to 500x224 by reflection"]
-    assert rps(224).cut(image(100, 500)).shape == (9, 224, 224, 3)
+    assert Rps.usual(224).in_words(100, 500) == ["padded from 500x100 to 500x224 by reflection"]
+    assert Rps.usual(224).cut(image(100, 500)).shape == (9, 224, 224, 3)
 
 
 @pytest.mark.parametrize(("patch", "short"), [(224, 256), (299, 320)])
 @pytest.mark.parametrize("size", [(512, 512), (512, 768), (1000, 600), (100, 130)])
 def test_resize_scales_the_short_side_and_cuts_the_centre(patch: int, short: int, size: tuple[int, int]) -> None:
-    sampling, (height, width) = resized(patch), size
+    sampling, (height, width) = Resize.usual(patch), size
     framed = sampling.frame(image(*size))
     tall, wide = height * short // min(size), width * short // min(size)
     assert framed.shape == (tall, wide, 3)
@@ -201,26 +201,26 @@ def test_resize_keeps_what_is_in_the_picture() -> None:
     """A half of an image that is white stays that half, and shrinking averages, where it does not skip pixels."""
     half = np.zeros((512, 512, 3), np.uint8)
     half[:, 256:] = 255
-    patch = resized(224).cut(half)[0]
+    patch = Resize.usual(224).cut(half)[0]
     assert patch[:, :111].max() == 0
     assert patch[:, 113:].min() == 255
     stripes: Pixels = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 200
-    assert np.unique(resized(224).cut(stripes)).tolist() == [100]
+    assert np.unique(Resize.usual(224).cut(stripes)).tolist() == [100]
 
 
 @pytest.mark.parametrize("patch", [224, 299])
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", SAMPLINGS)
 def test_every_sampling_travels_in_the_manifest(name: str, patch: int) -> None:
-    sampling = BY_NAME[name](patch)
+    sampling = SAMPLINGS[name].usual(patch)
     entry = sampling.to_dict()
-    assert Sampling.from_dict(entry) == sampling
+    assert read(entry) == sampling
     assert set(entry) - {"method", "patch", "starts", "reference_side"} == {
         "rps": {"draws", "view", "windows"},
         "resize": {"resized"},
     }.get(name, {"view", "windows"})
     old = first(sampling)
-    assert Sampling.from_dict(old.to_dict()) == old
+    assert read(old.to_dict()) == old
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_every_sampling_travels_in_the_manifest(name: str, patch: int) -> None:
 )
 def test_draws_and_resized_belong_to_one_method_each(change: dict[str, Any]) -> None:
     with pytest.raises(PscrError) as caught:
-        Sampling.from_dict({**S224.to_dict(), **change})
+        read({**S224.to_dict(), **change})
     assert caught.value.status is Status.MODEL_INVALID
 
 
@@ -246,7 +246,7 @@ def test_draws_and_resized_belong_to_one_method_each(change: dict[str, Any]) -> 
 def test_dense_covers_an_image_in_one_two_or_four_tiles(
     height: int, width: int, corners: list[tuple[int, int]]
 ) -> None:
-    sampling = first(dense())
+    sampling = first(Dense.usual(224))
     assert sampling.corners(sampling.frame(image(height, width))) == corners
     assert sampling.cut(image(height, width)).shape == (len(corners), 512, 512, 3)
     assert sampling.patches(height, width) == len(corners) <= sampling.most
@@ -254,4 +254,4 @@ def test_dense_covers_an_image_in_one_two_or_four_tiles(
 
 def test_dense_of_one_tile_is_the_image_itself() -> None:
     whole = image(512, 512)
-    np.testing.assert_array_equal(dense().cut(whole)[0], whole)
+    np.testing.assert_array_equal(Dense.usual(224).cut(whole)[0], whole)

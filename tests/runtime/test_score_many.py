@@ -26,7 +26,7 @@ import pscr
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.pipeline import in_order
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
 
 WORKERS = 2  # min(4, threads) of the fixture
 
@@ -142,7 +142,7 @@ def test_bad_inputs_give_their_status_and_the_rest_goes_on(scorer: pscr.Scorer, 
     assert all(result.ok and result.path == str(good) for result in results[::2])
     for result, (source, _) in zip(results[1::2], bad, strict=True):
         assert math.isnan(result.score)
-        assert math.isnan(result.spread)
+        assert result.spread is None
         assert (result.width, result.height, result.ok) == (0, 0, False)
         assert result.message
         assert "\n" not in result.message

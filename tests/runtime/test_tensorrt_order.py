@@ -22,6 +22,7 @@ from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.engines import Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.families.pscr import signature
 
 GRAPH = tiny.graph().SerializeToString()
 BANK = tiny.weights().bank
@@ -43,7 +44,7 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def reference() -> Iterator[OnnxRuntimeBackend]:
-    with OnnxRuntimeBackend(GRAPH, BANK, SIDE) as backend:
+    with OnnxRuntimeBackend(GRAPH, signature(BANK), SIDE) as backend:
         yield backend
 
 
@@ -75,9 +76,9 @@ def patches(images: int, count: int = 9, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (images, count, SIDE, SIDE, 3), np.uint8)
 
 
-@pytest.mark.parametrize("images", range(1, 9))
+@pytest.mark.parametrize("images", [*range(1, 10), 17])
 def test_every_batch_of_the_profile_comes_out_in_order_whatever_its_parts(machine, engine, reference, images):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         for seed in range(4):  # plain, captured, replayed, replayed
             batch = patches(images, seed=seed)
             found, expected = backend.infer(batch), reference.infer(batch)
@@ -87,7 +88,7 @@ def test_every_batch_of_the_profile_comes_out_in_order_whatever_its_parts(machin
 
 
 def test_everything_is_allocated_when_it_opens_and_nothing_when_it_scores(machine, engine):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         opened = len(machine.live), len(machine.pinned)
         assert opened == (2 + 2 * TENSORS, 2 * TENSORS)
         machine.events.clear()
@@ -99,7 +100,7 @@ def test_everything_is_allocated_when_it_opens_and_nothing_when_it_scores(machin
 
 
 def test_the_bank_is_uploaded_once(machine, engine):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         for _ in range(5):
             backend.infer(patches(5))
     sizes = [
@@ -109,7 +110,7 @@ def test_the_bank_is_uploaded_once(machine, engine):
 
 
 def test_the_copy_of_the_next_part_is_queued_before_the_last_one_is_waited_for(machine, engine, monkeypatch):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         for slot in backend._slots:
             inner = slot.stream.synchronize
             monkeypatch.setattr(
@@ -123,7 +124,7 @@ def test_the_copy_of_the_next_part_is_queued_before_the_last_one_is_waited_for(m
 
 
 def test_close_frees_everything_once_and_a_second_close_nothing(machine, engine):
-    backend = TensorRTBackend(engine, BANK, SIDE)
+    backend = TensorRTBackend(engine, signature(BANK), SIDE)
     backend.infer(patches(3))
     backend.infer(patches(3))
     backend.close()
@@ -139,13 +140,13 @@ def test_close_frees_everything_once_and_a_second_close_nothing(machine, engine)
 def test_an_allocation_that_fails_leaves_nothing_behind(machine, engine, number):
     machine.fail_allocation = number
     with pytest.raises(PscrError) as caught:
-        TensorRTBackend(engine, BANK, SIDE)
+        TensorRTBackend(engine, signature(BANK), SIDE)
     assert_refused(caught, Status.OUT_OF_MEMORY, "GPU 0", "smaller batches")
     assert (machine.live, machine.pinned, machine.depth) == ({}, {}, 0)
 
 
 def test_a_run_that_fails_is_an_error_and_the_next_one_is_right(machine, engine, reference):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         machine.fail_run = 1  # the second part, while the first one's work is queued
         with pytest.raises(PscrError) as caught:
             backend.infer(patches(8))
@@ -157,7 +158,7 @@ def test_a_run_that_fails_is_an_error_and_the_next_one_is_right(machine, engine,
 
 
 def test_a_repeated_shape_is_captured_once_and_replayed(machine, engine):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         for _ in range(5):
             backend.infer(patches(2))
         assert machine.events.count("capture") == 1
@@ -169,7 +170,7 @@ def test_a_repeated_shape_is_captured_once_and_replayed(machine, engine):
 
 def test_without_capture_it_runs_plainly(machine, engine, reference):
     machine.capture_works = False
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         for seed in range(3):
             batch = patches(2, seed=seed)
             np.testing.assert_allclose(backend.infer(batch).scores, reference.infer(batch).scores, atol=1e-6)
@@ -177,7 +178,7 @@ def test_without_capture_it_runs_plainly(machine, engine, reference):
 
 
 def test_rtx_is_told_to_capture_by_itself(machine, tmp_path):
-    with TensorRTBackend(written(tmp_path, GRAPH, "tensorrt_rtx"), BANK, SIDE) as backend:
+    with TensorRTBackend(written(tmp_path, GRAPH, "tensorrt_rtx"), signature(BANK), SIDE) as backend:
         assert [slot._context.config.cuda_graph_strategy for slot in backend._slots] == ["whole", "whole"]
         for _ in range(3):
             backend.infer(patches(2))
@@ -185,7 +186,7 @@ def test_rtx_is_told_to_capture_by_itself(machine, tmp_path):
 
 
 def test_another_thread_than_the_one_that_opened_may_score_and_close(machine, engine):
-    backend = TensorRTBackend(engine, BANK, SIDE)
+    backend = TensorRTBackend(engine, signature(BANK), SIDE)
     depths = []
 
     def work() -> None:
@@ -201,48 +202,56 @@ def test_another_thread_than_the_one_that_opened_may_score_and_close(machine, en
 
 
 def test_the_primary_context_is_taken_once_for_all_that_share_it(machine, engine):
-    with TensorRTBackend(engine, BANK, SIDE), TensorRTBackend(engine, BANK, SIDE, index=1):
+    with TensorRTBackend(engine, signature(BANK), SIDE), TensorRTBackend(engine, signature(BANK), SIDE, index=1):
         pass
-    with TensorRTBackend(engine, BANK, SIDE):
+    with TensorRTBackend(engine, signature(BANK), SIDE):
         pass
     assert [event for event in machine.events if event.startswith("retain")] == ["retain 0", "retain 1"]
 
 
-def test_a_batch_above_the_profile_is_refused_before_anything_is_copied(machine, engine):
-    with TensorRTBackend(engine, BANK, SIDE) as backend:
+def test_more_patches_than_the_profile_has_are_refused_before_anything_is_copied(machine, engine):
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         machine.events.clear()
         with pytest.raises(PscrError) as caught:
-            backend.infer(patches(9))
-        assert_refused(caught, Status.INVALID_ARGUMENT, "9 images", "1 to 8", "--batch")
-        with pytest.raises(PscrError) as caught:
             backend.infer(patches(1, count=10))
-        assert_refused(caught, Status.INVALID_ARGUMENT, "10 patches", "1 to 9")
+        assert_refused(caught, Status.INVALID_ARGUMENT, "10 patches", "up to 9", "--windows")
         assert not machine.events
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 5, 9, 12])
+def test_an_engine_that_takes_no_small_batch_gives_it_filled_up(machine, engine, reference, images):
+    machine.profile = (4, 8, 8)
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        batch = patches(images)
+        found, expected = backend.infer(batch), reference.infer(batch)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+        np.testing.assert_allclose(found.votes, expected.votes, atol=1e-6)
+        np.testing.assert_allclose(backend.terms(batch), reference.terms(batch), atol=1e-5)
 
 
 def test_a_plan_that_cannot_be_deserialised_is_incompatible_in_the_librarys_words(machine, engine):
     machine.deserialises = False
     with pytest.raises(PscrError) as caught:
-        TensorRTBackend(engine, BANK, SIDE)
-    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "the version tag does not match", "pscr export --engine")
+        TensorRTBackend(engine, signature(BANK), SIDE)
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "the version tag does not match", "pscr export engine")
     assert machine.depth == 0
 
 
 def test_a_bank_above_the_profile_and_one_of_another_model_are_refused(machine, engine):
     many = Bank(np.zeros((21, tiny.WIDTH), np.float32), np.zeros(21, np.float32), ("x",) * 21)
     with pytest.raises(PscrError) as caught:
-        TensorRTBackend(engine, many, SIDE)
-    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "1 to 20 exemplars", "found 21")
+        TensorRTBackend(engine, signature(many), SIDE)
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "1 to 20 rows", "found 21")
     wide = Bank(np.zeros((5, 9), np.float32), np.zeros(5, np.float32), ("x",) * 5)
     with pytest.raises(PscrError) as caught:
-        TensorRTBackend(engine, wide, SIDE)
-    assert_refused(caught, Status.MODEL_INVALID, "have 9 numbers", "have 8")
+        TensorRTBackend(engine, signature(wide), SIDE)
+    assert_refused(caught, Status.MODEL_INVALID, "[5, 9]", "8]")
     assert (machine.live, machine.pinned) == ({}, {})
 
 
 def test_a_device_that_is_not_there_is_unavailable(machine, engine):
     with pytest.raises(PscrError) as caught:
-        TensorRTBackend(engine, BANK, SIDE, index=2)
+        TensorRTBackend(engine, signature(BANK), SIDE, index=2)
     assert_refused(caught, Status.DEVICE_UNAVAILABLE, "GPU 2", "has 2")
 
 
@@ -252,7 +261,7 @@ def test_the_device_setting_opens_the_folders_engine_and_auto_prefers_it(machine
     graph = (tiny_model / "model.onnx").read_bytes()
     engine = written(tmp_path, graph)
     for device in ("tensorrt", "tensorrt:0", "auto"):
-        with devices.connect(device, graph, BANK, SIDE, 1, tmp_path) as backend:
+        with devices.connect(device, devices.Model(graph, signature(BANK), SIDE, 1, tmp_path)) as backend:
             assert backend.device == "tensorrt:0"
             assert engine.path.name in backend.provider
             assert backend.library == "tensorrt 10.9.8"
@@ -261,8 +270,8 @@ def test_the_device_setting_opens_the_folders_engine_and_auto_prefers_it(machine
 def test_auto_falls_back_where_no_engine_fits(machine, tmp_path, monkeypatch):
     written(tmp_path, GRAPH)
     monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus((gpus.Gpu(0, "Card", "7.5", 1 << 30),), "13.0"))
-    with devices.connect("auto", GRAPH, BANK, SIDE, 1, tmp_path) as backend:
+    with devices.connect("auto", devices.Model(GRAPH, signature(BANK), SIDE, 1, tmp_path)) as backend:
         assert backend.device == "cpu"
     with pytest.raises(PscrError) as caught:
-        devices.connect("tensorrt", GRAPH, BANK, SIDE, 1, tmp_path)
-    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "8.9", "7.5 (Card)", "pscr export --engine")
+        devices.connect("tensorrt", devices.Model(GRAPH, signature(BANK), SIDE, 1, tmp_path))
+    assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "8.9", "7.5 (Card)", "pscr export engine")

@@ -14,8 +14,9 @@ from tiny_model import write as write_model
 
 import pscr
 from pscr import PscrError, Status
+from pscr.runtime.backends.base import Takes
 from pscr.runtime.manifest import Manifest
-from pscr.runtime.sampling import BY_NAME, Sampling, dense, ops
+from pscr.runtime.samplings import SAMPLINGS, Dense, Ops, read
 
 SIZES = [
     (512, 512),
@@ -38,7 +39,7 @@ SIZES = [
     (700, 11000),
     (513, 512),
 ]
-TINY = Sampling("dense", 64, (0,), 64, view=64, windows=4)
+TINY = Dense(64, (0,), 64, view=64, windows=4)
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -47,7 +48,7 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_windows_cover_every_pixel_of_the_view(size: tuple[int, int]) -> None:
-    sampling = dense()
+    sampling = Dense.usual(224)
     tall, wide = sampling.frame_size(*size)
     seen = np.zeros((tall, wide), bool)
     corners = sampling.corners(np.zeros((tall, wide, 3), np.uint8))
@@ -62,7 +63,7 @@ def test_windows_cover_every_pixel_of_the_view(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_grid_of_every_window_covers_it_too(size: tuple[int, int]) -> None:
-    sampling = ops(224)
+    sampling = Ops.usual(224)
     tall, wide = sampling.frame_size(*size)
     seen = np.zeros((tall, wide), bool)
     corners = sampling.corners(np.zeros((tall, wide, 3), np.uint8))
@@ -91,22 +92,22 @@ def test_the_grid_of_every_window_covers_it_too(size: tuple[int, int]) -> None:
 def test_the_shorter_side_becomes_that_of_the_view_and_no_image_is_enlarged(
     height: int, width: int, scaled: tuple[int, int]
 ) -> None:
-    assert dense().view_size(height, width) == scaled
-    assert dense().view_size(width, height) == scaled[::-1]
+    assert Dense.usual(224).view_size(height, width) == scaled
+    assert Dense.usual(224).view_size(width, height) == scaled[::-1]
 
 
 def test_scaling_is_by_area() -> None:
     """A pixel of the view is the mean of those that it stands for; skipping or sharpening would show here."""
     pixels = noise(1024, 1024)
     means = pixels.reshape(512, 2, 512, 2, 3).astype(float).mean((1, 3))
-    np.testing.assert_allclose(dense().cut(pixels)[0], means, atol=0.5)
+    np.testing.assert_allclose(Dense.usual(224).cut(pixels)[0], means, atol=0.5)
     stripes = np.zeros((1536, 1536, 3), np.uint8)
     stripes[:, ::3] = 240
-    assert np.unique(dense().cut(stripes)).tolist() == [80]
+    assert np.unique(Dense.usual(224).cut(stripes)).tolist() == [80]
 
 
 def test_a_picture_of_the_views_size_is_seen_as_it_is() -> None:
-    for sampling in (dense(), ops(224), ops(299)):
+    for sampling in (Dense.usual(224), Ops.usual(224), Ops.usual(299)):
         pixels = noise(512, 512)
         before = replace(sampling, view=0, windows=0)
         np.testing.assert_array_equal(sampling.cut(pixels), before.cut(pixels))
@@ -115,9 +116,9 @@ def test_a_picture_of_the_views_size_is_seen_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("size", [(900, 5000), (5000, 900), (640, 640), (130, 40), (1, 300)])
-@pytest.mark.parametrize("name", [name for name in BY_NAME if name != "resize"])
+@pytest.mark.parametrize("name", [name for name in SAMPLINGS if name != "resize"])
 def test_number_and_places_of_patches_are_known_from_the_size_alone(name: str, size: tuple[int, int]) -> None:
-    sampling = BY_NAME[name](224)
+    sampling = SAMPLINGS[name].usual(224)
     assert len(sampling.cut(noise(*size))) == sampling.patches(*size)
 
 
@@ -137,7 +138,7 @@ def test_number_and_places_of_patches_are_known_from_the_size_alone(name: str, s
     ],
 )
 def test_what_is_done_to_an_image_is_said(height: int, width: int, words: list[str]) -> None:
-    assert dense().in_words(height, width) == words
+    assert Dense.usual(224).in_words(height, width) == words
 
 
 @pytest.mark.parametrize(
@@ -155,13 +156,13 @@ def test_what_is_done_to_an_image_is_said(height: int, width: int, words: list[s
 )
 def test_a_view_that_does_not_fit_is_model_invalid(change: dict[str, Any]) -> None:
     with pytest.raises(PscrError) as caught:
-        Sampling.from_dict({**dense().to_dict(), **change})
+        read({**Dense.usual(224).to_dict(), **change})
     assert caught.value.status is Status.MODEL_INVALID
 
 
 def test_resize_takes_no_view() -> None:
     with pytest.raises(PscrError) as caught:
-        Sampling.from_dict({**BY_NAME["resize"](224).to_dict(), "view": 256, "windows": 16})
+        read({**SAMPLINGS["resize"](224).to_dict(), "view": 256, "windows": 16})
     assert caught.value.status is Status.MODEL_INVALID
 
 
@@ -249,7 +250,7 @@ def test_a_map_lies_on_the_view_and_on_the_image_where_asked(scorer: pscr.Scorer
 def test_an_image_of_more_windows_than_a_device_takes_fails_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an engine whose profile ends at two windows: the next image is scored all the same."""
     with pscr.open(model, "cpu", 1) as found:
-        monkeypatch.setattr(found._backend, "most_patches", 2)
+        monkeypatch.setattr(found._backend, "takes", Takes(patches=2))
         images = [noise(64, 64), noise(64, 300), noise(64, 128)]
         results = list(found.score_many(images, pixel_format="rgb"))
     assert [result.status for result in results] == [Status.OK, Status.INVALID_ARGUMENT, Status.OK]

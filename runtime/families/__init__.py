@@ -1,0 +1,35 @@
+"""The families of models: what votes, and on which scale. To add one: a subclass of Head with `read`, and its entry.
+
+A family's graph takes `patches` and its head's constants, and gives `score`, with `votes` where several vote.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ..bank import Bank
+from ..errors import PscrError, Status
+from ..manifest import FILE_NAME
+from ..model_folder import ModelFolder
+from .direct import DirectHead
+from .head import Head
+from .pscr import PscrHead
+
+FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {one.family: one.read for one in (PscrHead, DirectHead)}
+
+
+def read_head(folder: ModelFolder, bank: str | os.PathLike[str] | Bank | None = None) -> Head:
+    """The head of a model folder. bank: another bank in place of its own, for a family that has banks.
+
+    Raises:
+        PscrError: MODEL_INVALID for a family that this version does not know, or files that cannot be used; those of
+            the family's `read`.
+    """
+    family = folder.manifest.family
+    if family not in FAMILIES:
+        known = ", ".join(map(repr, FAMILIES))
+        found = f"{folder.path / FILE_NAME}: 'family' is {family[:40]!r}; this pscr reads {known}"
+        raise PscrError(Status.MODEL_INVALID, f"{found}; it needs a newer pscr, or is another program's")
+    return FAMILIES[family](folder, bank)

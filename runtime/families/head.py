@@ -1,0 +1,80 @@
+"""A model's head: what its graph needs besides pixels, what it gives, and how that becomes a score (DESIGN 3)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration import Calibration
+from ..score_scale import ScoreScale
+
+Floats = NDArray[np.float32]
+
+
+class Outputs(NamedTuple):
+    """What a graph gives for N images: scores [N], and votes [N,K] where its family votes; float32."""
+
+    scores: Floats
+    votes: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A graph's inputs besides `patches`, and its outputs: all that a backend knows of a head.
+
+    constants: by input name, float32, the same for every inference. outputs: of `score`, `votes`, `terms`.
+    votes: how many votes (K) an image has; 0 where `votes` is no output.
+    advice: what to do where the constants do not fit the graph.
+    """
+
+    outputs: tuple[str, ...]
+    constants: Mapping[str, Floats] = field(default_factory=dict)
+    votes: int = 0
+    advice: str = "fetch or export the model again"
+
+
+class Head(ABC):
+    """A model's head. One subclass for each family.
+
+    scale: what the scores mean. calibration: what the spread, or a constant width, stands for; None where it was not
+    measured.
+    """
+
+    family: ClassVar[str]
+
+    def __init__(self, signature: Signature, scale: ScoreScale, calibration: Calibration | None) -> None:
+        self.signature, self.scale, self.calibration = signature, scale, calibration
+
+    def on_scale(self, outputs: Outputs) -> Outputs:
+        """What the graph gave, in the units of `scale`."""
+        return outputs
+
+    def spread(self, votes: Floats | None) -> float | None:
+        """The standard deviation (population) of an image's votes [K]; None where fewer than two vote."""
+        return None if votes is None or len(votes) < 2 else float(votes.std(dtype=np.float64))
+
+    @abstractmethod
+    def check(self, terms: Callable[[], Floats]) -> None:
+        """See that the head belongs to the open graph. terms: gives the graph's for the first golden image, [H].
+
+        Raises:
+            PscrError: MODEL_INVALID.
+        """
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether scores have a spread."""
+        return self.signature.votes > 1
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What `Scorer.info` says of the head beside its scale, as plain values."""
+
+    @abstractmethod
+    def lines(self) -> dict[str, str]:
+        """The same in words, for `pscr info` and the report."""

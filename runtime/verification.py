@@ -1,0 +1,61 @@
+"""Whether an installed model still gives the scores that it gave at export, on images that a formula makes."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from typing import Any
+
+from . import golden
+from .errors import PscrError, Status
+from .manifest import Manifest
+from .scorer import Scorer
+
+MOST = 0.01  # of the score's range: with a larger tolerance, wrong scores would pass
+_MOST_INT8 = 0.03  # int8 itself moves scores by as much, and differently on another CPU or GPU
+_DIGITS = 1.005  # a tolerance is written with three digits
+
+
+def check(scorer: Scorer) -> list[tuple[str, float, float]]:
+    """Score the golden images: (name, promised score, found score) of each.
+
+    Raises:
+        PscrError: MODEL_INVALID where the manifest promises nothing or in a form this version does not know, or with
+            a tolerance that promises nothing.
+    """
+    entry = scorer.manifest.golden or {}
+    images = golden.golden_images()
+    try:
+        promised = [float(score) for score in entry["scores"]]
+        if entry["images"] != golden.IMAGES or len(promised) != len(images) or not all(map(math.isfinite, promised)):
+            raise ValueError("other images, or not a finite score for each")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"{scorer.manifest.name}: the manifest has no golden scores of {golden.IMAGES!r}; export it again",
+        ) from error
+    tolerance(scorer.manifest)
+    return [
+        (name, expected, scorer.score(image, pixel_format="rgb").score)
+        for (name, image), expected in zip(images.items(), promised, strict=True)
+    ]
+
+
+def tolerance(manifest: Manifest) -> float:
+    """How far a found score may be from the promised one, in score units.
+
+    Raises:
+        PscrError: MODEL_INVALID for anything but a number above 0 and of at most 1 % of the score's range, for a model
+            in int8 3 %.
+    """
+    found: Any = (manifest.golden or {}).get("tolerance")
+    low, high = manifest.score.range
+    share = _MOST_INT8 if manifest.precision == "int8" else MOST
+    number = isinstance(found, (int, float)) and not isinstance(found, bool)
+    if number and 0 < found <= share * (high - low) * _DIGITS:  # before float(), for which an int may be too large
+        return float(found)
+    raise PscrError(
+        Status.MODEL_INVALID,
+        f"{manifest.name}: the golden scores have the tolerance {reprlib.repr(found)}; expected a number above 0 "
+        f"and at most {share * (high - low):.3g}, {share:.0%} of the range {low:g} to {high:g}; export it again",
+    )
