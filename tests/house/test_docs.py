@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import pyarrow.parquet
 import pytest
 
-from pscr.cli import DELEGATED, build_parser
+from pscr.commands.main import DELEGATED, build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HOUSES = {"pscr": "pscr", "runtime": "pscr.runtime", "export": "pscr.export", "training": "pscr.training"}
 FORBIDDEN = {
-    "runtime": ("torch", "onnx", "PIL", "scipy", "pandas", "pscr.training", "pscr.export", "pscr.cli", "ray"),
-    "training": ("onnx", "onnxruntime", "pscr.export", "pscr.cli"),
-    "export": ("pscr.cli",),
+    "runtime": ("torch", "onnx", "PIL", "scipy", "pandas", "pscr.training", "pscr.export", "pscr.commands.main", "ray"),
+    "training": ("onnx", "onnxruntime", "pscr.export", "pscr.commands.main"),
+    "export": ("pscr.commands.main",),
     "pscr": ("torch", "onnx", "onnxruntime", "PIL", "scipy"),
 }
 ONE_FILE = {"onnxruntime": 2, "tensorrt": 2, "tensorrt_rtx": 2, "pycuda": 1, "cuda": 1, "openvino": 1}

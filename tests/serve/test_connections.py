@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from pscr.serve import connections
-from pscr.serve.connections import configuration
 from pscr.serve.limits import Limits
+from pscr.serve.server import configuration
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
