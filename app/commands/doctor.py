@@ -7,7 +7,6 @@ is listed, may still not work.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -112,12 +111,14 @@ def system(there: gpus.Gpus) -> dict[str, str]:
 
 def library(module: str, purpose: str, extra: str) -> Finding:
     """Whether a module is installed, its packages' versions, and where it is missing how to install it."""
-    unused = bool(extra) and extra not in (importlib.metadata.metadata("pscr").get_all("Provides-Extra") or [])
+    from importlib import metadata  # some 20 ms, which no other verb's help has to wait for
+
+    unused = bool(extra) and extra not in (metadata.metadata("pscr").get_all("Provides-Extra") or [])
     use = f"{purpose}; this version of pscr does not use it" if unused else purpose
     if importlib.util.find_spec(module) is None:
         return Finding(module, False, "", f"not installed: {use}" + ("" if unused else f"; {_install(extra)}"))
-    packages = sorted(set(importlib.metadata.packages_distributions().get(module, [])))
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    packages = sorted(set(metadata.packages_distributions().get(module, [])))
+    versions = [f"{name} {metadata.version(name)}" for name in packages]
     return Finding(module, True, ", ".join(versions) or "version unknown", use)
 
 
@@ -159,9 +160,11 @@ def _install(extra: str) -> str:
 
 
 def _installed(package: str) -> bool:
+    from importlib import metadata
+
     try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
         return False
     return True
 

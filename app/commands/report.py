@@ -72,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     """Write the report; returns 0, or 1 where an image has no score.
 
     Raises:
-        UsageError, PscrError: as `engine.run`, and where the extra `report` is not installed.
+        UsageError: as `engine.run`.
+        PscrError: likewise, and where the extra `report` is not installed.
     """
     with needing("report", "'pscr report'"):
         from ..report import engine  # not before: --help needs none of it

@@ -159,7 +159,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-# --- names as text that a page and a plot can hold: hostile ones cannot steer either ------------------------------------
+# --- names as text that a page and a plot can hold: hostile ones cannot steer either ----------------------------------
 
 
 def visible(text: str) -> str:

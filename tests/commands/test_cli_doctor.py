@@ -14,7 +14,7 @@ import pytest
 from cli_testing import Cli
 
 import pscr
-from pscr.gpus import find_gpus
+from pscr.runtime import gpus
 
 
 def test_doctor_tries_the_cpu_and_exits_0_where_it_works(cli: Cli, tiny_model: Path) -> None:
@@ -58,13 +58,13 @@ def test_doctor_as_json_tells_for_every_library_and_device_whether_it_works(cli:
 def test_doctor_does_not_believe_a_list_of_providers(cli: Cli, tiny_model: Path) -> None:
     report = json.loads(cli("doctor", "--json", "--model", tiny_model).out)
     cuda = next(finding for finding in report["devices"] if finding["name"] == "cuda")
-    gpus = find_gpus()
-    if gpus.names:
+    there = gpus.find()
+    if there.found:
         assert cuda["usable"] == ("CUDAExecutionProvider" in cuda["version"])
     else:
         assert not cuda["usable"]
         assert "NVIDIA driver" in cuda["detail"]
-        assert report["system"]["gpu"] == gpus.problem
+        assert report["system"]["gpu"] == there.problem
 
 
 def test_doctor_imports_neither_torch_nor_tensorrt(tiny_model: Path) -> None:
@@ -76,6 +76,6 @@ def test_doctor_imports_neither_torch_nor_tensorrt(tiny_model: Path) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not find_gpus().names, reason="no NVIDIA GPU here")
+@pytest.mark.skipif(not gpus.find().found, reason="no NVIDIA GPU here")
 def test_doctor_names_the_gpu_with_its_compute_capability(cli: Cli, tiny_model: Path) -> None:
     assert "compute capability" in cli("doctor", "--model", tiny_model).out

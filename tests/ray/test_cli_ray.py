@@ -20,7 +20,7 @@ import psutil
 import pytest
 from cli_testing import Cli, Outcome, Process, command, write_image
 
-pytest.importorskip("ray")
+pytest.importorskip("ray.data")
 import pyarrow as pa
 import pyarrow.parquet
 

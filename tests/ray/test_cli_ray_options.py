@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cli_testing import Cli
 
-pytest.importorskip("ray")
+pytest.importorskip("ray.data")
 import pyarrow as pa
 import pyarrow.parquet
 

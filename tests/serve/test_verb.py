@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from serve_process import serving
 
-from pscr.commands import serve
 from pscr.commands.main import main
 from pscr.runtime.errors import PscrError, Status
+from pscr.serve import engine
 from pscr.serve.errors import Problem
 from pscr.serve.limits import Held, Hold, Limits, read_token
 
@@ -138,7 +138,7 @@ def test_a_request_may_hold_half_of_the_memory_at_most() -> None:
 
 def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
     """Nagle's algorithm would hold a kept connection's answer back for 40 ms."""
-    with serve._listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+    with engine._listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
