@@ -15,8 +15,8 @@ from .runtime.errors import PscrError, Status
 from .runtime.quality_map import QualityMap, quality_map
 from .runtime.ranking import Ranked, rank
 from .runtime.scorer import Result, Scorer, open
+from .runtime.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "PscrError",
     "QualityMap",
