@@ -22,7 +22,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@rm -rf build/types && mkdir -p build/types/pscr
-	@ln -s $(CURDIR)/pscr/* $(addprefix $(CURDIR)/,runtime export training) build/types/pscr/
+	@ln -s $(CURDIR)/app/* $(addprefix $(CURDIR)/,runtime export training) build/types/pscr/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
 
 # Each script stops after MINUTES, prints its figures and fails where a promise is broken; docs/reliability.md has them.

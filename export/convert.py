@@ -14,7 +14,6 @@ from pscr.export import model_folder, tolerance
 from pscr.export.difference import Difference, compare, scores
 from pscr.export.precision import PRECISIONS, TARGETS, convolutions, to_half, to_int8
 from pscr.export.tolerance import Allowed
-from pscr.inputs import expand
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
@@ -23,6 +22,7 @@ from pscr.runtime.image import load
 from pscr.runtime.manifest import FILE_NAME, Manifest
 from pscr.runtime.models import locate, packaged
 from pscr.runtime.sampling import Pixels, Sampling
+from pscr.tables.inputs import expand
 
 CALIBRATION_IMAGES = 32  # of those given; ranges hardly move with more, and the quantiser takes seconds for each
 PARITY_IMAGES = 64

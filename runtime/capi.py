@@ -40,6 +40,7 @@ from .errors import PscrError, Status, one_line
 from .image import PIXEL_FORMATS, from_array
 from .pipeline import Result, Source
 from .scorer import Scorer
+from .version import __version__
 
 __all__ = [
     "Status",
@@ -277,8 +278,6 @@ def pscr_close(handle: int) -> int:
 
 def pscr_version() -> str:
     """The version of pscr, such as "0.1.0". Any thread."""
-    from .. import __version__  # not at the top: pscr imports the runtime before it has a version
-
     return __version__
 
 

@@ -14,6 +14,7 @@ from .errors import PscrError, Status, one_line
 from .samplings import Sampling
 from .samplings import read as read_sampling
 from .score_scale import ScoreScale
+from .version import __version__
 
 FORMAT_VERSION = 2  # 2: the sampling may have a view; without one it is as in the first
 FILE_NAME = "manifest.json"
@@ -171,8 +172,6 @@ def _check_version(path: Path, entries: dict[str, Any]) -> None:
             path, f"'format_version' is {reprlib.repr(version)}; expected {FORMAT_VERSION}; fetch or export it again"
         )
     if version > FORMAT_VERSION:
-        from .. import __version__  # not at the top: pscr imports this module before it has a version
-
         name = entries.get("name", path.parent.name)
         raise _invalid(
             path,

@@ -25,11 +25,11 @@ from common import copy_of, machine, save, table
 
 import pscr
 from pscr.export.to_trt import main as build
-from pscr.inputs import expand
 from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
 from pscr.runtime.engines import LIBRARIES
 from pscr.runtime.image import load
 from pscr.runtime.scorer import DEFAULT_MODEL
+from pscr.tables.inputs import expand
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -13,7 +13,7 @@ from engine_makers import PLAN, sidecar
 from google.protobuf import text_format
 
 import pscr
-from pscr.cli import main
+from pscr.commands.main import main
 from pscr.export.to_triton import config, write
 from pscr.export.to_trt import Source
 from pscr.runtime.engines import Engine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pscr.cli import main as pscr
+from pscr.commands.main import main as pscr
 from pscr.export import to_trt, trt_builder
 from pscr.export.to_trt import main
 from pscr.runtime import gpus

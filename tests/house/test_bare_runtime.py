@@ -19,7 +19,7 @@ import numpy, pscr
 with pscr.open({model!r}, device="cpu", threads=1) as scorer:
     result = scorer.score(numpy.zeros((64, 64, 3), numpy.uint8), pixel_format="rgb")
 assert result.status is pscr.Status.OK
-from pscr.cli import main
+from pscr.commands.main import main
 assert main(["models"]) == 0
 assert not set(sys.modules) & set({heavy!r}), set(sys.modules) & set({heavy!r})
 """

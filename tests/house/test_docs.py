@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import pyarrow.parquet
 import pytest
 
-from pscr.cli import DELEGATED, build_parser
+from pscr.commands.main import DELEGATED, build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -145,7 +145,7 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_every_folder_of_the_map_exists() -> None:
     rows = re.findall(r"^\| `([a-z]+)/`", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert {"pscr", "runtime", "export", "training", "benchmarks", "tests", "examples", "docs"} <= set(rows)
+    assert {"app", "runtime", "export", "training", "benchmarks", "tests", "examples", "docs"} <= set(rows)
     assert all((ROOT / folder).is_dir() for folder in rows)
 
 

@@ -2,17 +2,49 @@
 
 import ast
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HOUSES = {"pscr": "pscr", "runtime": "pscr.runtime", "export": "pscr.export", "training": "pscr.training"}
+HOUSES = {"app": "pscr", "runtime": "pscr.runtime", "export": "pscr.export", "training": "pscr.training"}
 FORBIDDEN = {
-    "runtime": ("torch", "onnx", "PIL", "scipy", "pandas", "pscr.training", "pscr.export", "pscr.cli", "ray"),
-    "training": ("onnx", "onnxruntime", "pscr.export", "pscr.cli"),
-    "export": ("pscr.cli",),
-    "pscr": ("torch", "onnx", "onnxruntime", "PIL", "scipy"),
+    "runtime": ("torch", "onnx", "PIL", "scipy", "pandas", "ray"),
+    "training": ("onnx", "onnxruntime"),
+    "export": (),
+    "app": ("torch", "onnx", "onnxruntime", "PIL", "scipy"),
+}
+# Whom the files of each part may import besides each other. A file belongs to the longest name that its own begins
+# with; `pscr` are the public names alone.
+LEAVES = ("pscr.console", "pscr.progress", "pscr.own_process", "pscr.describe")
+BELOW = ("pscr", "pscr.runtime", *LEAVES)  # the commands and their engines
+TABLES = ("pscr.tables", "pscr.tables.inputs")
+LABELS = "pscr.training.databases"  # reads label files; needs no torch
+ENGINES = ("pscr.ray", "pscr.report", "pscr.serve", "pscr.bench")
+MAY_IMPORT = {
+    "pscr.runtime": (),
+    LABELS: ("pscr.runtime", "pscr.training"),
+    "pscr.training": ("pscr.runtime", LABELS),
+    # Of the face, only what any user imports, and what the paths on a command line stand for.
+    "pscr.export": ("pscr", "pscr.runtime", "pscr.training", LABELS, "pscr.tables.inputs"),
+    "pscr": ("pscr.runtime",),
+    **dict.fromkeys(LEAVES, ("pscr.runtime", *LEAVES)),
+    "pscr.tables.inputs": BELOW,
+    "pscr.tables": (*BELOW, *TABLES),
+    "pscr.ray": (*BELOW, *TABLES),
+    "pscr.report": (*BELOW, *TABLES, LABELS),
+    "pscr.serve": (*BELOW, *TABLES),
+    "pscr.bench": (*BELOW, *TABLES),
+    "pscr.commands": (*BELOW, *TABLES, *ENGINES, LABELS),
+    "pscr.__main__": ("pscr.commands",),
+}
+# Imports that close a circle; to be removed.
+CIRCLES = {
+    ("pscr.runtime.golden", "pscr.runtime.scorer"),
+    ("pscr.runtime.quality_map", "pscr.runtime.map_picture"),
+    ("pscr.export.engine_check", "pscr.export.to_trt"),
+    ("pscr.export.to_onnx", "pscr.export.command"),
 }
 ONE_FILE = {"onnxruntime": 2, "tensorrt": 2, "tensorrt_rtx": 2, "pycuda": 1, "cuda": 1, "openvino": 1}
 
@@ -34,12 +66,33 @@ def imported(house: str, file: Path):
             base = node.module or ""
             if node.level:
                 base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], base]).rstrip(".")
-            yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "import_module":
             first = node.args[0]
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith("PIL"):
                 yield first.value
+
+
+def modules():
+    """Every module of the package: its name, its house and its file."""
+    for house, package in HOUSES.items():
+        for file in sorted((ROOT / house).rglob("*.py")):
+            parts = file.relative_to(ROOT / house).with_suffix("").parts
+            yield ".".join([package, *parts]).removesuffix(".__init__"), house, file
+
+
+MODULES = {name: (house, file) for name, house, file in modules()}
+
+
+def neighbours(name: str) -> set[str]:
+    """The modules of the package that a module imports by name, wherever in it; a name of a module is that module."""
+    found = {longest(other, MODULES) for other in imported(*MODULES[name]) if begins(other, "pscr")}
+    return found - {name}
+
+
+def longest(name: str, known) -> str:
+    """The longest of the known names that this name begins with."""
+    return max((other for other in known if begins(name, other)), key=len)
 
 
 def begins(name: str, prefix: str) -> bool:
@@ -58,13 +111,33 @@ def test_a_house_imports_only_whom_it_may(house):
     assert not broken
 
 
+def test_no_import_closes_a_circle():
+    graph = {name: {other for other in neighbours(name) if (name, other) not in CIRCLES} for name in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_imports_point_down(part):
+    broken = [
+        f"{name} imports {other}"
+        for name in MODULES
+        if longest(name, MAY_IMPORT) == part
+        for other in neighbours(name)
+        if longest(other, MAY_IMPORT) not in (part, *MAY_IMPORT[part])
+    ]
+    assert not broken
+
+
 def test_nothing_imports_a_house_by_its_folder_name():
     """`import runtime` would load a second copy of the modules."""
     broken = [
         f"{file.relative_to(ROOT)} imports {name}"
         for own, file in sources()
         for name in imported(own, file)
-        if any(begins(name, folder) for folder in ("runtime", "export", "training"))
+        if any(begins(name, folder) for folder in ("app", "runtime", "export", "training"))
     ]
     assert not broken
 
@@ -74,7 +147,7 @@ def test_an_inference_library_is_imported_in_one_place(library):
     places = {
         str(file.relative_to(ROOT))
         for own, file in sources()
-        if own in ("pscr", "runtime", "export", "training")
+        if own in HOUSES
         for name in imported(own, file)
         if begins(name, library)
     }

@@ -58,7 +58,7 @@ def check(program: str, folder: Path) -> list[str]:
     """mypy's lines on a program beside which pscr is found as it is installed: typed, by its py.typed."""
     package = folder / "pscr"
     package.mkdir()
-    for file in [*(ROOT / "pscr").iterdir(), *(ROOT / house for house in HOUSES)]:
+    for file in [*(ROOT / "app").iterdir(), *(ROOT / house for house in HOUSES)]:
         (package / file.name).symlink_to(file)
     (folder / "program.py").write_text(program)
     words = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--ignore-missing-imports"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -14,6 +15,7 @@ import pscr
 from pscr.runtime.models import packaged
 
 ROOT = Path(__file__).parents[2]
+HOUSES = {"app": "pscr", "runtime": "pscr/runtime", "export": "pscr/export", "training": "pscr/training"}
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +42,13 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"pscr"}
     sources = {name for name in names if name.endswith(".py")}
-    for house, package in (("runtime", "runtime"), ("export", "export"), ("training", "training")):
+    for house, package in HOUSES.items():
         for file in (ROOT / house).rglob("*.py"):
-            assert f"pscr/{package}/{file.relative_to(ROOT / house).as_posix()}" in sources
+            assert f"{package}/{file.relative_to(ROOT / house).as_posix()}" in sources
     assert not [name for name in names if "test" in Path(name).name or "benchmark" in name]
     assert "pscr/py.typed" in names
     assert {"pscr/report/page.html", "pscr/report/page.css", "pscr/report/page.js"} <= set(names)
-    assert {f"pscr/serve/static/{file.name}" for file in (ROOT / "pscr/serve/static").iterdir()} <= set(names)
+    assert {f"pscr/serve/static/{file.name}" for file in (ROOT / "app/serve/static").iterdir()} <= set(names)
 
 
 @pytest.mark.parametrize("name", packaged())
@@ -78,3 +80,13 @@ def test_the_wheel_scores_from_its_own_folder(wheel, tmp_path):
         expected = scorer.score(pixels, pixel_format="rgb").score
     assert 0 <= float(done.stdout) <= 5
     assert float(done.stdout) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_checkout_does_not_stand_in_the_wheels_way(wheel, tmp_path):
+    """Python puts the working folder first on its path; none in a checkout may be called like the package."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": ""}
+    program = "import pscr.runtime; print(pscr.__file__)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith(str(tmp_path)), done.stdout + done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from report_testing import HOSTILE, PROMPT, Opened, write
 
-from pscr.cli import main
+from pscr.commands.main import main
 
 
 @pytest.fixture(scope="session")

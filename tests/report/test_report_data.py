@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pscr.console import UsageError
-from pscr.inputs import Item
 from pscr.report.data import Image, Named, by_folder, gather, identical, labelled, match
 from pscr.report.labels import Labels
 from pscr.report.pictures import digest, in_words, limits, look
 from pscr.runtime.quality_map import QualityMap
 from pscr.runtime.scorer import Result
+from pscr.tables.inputs import Item
 
 
 def put(path: Path, seed: int = 0) -> Path:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from pscr.serve import connections
-from pscr.serve.connections import configuration
 from pscr.serve.limits import Limits
+from pscr.serve.server import LINGER, configuration
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -111,7 +110,7 @@ def test_what_follows_a_refusal_is_thrown_away_for_a_while_and_then_the_connecti
             writer.write(b"x")
             await asyncio.sleep(0.05)
         assert not state.connections
-        assert asyncio.get_running_loop().time() - started > 0.5 * connections.LINGER
+        assert asyncio.get_running_loop().time() - started > 0.5 * LINGER
 
     run(client)
 

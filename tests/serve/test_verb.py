@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from serve_process import serving
 
-from pscr import verb_serve
-from pscr.cli import main
+from pscr.commands.main import main
 from pscr.runtime.errors import PscrError, Status
+from pscr.serve import engine
+from pscr.serve.errors import Problem
 from pscr.serve.limits import Held, Hold, Limits, read_token
-from pscr.serve.problems import Problem
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,9 @@ def test_a_model_that_is_none_is_exit_code_3(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_without_the_extra_it_says_which_to_install() -> None:
-    program = "import sys; sys.modules['fastapi'] = None; from pscr.cli import main; sys.exit(main(['serve']))"
+    program = (
+        "import sys; sys.modules['fastapi'] = None; from pscr.commands.main import main; sys.exit(main(['serve']))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "pip install 'pscr[serve]'" in done.stderr
@@ -61,7 +63,7 @@ def test_without_the_extra_it_says_which_to_install() -> None:
 
 def test_help_and_scoring_load_no_web_library() -> None:
     program = (
-        "import sys; from pscr.cli import main; code = main(['serve', '--help'])\n"
+        "import sys; from pscr.commands.main import main; code = main(['serve', '--help'])\n"
         "found = {'fastapi', 'uvicorn', 'prometheus_client', 'starlette'} & set(sys.modules)\n"
         "sys.exit(f'{code} {found}' if code or found else 0)"
     )
@@ -136,7 +138,7 @@ def test_a_request_may_hold_half_of_the_memory_at_most() -> None:
 
 def test_an_answer_does_not_wait_for_the_clients_acknowledgement() -> None:
     """Nagle's algorithm would hold a kept connection's answer back for 40 ms."""
-    with verb_serve._listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+    with engine._listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

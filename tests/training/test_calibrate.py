@@ -79,7 +79,7 @@ def labelled(tmp_path, tiny_model):
 
 
 def test_evaluate_writes_the_calibration_and_info_says_it(own_model, labelled, capsys):
-    from pscr.cli import main
+    from pscr.commands.main import main
 
     words = ["evaluate", str(own_model), "--data", f"csv:{labelled}", "--device=cpu", "--resamples=10", "--calibrate"]
     assert main(words) == 1

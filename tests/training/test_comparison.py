@@ -10,7 +10,7 @@ import pytest
 import tiny_model as tiny
 
 import pscr
-from pscr.cli import main
+from pscr.commands.main import main
 from pscr.runtime.bank_building import Labelled, build
 from pscr.training.metrics import agreement, paired, within_groups
 
@@ -264,7 +264,7 @@ class Wall(MetaPathFinder):
             raise ModuleNotFoundError(name + " is not there", name=name)
 
 sys.meta_path.insert(0, Wall())
-from pscr.cli import main
+from pscr.commands.main import main
 words = ["--data", {data!r}, "--by", "generator", "--device=cpu", "--threads=1", "--resamples=20"]
 sys.exit(main(["evaluate", {model!r}, *words, "--against", {other!r}, "--peers", {peers!r}]))
 """
@@ -282,7 +282,9 @@ def test_evaluating_works_where_torch_cannot_be_imported(folder, tiny_model, oth
 @pytest.mark.parametrize("missing", ["scipy", "tqdm"])
 def test_a_missing_library_names_the_extra_of_evaluating(missing, tiny_model, folder):
     words = ["evaluate", str(tiny_model), "--data", f"csv:{folder / 'points.csv'}"]
-    program = f"import sys; sys.modules[{missing!r}] = None; from pscr.cli import main; sys.exit(main({words!r}))"
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; from pscr.commands.main import main; sys.exit(main({words!r}))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert f"needs the Python module {missing}" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 from tiny_model import write
 
 import pscr
-from pscr.cli import main
+from pscr.commands.main import main
 from pscr.training.databases import Item
 from pscr.training.evaluate import without
 from pscr.training.metrics import agreement

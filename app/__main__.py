@@ -1,0 +1,5 @@
+"""`python -m pscr`."""
+
+from .commands.main import main
+
+raise SystemExit(main())

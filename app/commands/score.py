@@ -1,0 +1,161 @@
+"""`pscr score`: score images and write one row for each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from ..console import INTERRUPTED, UsageError, err, interruptible
+from ..describe import title
+from ..progress import Progress
+from ..ray import options as ray_options
+from ..runtime.errors import Status
+from ..runtime.scorer import Scorer
+from ..runtime.scorer import open as open_scorer
+from ..tables.formats import MACHINE_WRITERS, TableWriter, Writer, output_format
+from ..tables.inputs import Item, items_of
+from ..tables.results_file import RESUMABLE, Earlier, check_output, open_output
+from ..tables.scoring import check_same_model, in_order, summarised
+from . import options as shared
+
+EPILOG = """\
+examples:
+  pscr score image.jpg
+  pscr score outputs/ -o scores.csv                 every image below a folder
+  pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
+  pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
+  pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
+
+csv columns and jsonl keys: path, score, spread, width, height, status, message. The spread is the standard deviation of
+the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
+"""
+
+
+def add(verbs: shared.Verbs) -> None:
+    score = shared.add_verb(
+        verbs,
+        "score",
+        "score files, folders, patterns or a list of images",
+        run,
+        description="Score images and write one row for each: path, score, spread, size, status.",
+        epilog=EPILOG,
+    )
+    score.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
+    )
+    shared.model(score)
+    shared.device(score)
+    shared.batch(score)
+    shared.threads(score)
+    shared.bank(score)
+    score.add_argument(
+        "--format",
+        choices=("table", "csv", "jsonl"),
+        help="default: by the ending of -o FILE (.csv, .jsonl, .txt), else table",
+    )
+    score.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE ('-': standard output)")
+    score.add_argument(
+        "--resume", action="store_true", help="go on with the -o FILE of an interrupted run (csv or jsonl)"
+    )
+    score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
+    score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
+    shared.max_pixels(score)
+    shared.quiet(score, "rows and errors only: no title, summary or progress")
+    ray_options.add(score, shared.positive)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score what the command line names; returns the exit code.
+
+    Raises:
+        UsageError: nothing to score, or the output cannot be written.
+        PscrError: the model or the device cannot be used.
+    """
+    ray_options.check(options)
+    if options.engine == "ray":
+        return ray_options.run(options)
+    form = output_format(options.format, options.output)
+    items, total = items_of(options.paths, options.null)
+    check_output(options.output)
+    earlier = Earlier()
+    if options.resume:
+        if options.output in (None, "-") or form not in RESUMABLE:
+            raise UsageError("--resume goes on from a file; expected -o FILE in the format csv or jsonl")
+        earlier = Earlier.read(Path(options.output), form)
+        items, total = _not_done(items, total, earlier)
+    with interruptible(), ExitStack() as stack:
+        scorer = open_scorer(
+            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+        )
+        stack.enter_context(scorer)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
+        stream = open_output(options.output, stack, earlier.size)
+        writer: Writer
+        if form == "table":
+            writer = TableWriter(stream, "" if options.quiet else title(scorer, options.bank))
+        else:
+            writer = MACHINE_WRITERS[form](stream)
+        return _write_all(scorer, items, writer, Progress(total, options.quiet), earlier, options)
+
+
+def _write_all(
+    scorer: Scorer,
+    items: Iterator[Item],
+    writer: Writer,
+    progress: Progress,
+    earlier: Earlier,
+    options: argparse.Namespace,
+) -> int:
+    shares_terminal = options.output in (None, "-") and sys.stdout.isatty()
+    tally = earlier.tally
+    before = tally.count
+    results = in_order(scorer, items, options.batch)
+    try:
+        with closing(results):
+            if not earlier.size:
+                writer.header()
+            for result in results:
+                if shares_terminal:
+                    progress.hide()
+                writer.row(result)
+                progress.step()
+                tally.add(result.score)
+                if result.status != Status.OK and options.fail_fast:
+                    break
+    except KeyboardInterrupt as signal:
+        progress.hide()
+        again = "" if isinstance(writer, TableWriter) else "; the same command with --resume goes on"
+        err(f"pscr: interrupted: {tally.count - before} results written{_where(options.output, again)}")
+        return int(getattr(signal, "code", INTERRUPTED))
+    finally:
+        progress.hide()
+    summary = summarised(tally, progress, before if options.resume else None)
+    writer.footer(summary)
+    if not options.quiet and not isinstance(writer, TableWriter):
+        err(f"pscr: {summary}{_where(options.output)}")
+    return 1 if tally.failed else 0
+
+
+def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tuple[Iterator[Item], int | None]:
+    """The items without the rows that are there already, each as often as it stands there."""
+    done = earlier.done.copy()
+
+    def left() -> Iterator[Item]:
+        for item in items:
+            if done[item.path] > 0:
+                done[item.path] -= 1
+            else:
+                yield item
+
+    if total is None:
+        return left(), None
+    rest = list(left())
+    return iter(rest), len(rest)
+
+
+def _where(output: str | None, more: str = "") -> str:
+    return "" if output in (None, "-") else f" to {output}{more}"

@@ -1,0 +1,68 @@
+"""What an open model, its scores and this machine's GPUs are, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .runtime.gpus import Gpus
+from .runtime.manifest import ScoreMeaning
+from .runtime.scorer import Scorer
+
+
+def title(scorer: Scorer, bank: str | None = None) -> str:
+    """The table's first line: the model, how to read its scores, and what runs it. bank: where it is not its own."""
+    manifest = scorer.manifest
+    low, high = scorer.info["range"]
+    scale = f"bank {bank}, {low:g} to {high:g}" if bank else reading(manifest.score)
+    return f"model {manifest.name} {manifest.version} ({scale}); {runs_on(scorer.info)}"
+
+
+def described(scorer: Scorer, bank: str | None = None) -> dict[str, str]:
+    """What an open model is, how it was trained and what runs it, in words. bank: the file in place of its own."""
+    facts, manifest = scorer.info, scorer.manifest
+    lines = {
+        "model": f"{manifest.name} {manifest.version}",
+        "folder": facts["folder"],
+        "backbone": f"{manifest.backbone}, {manifest.precision}",
+        "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
+        "patches": str(manifest.sampling),
+        "bank": f"{facts['bank']} exemplars{_aside(bank or manifest.bank.get('selection'))}",
+        "interval": facts["interval"] or "not calibrated: the spread is no error bar",
+        "runs on": runs_on(facts),
+        "licence": manifest.licence,
+    }
+    lines |= {f"training {key}": _worded(value) for key, value in manifest.training.items()}
+    return lines | {f"parity {key}": _worded(value) for key, value in manifest.parity.items()}
+
+
+def reading(score: ScoreMeaning) -> str:
+    """How to read a score, such as `agiqa3k, 0 to 4.5, higher is better`."""
+    low, high = score.range
+    return f"{score.database}, {low:g} to {high:g}, {'higher' if score.higher_is_better else 'lower'} is better"
+
+
+def runs_on(facts: dict[str, Any]) -> str:
+    """What a Scorer's `info` says of library, device and provider, such as `onnxruntime 1.31.0 on cpu`."""
+    return f"{facts['library']} on {facts['device']} ({facts['provider']}, {facts['threads']} CPU threads)"
+
+
+def gpu_names(gpus: Gpus) -> list[str]:
+    """Each GPU such as `0: NVIDIA H200, compute capability 9.0, 139.8 GiB, driver for CUDA 13.0`."""
+    return [
+        f"{gpu.index}: {gpu.name}, compute capability {gpu.compute_capability}, {gpu.memory / 2**30:.1f} GiB, "
+        f"driver for CUDA {gpus.cuda}"
+        for gpu in gpus.found
+    ]
+
+
+def _aside(value: Any) -> str:
+    return f" ({_worded(value)})" if value else ""
+
+
+def _worded(value: Any) -> str:
+    """A manifest's value on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_worded(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "; ".join(map(_worded, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

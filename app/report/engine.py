@@ -1,0 +1,171 @@
+"""`pscr report`: one page on many images, and where they come from several generators, how these compare."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..console import UsageError, err, interruptible
+from ..progress import Progress
+from ..runtime.errors import PscrError
+from ..runtime.pipeline import in_order as in_threads
+from ..runtime.scorer import Result, Scorer
+from ..runtime.scorer import open as open_scorer
+from ..tables.formats import BY_ENDING
+from ..tables.inputs import EXTENSIONS, Item
+from ..tables.results_file import Tally, check_output, read_results
+from ..tables.scoring import check_same_model, in_order
+from . import pictures
+from .assemble import Settings, assemble, maps_of
+from .data import Image, Named, by_folder, gather, labelled, match
+from .labels import Labels
+from .page import render
+
+_AHEAD = 8  # images that are decoded for their thumbnails before they are asked for
+_CHECKED = 3  # results of --scores that are computed again
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the report that the command line asks for; returns 1 where an image has no score.
+
+    Raises:
+        UsageError: nothing to report on, a file of labels or results that does not fit, or an output that cannot
+            be written.
+        PscrError: the model, the bank or the device cannot be used.
+    """
+    _check_output(options.output)
+    earlier = _earlier(options.scores) if options.scores else []
+    named = _named(options, earlier)
+    units, matching = match(named, not options.unpaired)
+    with (
+        interruptible(),
+        open_scorer(
+            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+        ) as scorer,
+    ):
+        known = [(result.path or "", result.score) for result in earlier if result.ok]
+        check_same_model(scorer, known[:_CHECKED], f"--scores: {options.scores}")
+        images = _look(scorer, named, units, earlier, options)
+        settings = _settings(options, earlier)
+        progress = Progress(maps_of(len(images), settings), options.quiet)
+        try:
+            report = assemble(images, matching, scorer, settings, progress.step)
+        finally:
+            progress.hide()
+    _write(options.output, render(report).encode())
+    tally = Tally()
+    for image in images:
+        tally.add(image.result.score)
+    if not options.quiet:
+        err(f"pscr: {tally}{'' if options.output == '-' else f', to {options.output}'}")
+    return 1 if tally.failed else 0
+
+
+def _named(options: argparse.Namespace, earlier: Sequence[Result]) -> list[Named]:
+    """The images with their groups and prompts.
+
+    Raises:
+        UsageError: there are none, or a file of labels does not fit them.
+    """
+    if not options.paths and not options.scores:
+        raise UsageError("found no PATH; expected images to report on, or --scores with the results of pscr score")
+    named = gather(options.paths) if options.paths else [Named(Item(result.path or "")) for result in earlier]
+    if not named or all(one.item.problem for one in named):
+        found = f"{named[0].item.path}: {named[0].item.problem}" if named else f"{options.scores}: it has no rows"
+        raise UsageError(f"nothing to report on in {found}")
+    if options.by_folder:
+        named = by_folder(named)
+    files = [
+        Labels(Path(file), options.path_column, column) if file else None
+        for file, column in ((options.groups, options.group_column), (options.prompts, options.prompt_column))
+    ]
+    named = labelled(named, *files)
+    for file, kind, there in (
+        (options.groups, "group", any(one.group for one in named)),
+        (options.prompts, "prompt", any(one.prompt for one in named)),
+    ):
+        if file and not there:
+            example = named[0].item.path
+            raise UsageError(f"{file} names none of the images; expected a row with a {kind} for {example}")
+    return named
+
+
+def _look(
+    scorer: Scorer, named: Sequence[Named], units: Sequence[str], earlier: Sequence[Result], options: argparse.Namespace
+) -> list[Image]:
+    """Score every image, unless its result is there already, and read it for its digest and thumbnail."""
+    known = {os.path.abspath(result.path or ""): result for result in earlier}  # noqa: PTH100  nothing is resolved
+    there = [known.get(os.path.abspath(one.item.path)) for one in named]  # noqa: PTH100
+    new = in_order(scorer, iter([one.item for one, result in zip(named, there, strict=True) if result is None]), None)
+
+    def seen(one: Named) -> tuple[str, bytes]:
+        return pictures.look(one.item.path, options.thumbnails, options.max_pixels)
+
+    looked: Iterator[tuple[Named, tuple[str, bytes] | PscrError]] = in_threads(seen, named, 2, _AHEAD)
+    progress = Progress(len(named), options.quiet)
+    images = []
+    try:
+        for (one, found), result, unit in zip(looked, there, units, strict=True):
+            scored = next(new) if result is None else replace(result, path=one.item.path)
+            digest, thumbnail = ("", b"") if isinstance(found, PscrError) else found
+            images.append(Image(scored, one.group, one.prompt, unit, digest, thumbnail))
+            progress.step()
+    finally:
+        progress.hide()
+        new.close()
+    return images
+
+
+def _settings(options: argparse.Namespace, earlier: Sequence[Result]) -> Settings:
+    source = "Every image was decoded at its full size and scored once, by this program."
+    if earlier:
+        source = (
+            f"Scores were taken from {Path(options.scores).name}, a file of pscr score; images that it does not name "
+            "were scored by this program. The model below gave the same scores to the first of them, tried again."
+        )
+    return Settings(
+        options.title or "",
+        options.show,
+        not options.no_maps,
+        options.thumbnails > 0,
+        options.max_pixels,
+        source,
+        options.bank,
+    )
+
+
+def _earlier(file: str) -> list[Result]:
+    form = BY_ENDING.get(Path(file).suffix.lower(), "")
+    if form not in ("csv", "jsonl"):
+        raise UsageError(f"--scores {file}: expected the csv or jsonl file that pscr score has written")
+    return read_results(Path(file), form)
+
+
+def _check_output(output: str) -> None:
+    ending = "" if output == "-" else Path(output).suffix.lower()
+    if ending in EXTENSIONS or ending in BY_ENDING:
+        raise UsageError(f"-o {output}: a report is one HTML page; expected a name such as report.html")
+    check_output(output)
+
+
+def _write(output: str, page: bytes) -> None:
+    """Write the page whole, or leave what is there.
+
+    Raises:
+        OSError: with the file's name.
+    """
+    if output == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(page)
+        return
+    temporary = Path(f"{output}.tmp")
+    try:
+        temporary.write_bytes(page)
+        temporary.replace(output)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

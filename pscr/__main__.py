@@ -1,5 +1,0 @@
-"""`python -m pscr`."""
-
-from .cli import main
-
-raise SystemExit(main())

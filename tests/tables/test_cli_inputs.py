@@ -1,0 +1,140 @@
+"""What the paths on the command line stand for."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from pscr.tables.inputs import Item, expand, natural_key, read_list
+
+
+def names(folder: Path, *paths: str) -> list[str]:
+    """The expanded paths, as seen from the folder."""
+    return [os.path.relpath(item.path, folder) for item in expand(paths)]
+
+
+def test_folder_stands_for_the_images_below_it_in_natural_order(images: Path) -> None:
+    assert names(images, str(images)) == ["below/deep.JPG", "img1.png", "img2.png", "img10.png"]
+
+
+def test_folder_order_does_not_depend_on_the_order_of_creation(tmp_path: Path) -> None:
+    for order in ("abc", "cab"):
+        for name in order:
+            (tmp_path / order / name).mkdir(parents=True)
+            (tmp_path / order / name / "1.png").touch()
+    assert names(tmp_path / "abc", str(tmp_path / "abc")) == names(tmp_path / "cab", str(tmp_path / "cab"))
+
+
+def test_hidden_files_and_folders_are_skipped_in_a_folder_but_can_be_named(images: Path) -> None:
+    assert not any(".hidden" in name or ".cache" in name for name in names(images, str(images)))
+    assert names(images, str(images / ".hidden.png")) == [".hidden.png"]
+
+
+def test_pattern_matches_images_in_natural_order(images: Path) -> None:
+    assert names(images, str(images / "img*")) == ["img1.png", "img2.png", "img10.png"]
+
+
+def test_two_stars_cross_folders(images: Path) -> None:
+    assert names(images, str(images / "**" / "*.JPG")) == ["below/deep.JPG"]
+    assert len(expand([str(images / "**")])) == 4
+
+
+def test_existing_file_with_brackets_in_its_name_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "img[1].png"
+    path.touch()
+    assert expand([str(path)]) == [Item(str(path))]
+
+
+def test_files_are_taken_as_named_whatever_their_ending_and_in_the_order_given(images: Path) -> None:
+    given = [str(images / name) for name in ("notes.txt", "img10.png", "missing.png", "img1.png", "img1.png")]
+    assert expand(given) == [Item(path) for path in given]
+
+
+def test_path_stays_spelled_as_it_was_given(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(images)
+    assert expand(["./img1.png", "below/../img2.png"]) == [Item("./img1.png"), Item("below/../img2.png")]
+
+
+def test_folder_without_images_is_one_item_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    (item,) = expand([str(tmp_path)])
+    assert item.path == str(tmp_path)
+    assert "no images in this folder; expected files ending in" in item.problem
+
+
+def test_pattern_without_a_match_is_one_item_with_a_reason(tmp_path: Path) -> None:
+    (item,) = expand([str(tmp_path / "*.png")])
+    assert "no file matches this pattern" in item.problem
+
+
+def test_pattern_that_matches_no_image_says_what_it_matched(images: Path) -> None:
+    (item,) = expand([str(images / "*.txt")])
+    assert "none of the 1 files" in item.problem
+
+
+def test_name_too_long_for_the_system_is_taken_as_a_file() -> None:
+    assert expand(["x" * 5000]) == [Item("x" * 5000)]
+
+
+def test_empty_path_is_not_the_working_folder() -> None:
+    assert expand([""]) == [Item("")]
+
+
+def test_linked_folders_are_not_followed_so_a_loop_ends(images: Path) -> None:
+    (images / "loop").symlink_to(images)
+    assert len(expand([str(images)])) == 4
+
+
+def test_folder_that_cannot_be_listed_is_named(images: Path) -> None:
+    closed = images / "below"
+    closed.chmod(0)
+    try:
+        if os.access(closed, os.R_OK):
+            pytest.skip("this user may read everything")
+        assert expand([str(images)])[-1].problem == "the folder cannot be listed: Permission denied"
+    finally:
+        closed.chmod(0o755)
+
+
+def test_list_has_one_path_a_line_with_any_line_ends_and_blank_lines_skipped() -> None:
+    assert [item.path for item in read_list(io.BytesIO(b"a.png\r\n\nb c.png\nlast.png"))] == [
+        "a.png",
+        "b c.png",
+        "last.png",
+    ]
+
+
+def test_null_list_keeps_line_feeds_inside_paths() -> None:
+    assert [item.path for item in read_list(io.BytesIO(b"a\nb.png\0c.png\0"), null=True)] == ["a\nb.png", "c.png"]
+
+
+def test_list_keeps_bytes_that_are_not_utf8() -> None:
+    (item,) = read_list(io.BytesIO(b"caf\xe9.png\n"))
+    assert os.fsencode(item.path) == b"caf\xe9.png"
+
+
+def test_list_is_read_as_it_arrives() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as stream, os.fdopen(writer, "wb", buffering=0) as feed:
+        feed.write(b"first.png\nsec")
+        items = read_list(stream)
+        assert next(items).path == "first.png"
+        feed.write(b"ond.png\n")
+        assert next(items).path == "second.png"
+
+
+def test_list_longer_than_one_read_loses_nothing() -> None:
+    paths = [f"folder/{number:06}.png" for number in range(20_000)]
+    assert [item.path for item in read_list(io.BytesIO("\n".join(paths).encode()))] == paths
+
+
+def test_natural_order_handles_digits_everywhere() -> None:
+    shuffled = ["b/1.png", "a/10.png", "10/x.png", "a/9b.png", "9/x.png", "a/009.png", "A/9.png", ".png"]
+    ordered = sorted(shuffled, key=natural_key)
+    assert ordered.index("9/x.png") < ordered.index("10/x.png")
+    assert ordered.index("a/9b.png") < ordered.index("a/10.png")
+    shuffled.reverse()
+    assert sorted(shuffled, key=natural_key) == ordered
