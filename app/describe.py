@@ -5,40 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 from .runtime.gpus import Gpus
-from .runtime.manifest import ScoreMeaning
 from .runtime.scorer import Scorer
 
 
 def title(scorer: Scorer, bank: str | None = None) -> str:
     """The table's first line: the model, how to read its scores, and what runs it. bank: where it is not its own."""
     manifest = scorer.manifest
-    low, high = scorer.info["range"]
-    scale = f"bank {bank}, {low:g} to {high:g}" if bank else reading(manifest.score)
-    return f"model {manifest.name} {manifest.version} ({scale}); {runs_on(scorer.info)}"
+    votes = f"bank {bank}; " if bank else ""
+    return f"model {manifest.name} {manifest.version} ({votes}{scorer.scale}); {runs_on(scorer.info)}"
 
 
-def described(scorer: Scorer, bank: str | None = None) -> dict[str, str]:
-    """What an open model is, how it was trained and what runs it, in words. bank: the file in place of its own."""
+def described(scorer: Scorer) -> dict[str, str]:
+    """What an open model is, how it was trained and what runs it, in words."""
     facts, manifest = scorer.info, scorer.manifest
     lines = {
         "model": f"{manifest.name} {manifest.version}",
         "folder": facts["folder"],
         "backbone": f"{manifest.backbone}, {manifest.precision}",
-        "score": f"{manifest.score.meaning}; {reading(manifest.score)}",
+        "score": f"{scorer.scale.meaning}; {scorer.scale}",
         "patches": str(manifest.sampling),
-        "bank": f"{facts['bank']} exemplars{_aside(bank or manifest.bank.get('selection'))}",
-        "interval": facts["interval"] or "not calibrated: the spread is no error bar",
+        **scorer.head.lines(),
+        "interval": facts["interval"] or f"not calibrated{': the spread is no error bar' * scorer.head.has_spread}",
         "runs on": runs_on(facts),
         "licence": manifest.licence,
     }
     lines |= {f"training {key}": _worded(value) for key, value in manifest.training.items()}
     return lines | {f"parity {key}": _worded(value) for key, value in manifest.parity.items()}
-
-
-def reading(score: ScoreMeaning) -> str:
-    """How to read a score, such as `agiqa3k, 0 to 4.5, higher is better`."""
-    low, high = score.range
-    return f"{score.database}, {low:g} to {high:g}, {'higher' if score.higher_is_better else 'lower'} is better"
 
 
 def runs_on(facts: dict[str, Any]) -> str:
@@ -53,10 +45,6 @@ def gpu_names(gpus: Gpus) -> list[str]:
         f"driver for CUDA {gpus.cuda}"
         for gpu in gpus.found
     ]
-
-
-def _aside(value: Any) -> str:
-    return f" ({_worded(value)})" if value else ""
 
 
 def _worded(value: Any) -> str:

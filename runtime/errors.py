@@ -32,9 +32,9 @@ class Outside(NamedTuple):
 OUTSIDE = {
     Status.OK: Outside(0, 200),
     Status.INVALID_ARGUMENT: Outside(2, 400),
-    Status.FILE_NOT_FOUND: Outside(1, 404),
-    Status.DECODE_FAILED: Outside(1, 422),
-    Status.IMAGE_TOO_LARGE: Outside(1, 413),
+    Status.FILE_NOT_FOUND: Outside(3, 404),
+    Status.DECODE_FAILED: Outside(3, 422),
+    Status.IMAGE_TOO_LARGE: Outside(3, 413),
     Status.MODEL_INVALID: Outside(3, 500),
     Status.DEVICE_UNAVAILABLE: Outside(3, 500),
     Status.ENGINE_INCOMPATIBLE: Outside(3, 500),
@@ -42,6 +42,8 @@ OUTSIDE = {
     Status.CLOSED: Outside(3, 503),
     Status.INTERNAL: Outside(3, 500),
 }
+# What is wrong with one image, and not with the run: where it is one of the command line's own, the exit code is 1.
+OF_AN_IMAGE = frozenset({Status.FILE_NOT_FOUND, Status.DECODE_FAILED, Status.IMAGE_TOO_LARGE})
 
 
 class PscrError(Exception):

@@ -6,7 +6,6 @@ import csv
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import re
 import sys
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..runtime import cores
 from ..runtime.errors import PscrError, Status, one_line
 from ..runtime.scorer import Scorer
 
@@ -102,12 +102,12 @@ def environment(threads: int, scorer: Scorer | None = None) -> dict[str, Any]:
     busy: the part of the processor's time that other programs took in half a second before the measurement (1 where
     the system does not say); idle is False where that was above a tenth, and the figures are then not to be published.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = cores.usable()
     busy = others()
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
-        "cores": cores,
+        "cores": usable,
         "threads": threads,
         "busy": busy,
         "idle": busy <= BUSY,

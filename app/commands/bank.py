@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ..runtime.bank import Bank
 from ..runtime.bank_building import Labelled, LeaveOneOut
 from ..runtime.bank_building import build as build_bank
 from ..runtime.calibration import Calibration
+from ..runtime.score_scale import ScoreScale
 from . import options as shared
 
 
@@ -40,6 +43,17 @@ def add(verbs: shared.Verbs) -> None:
     building.add_argument("--score-column", default="score", help="opinion scores (default: %(default)s)")
     building.add_argument(
         "--keep-scale", action="store_true", help="the labels are on the model's own scale: do not fit another"
+    )
+    building.add_argument("--meaning", default="opinion score", help="what people judged (default: %(default)s)")
+    building.add_argument(
+        "--range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="of the scale that they judged on (default: the lowest and highest label)",
+    )
+    building.add_argument(
+        "--lower-is-better", action="store_true", help="a lower label is the better one, as with DMOS or a rank"
     )
     shared.quiet(building, "warnings and errors only")
     showing = shared.add_verb(actions, "show", "say what a bank holds and how good it is", show)
@@ -74,6 +88,7 @@ def build(options: argparse.Namespace) -> int:
                 options.device,
                 options.threads,
                 fit_scale=not options.keep_scale,
+                scale=_scale(options, [image.score for image in images]),
                 step=progress.step,
             )
         finally:
@@ -89,6 +104,14 @@ def build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _scale(options: argparse.Namespace, labels: Sequence[float]) -> ScoreScale:
+    """What the labels mean."""
+    low, high = options.range or (min(labels, default=0.0), max(labels, default=1.0))
+    if options.range and not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"--range {low:g} {high:g}: expected two numbers, the lower one first")
+    return ScoreScale(options.meaning, Path(options.labels).stem, (low, high), not options.lower_is_better)
+
+
 def show(options: argparse.Namespace) -> int:
     """Describe a bank.
 
@@ -101,7 +124,13 @@ def show(options: argparse.Namespace) -> int:
         entries = [{"name": name, "score": score} for name, score in zip(bank.names, scores, strict=True)]
         out(
             json.dumps(
-                {"scale": bank.scale, "offset": bank.offset, "about": bank.about, "exemplars": entries},
+                {
+                    "score": bank.score.to_dict() if bank.score else None,
+                    "scale": bank.scale,
+                    "offset": bank.offset,
+                    "about": bank.about,
+                    "exemplars": entries,
+                },
                 ensure_ascii=True,
             )
         )
@@ -116,6 +145,7 @@ def _show(path: Path, bank: Bank) -> None:
     lines = {
         "bank": f"{path}: {len(bank)} exemplars, terms of {bank.terms.shape[1]} numbers",
         "opinion scores": "lowest {:.3f}, quartiles {:.3f} {:.3f} {:.3f}, highest {:.3f}".format(*quantiles),
+        **({"score": f"{bank.score.meaning}; {bank.score}"} if bank.score else {}),
         "scale": f"{bank.scale:.4g} units of these scores per unit of the model's",
         "exemplars": ", ".join(bank.names[:4]) + (" ..." if len(bank) > 4 else ""),
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import platform
 import sys
 import time
@@ -22,13 +21,12 @@ import numpy as np
 from .. import __version__
 from ..console import columns, one_line, out
 from ..describe import gpu_names, runs_on
-from ..runtime import gpus
+from ..runtime import cores, gpus
+from ..runtime.devices import DEVICES, Device
 from ..runtime.errors import PscrError, Status
 from ..runtime.scorer import DEFAULT_MODEL
 from ..runtime.scorer import open as open_scorer
 from . import options as shared
-
-DEVICES = ("cpu", "cuda", "tensorrt", "openvino")
 
 # Module, what it is for, the extra that installs it.
 LIBRARIES = (
@@ -76,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     there = gpus.find()
     facts = system(there)
     libraries = [library(*entry) for entry in LIBRARIES] + rivals()
-    devices = [device(name, options.model, there) for name in DEVICES]
+    devices = [device(one, options.model, there) for one in DEVICES.values() if one.tried]
     usable = devices[0].usable
     if options.json:
         report = {"system": facts, "libraries": libraries, "devices": devices, "usable": usable}
@@ -104,7 +102,7 @@ def system(there: gpus.Gpus) -> dict[str, str]:
         "pscr": f"{__version__}, {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()}, {sys.executable}",
         "platform": f"{platform.platform()}, {platform.machine()}",
-        "cpu": f"{_cpu_name()}, {_cores()} cores usable{_cpu_features()}",
+        "cpu": f"{_cpu_name()}, {cores.usable()} cores usable{_cpu_features()}",
         "gpu": "; ".join(gpu_names(there)) or there.problem,
     }
 
@@ -132,9 +130,10 @@ def rivals() -> list[Finding]:
     return found
 
 
-def device(name: str, model: str, there: gpus.Gpus) -> Finding:
+def device(one: Device, model: str, there: gpus.Gpus) -> Finding:
     """Whether a device scores an image: a real trial."""
-    if name == "cuda" and not there.found:
+    name = one.name
+    if one.on_gpu and not there.found:
         return Finding(name, False, "", there.problem)
     start = time.perf_counter()
     try:
@@ -167,11 +166,6 @@ def _installed(package: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _cores() -> int:
-    """Cores that this process may use; containers and taskset can leave fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..console import INTERRUPTED, UsageError, err, error, needing
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import OUTSIDE, PscrError
 from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
 
 USAGE, UNUSABLE, BROKEN_PIPE = 2, 3, 141
@@ -72,7 +72,7 @@ def _report(problem: Exception) -> int:
         return USAGE
     if isinstance(problem, PscrError):
         error(problem.message)
-        return USAGE if problem.status == Status.INVALID_ARGUMENT else UNUSABLE
+        return OUTSIDE[problem.status].exit_code
     if isinstance(problem, OSError):
         _drop_unwritable_stdout()
         where = f" ({problem.filename})" if problem.filename else ""

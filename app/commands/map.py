@@ -12,10 +12,10 @@ import numpy as np
 
 from ..console import UsageError, err, error, one_line
 from ..progress import Progress
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import OF_AN_IMAGE, PscrError
 from ..runtime.map_picture import draw, encode
 from ..runtime.quality_map import QualityMap, grid, quality_map
-from ..runtime.sampling import Pixels
+from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
 from ..tables.results_file import check_output, open_output
@@ -25,13 +25,12 @@ FORMATS = ("png", "npy", "csv")
 COLUMNS = ("top", "left", "height", "width", "score")
 EPILOG = """\
 examples:
-  pscr map image.jpg -o map.png      the image, the map over it, a colour bar; the frame marks the lowest window
+  pscr map image.jpg -o map.png      the image, the map over it, a colour bar; the frame marks the worst window
   pscr map image.jpg -o map.npy      an array [height, width]: the mean of the windows that cover each pixel
   pscr map image.jpg -o map.csv      the windows: top, left, height, width, score
 
 Windows overlap, and each is scored as an image of its own. Dark is low.
 """
-_IMAGE = (Status.FILE_NOT_FOUND, Status.DECODE_FAILED, Status.IMAGE_TOO_LARGE)
 
 
 def add(verbs: shared.Verbs) -> None:
@@ -76,18 +75,19 @@ def run(options: argparse.Namespace) -> int:
             pixels = scorer.pixels(options.image)
             found = _mapped(scorer, pixels, options)
         except PscrError as problem:
-            if problem.status not in _IMAGE:
+            if problem.status not in OF_AN_IMAGE:
                 raise
             error(problem.message)
             return 1
     _write(_encoded(form, found, pixels), options.output)
     if not options.quiet:
-        top, left, height, width = found.lowest()
+        top, left, height, width = found.worst()
         size = f"{found.values.size} windows of {found.window} pixels, {found.stride} apart"
         if found.view != (found.height, found.width):
             size += f", on the view of {found.view[1]}x{found.view[0]} (--native: on the image's own pixels)"
-        place = f"lowest {found.values.min():.3f} at left {left}, top {top}, {width}x{height}"
-        err(f"{size}: mean {found.values.mean():.3f}, {place}, highest {found.values.max():.3f}")
+        ends = [f"lowest {found.values.min():.3f}", f"highest {found.values.max():.3f}"]
+        ends[not found.higher_is_better] += f" at left {left}, top {top}, {width}x{height}"
+        err(f"{size}: mean {found.values.mean():.3f}, {', '.join(ends)}")
         if options.output != "-":
             err(f"wrote {one_line(options.output)}")
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..console import columns, error, one_line, out
 from ..describe import described, runs_on
-from ..runtime import golden
+from ..runtime import verification
 from ..runtime.errors import PscrError
 from ..runtime.manifest import Manifest
 from ..runtime.models import PACKAGED, locate, packaged
@@ -62,7 +62,7 @@ def info(options: argparse.Namespace) -> int:
     """
     with open_scorer(options.model, options.device, bank=options.bank) as scorer:
         facts, manifest, calibration = scorer.info, scorer.manifest, scorer.calibration
-        lines = described(scorer, options.bank)
+        lines = described(scorer)
     if options.json:
         facts["calibration"] = calibration.to_dict() if calibration else None
         facts = {**facts, "bank_selection": manifest.bank.get("selection"), "parity": manifest.parity}
@@ -125,7 +125,7 @@ def _check_scores(options: argparse.Namespace) -> list[str]:
     """Report on each promised score; returns the failures in words."""
     failures = []
     with open_scorer(options.model, options.device) as scorer:
-        checked, tolerance = golden.check(scorer), golden.tolerance(scorer.manifest)
+        checked, tolerance = verification.check(scorer), verification.tolerance(scorer.manifest)
         where = runs_on(scorer.info)
         for name, promised, found in checked:
             difference = abs(found - promised)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
 from ..console import UsageError
+from ..runtime.devices import EXPECTED
 from ..runtime.image import DEFAULT_MAX_PIXELS
 from ..runtime.scorer import DEFAULT_MODEL
 
@@ -51,7 +52,7 @@ def device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
-        help="auto, cpu, cuda[:N] or tensorrt[:N]; only auto chooses for itself (default: %(default)s)",
+        help=f"{EXPECTED}; only auto chooses for itself (default: %(default)s)",
     )
 
 

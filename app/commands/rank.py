@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from typing import Any
 
 from ..console import UsageError, columns, one_line, out
@@ -12,7 +11,7 @@ from ..describe import title
 from ..runtime.ranking import Ranked
 from ..runtime.ranking import rank as rank_images
 from ..runtime.scorer import open as open_scorer
-from ..tables.formats import record
+from ..tables.fields import record
 from ..tables.inputs import expand
 from . import options as shared
 
@@ -63,13 +62,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _record(one: Ranked) -> dict[str, Any]:
     values = record(one.result)
-    last = math.isnan(one.ahead)
     return {
         "place": one.place or None,
         **{key: values[key] for key in ("path", "score", "spread")},
-        "ahead": None if last else round(one.ahead, 6),
-        "supported": None if last else one.supported,
-        "confidence": None if math.isnan(one.confidence) else round(one.confidence, 4),
+        "ahead": None if one.ahead is None else round(one.ahead, 6),
+        "supported": one.supported,
+        "confidence": None if one.confidence is None else round(one.confidence, 4),
         **{key: values[key] for key in ("status", "message")},
     }
 

@@ -15,6 +15,7 @@ from ..ray import options as ray_options
 from ..runtime.errors import Status
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
+from ..tables.fields import COLUMNS
 from ..tables.formats import MACHINE_WRITERS, TableWriter, Writer, output_format
 from ..tables.inputs import Item, items_of
 from ..tables.results_file import RESUMABLE, Earlier, check_output, open_output
@@ -30,8 +31,10 @@ examples:
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
-csv columns and jsonl keys: path, score, spread, width, height, status, message. The spread is the standard deviation of
-the exemplars' votes. Status is OK or says what went wrong; a failed image has no score, and the exit code is then 1.
+csv columns and jsonl keys: {columns}.
+The spread is the standard deviation of the exemplars' votes; low and high hold 90 % of opinion scores, if the model is
+calibrated. What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
+score, and the exit code is then 1.
 """
 
 
@@ -42,7 +45,7 @@ def add(verbs: shared.Verbs) -> None:
         "score files, folders, patterns or a list of images",
         run,
         description="Score images and write one row for each: path, score, spread, size, status.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(columns=", ".join(COLUMNS)),
     )
     score.add_argument(
         "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"

@@ -35,6 +35,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..console import INTERRUPTED, UsageError, err, interruptible
 from ..progress import Progress
+from ..runtime import cores, devices
 from ..runtime.errors import PscrError, Status, one_line
 from ..runtime.scorer import open as open_scorer
 from ..tables.inputs import Item, expand, items_of
@@ -51,8 +52,6 @@ STRIKES = 2  # workers that may then die of one image
 PATIENCE = 10  # seconds for Ray's own threads to end
 AGAIN = "what was written is kept, and the same command with --resume goes on"
 STORE = 128 << 20  # bytes for what passes between the processes of one machine: rows, not pixels
-
-ON_GPU = ("cuda", "tensorrt", "onnxruntime-tensorrt")
 
 Row = dict[str, Any]
 
@@ -284,9 +283,9 @@ def _command_line_as_text() -> Iterator[None]:
 
 
 def _on_this_machine(workers: int | None, threads: int | None) -> Pool:
-    cores = len(os.sched_getaffinity(0))
-    workers = workers or max(1, cores // (threads or CORES))
-    return Pool(workers, threads or max(1, cores // workers))
+    usable = cores.usable()
+    workers = workers or max(1, usable // (threads or CORES))
+    return Pool(workers, threads or max(1, usable // workers))
 
 
 def _on_cluster(workers: int | None, threads: int | None) -> Pool:
@@ -317,7 +316,8 @@ def share(nodes: Sequence[int], workers: int | None, threads: int | None) -> Poo
 
 
 def _on_gpu(device: str) -> bool:
-    return device.partition(":")[0] in ON_GPU
+    entry, _ = devices.parse(device)
+    return entry is not None and entry.on_gpu
 
 
 def _check_gpus(device: str, pool: Pool) -> None:

@@ -26,7 +26,7 @@ MOST_MATRIX = 12  # groups, as columns of a table
 class Settings:
     """What the command line decides. title: or nothing. show: how many of the best and of the worst. maps: or none.
 
-    source: where the scores come from, in words. bank: the file that votes in place of the model's own.
+    source: where the scores come from, in words.
     """
 
     title: str
@@ -35,16 +35,15 @@ class Settings:
     pictures: bool
     max_pixels: int
     source: str
-    bank: str | None = None
 
 
 def assemble(
     images: Sequence[Image], matching: Matching, scorer: Scorer, settings: Settings, step: Callable[[], None]
 ) -> Report:
     """The report on images. step: called after each quality map, of which there are `maps_of` at most."""
-    manifest = scorer.manifest
-    low, high = scorer.info["range"]
-    sign = 1 if manifest.score.higher_is_better else -1
+    manifest, scale = scorer.manifest, scorer.scale
+    low, high = scale.range
+    sign = scale.sign
     scored = [image for image in images if image.result.ok]
     ordered = sorted(scored, key=lambda image: -sign * image.result.score)
     below = _common_folder([image.result.path or "" for image in images])
@@ -61,10 +60,11 @@ def assemble(
     colours = pictures.limits(drawn)
 
     def card(image: Image) -> Card:
-        return _card(rows[id(image)], settings, maps.get(id(image), ""), colours, sign, scorer.calibration is not None)
+        return _card(rows[id(image)], settings, maps.get(id(image), ""), colours, sign, bounds_name)
 
     values = [image.result.score for image in scored]
-    unit = words.unit(manifest.score.meaning, settings.bank)
+    unit = words.unit(scale.meaning)
+    bounds_name = words.bounds_name(scorer)
     alike = identical(images)
     failed = [image for image in images if not image.result.ok]
     names = list(dict.fromkeys(image.group for image in images if image.group))
@@ -76,13 +76,13 @@ def assemble(
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         summary=words.summary(images, scored, whole, alike, matching),
         rows=[rows[id(image)] for image in images],
-        model={key: text for key, text in described(scorer, settings.bank).items() if key != "folder"},
+        model={key: text for key, text in described(scorer).items() if key != "folder"},
         protocol=words.protocol(scorer, settings.source, bool(maps)),
         table_caption="The column headings sort; what has no score comes last.",
         identical_words=words.identical_images(alike, images),
         failure_words=words.failures(failed),
         below=below,
-        calibrated=scorer.calibration is not None,
+        bounds_name=bounds_name,
         pictures=settings.pictures and any(image.thumbnail for image in images),
         histogram=plots.histogram(values, (low, high), unit) if values else "",
         group_names=sorted(names),
@@ -162,10 +162,10 @@ def _card(
     found: QualityMap | str,
     colours: tuple[float, float],
     sign: int,
-    calibrated: bool,
+    bounds_name: str,
 ) -> Card:
     """An image's large picture and its map; a file that is gone, or that cannot be mapped, has none."""
-    bounds = f"90 %: {row.bounds}" if calibrated else f"spread {row.bounds}"
+    bounds = f"{bounds_name.removesuffix(' interval').lower()}: {row.bounds}" if row.bounds else ""
     picture, drawn, said = b"", b"", ""
     if settings.pictures:
         try:
@@ -183,10 +183,9 @@ def _row(image: Image, below: str, calibration: Calibration | None) -> Row:
     result = image.result
     path = result.path or ""
     shown = os.path.relpath(path, below) if below else path
-    bounds = ""
-    if result.ok and calibration:
-        bounds = "{:.2f} to {:.2f}".format(*calibration.interval(result.score, result.spread, words.LEVEL))
-    elif result.ok:
+    interval = calibration.interval(result.score, result.spread, words.LEVEL) if result.ok and calibration else None
+    bounds = "{:.2f} to {:.2f}".format(*interval) if interval else ""
+    if not calibration and result.spread is not None:
         bounds = f"{result.spread:.3f}"
     return Row(image, shown, bounds, result.message.removeprefix(f"{path}: "))
 

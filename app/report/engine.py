@@ -134,7 +134,6 @@ def _settings(options: argparse.Namespace, earlier: Sequence[Result]) -> Setting
         options.thumbnails > 0,
         options.max_pixels,
         source,
-        options.bank,
     )
 
 

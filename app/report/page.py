@@ -45,7 +45,8 @@ class Card:
 class Report:
     """All that stands on the page; the words are complete, histogram and group_plot are SVG elements.
 
-    below: the folder that all paths are below, or nothing. calibrated: whether images have an interval.
+    below: the folder that all paths are below, or nothing. bounds_name: what the rows'
+    bounds are.
     matrix [G,G]: the probability that the row's group beats the column's; None on the diagonal. matched: what the pairs
     are matched by, in the plural, or nothing. map_scale, map_colours: the scores at the ends of the quality maps'
     colours, and the colours from the lowest on.
@@ -63,7 +64,7 @@ class Report:
     identical_words: str
     failure_words: str
     below: str = ""
-    calibrated: bool = False
+    bounds_name: str = "Spread"
     pictures: bool = True
     histogram: str = ""
     group_names: Sequence[str] = ()

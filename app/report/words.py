@@ -25,9 +25,14 @@ def lead(images: Sequence[Image], names: Sequence[str], model: str, version: str
     return f"{_count(len(images), 'image')}{groups}, scored by {model} {version}"
 
 
-def unit(meaning: str, bank: str | None) -> str:
+def unit(meaning: str) -> str:
     """What an axis of scores is called."""
-    return "score on the bank's scale" if bank else f"score: {meaning.partition(' (')[0]}"
+    return f"score: {meaning.partition(' (')[0]}"
+
+
+def bounds_name(scorer: Scorer) -> str:
+    """What is said of an image's score besides it: its interval, else its spread, else nothing."""
+    return f"{LEVEL:.0%} interval".replace("%", " %") if scorer.calibration or not scorer.head.has_spread else "Spread"
 
 
 def summary(
@@ -132,19 +137,17 @@ def failures(failed: Sequence[Image]) -> str:
 
 def protocol(scorer: Scorer, source: str, maps: bool) -> list[str]:
     """How the scores came about. source: where they come from, in words. maps: whether quality maps are shown."""
-    better = "higher" if scorer.manifest.score.higher_is_better else "lower"
-    lines = [
-        source,
-        f"A score is the mean over the exemplars of (exemplar's opinion score + predicted difference); {better} is "
-        "better; it is not clipped to the scale. The spread is the standard deviation of those votes.",
-    ]
+    better = "higher" if scorer.scale.higher_is_better else "lower"
+    votes = " The spread is the standard deviation of the votes." if scorer.head.has_spread else ""
+    lines = [source, f"{scorer.head.how}; {better} is better; it is not clipped to the scale.{votes}"]
     if scorer.calibration:
         lines.append(
             f"The interval of an image: {scorer.calibration.in_words(LEVEL)}. It is about one image's opinion "
             "score, not about a mean, and it holds for images of the kind that it was measured on."
         )
     else:
-        lines.append("Model and bank are not calibrated: the spread is no error bar, and no interval is given.")
+        spread = "the spread is no error bar, and " if scorer.head.has_spread else ""
+        lines.append(f"The model is not calibrated: {spread}no interval is given.")
     lines.append(
         "EXIF orientation is applied, alpha dropped, the first frame of an animation taken; what was padded or what "
         "the decoder had to say stands beside the image."

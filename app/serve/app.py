@@ -18,7 +18,7 @@ from ..runtime.map_picture import draw, encode
 from ..runtime.pipeline import Result
 from ..runtime.quality_map import QualityMap, quality_map
 from ..runtime.scorer import Scorer
-from ..tables.formats import record
+from ..tables.fields import record
 from . import page
 from .errors import Problem, of_pscr_error, raise_for
 from .limits import Hold
@@ -86,7 +86,7 @@ def _scoring(app: FastAPI, service: Service) -> None:
         openapi_extra=body(1),
     )
     async def quality(request: Request, format: Literal["png", "json"] = "png") -> Any:
-        """The body is an image file. The picture shows it beside its map; dark is low, the frame marks the lowest."""
+        """The body is an image file. The picture shows it beside its map; dark is low, the frame marks the worst."""
         with Hold(service.held) as hold:
             uploads = await service.receive(request, hold)
             if len(uploads) > 1:
@@ -179,9 +179,10 @@ def _describe(app: FastAPI, service: Service) -> None:
 
 
 def _image_score(name: str, result: Result) -> ImageScore:
-    values = {key: value for key, value in record(result).items() if key != "path"}
-    interval = None if result.interval is None else [round(bound, 6) for bound in result.interval]
-    return ImageScore(name=name, interval=interval, **values)
+    values = record(result)
+    low, high = values.pop("low"), values.pop("high")
+    del values["path"]
+    return ImageScore(name=name, interval=None if low is None else [low, high], **values)
 
 
 def _mapped(scorer: Scorer, data: bytes, most: int) -> tuple[Any, QualityMap]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 
-from ..runtime.errors import PscrError, Status, one_line
+from ..runtime.errors import PscrError, Status, as_error
 from ..runtime.pipeline import Prepared, Result, failed, finish, infer_all
 from ..runtime.scorer import Scorer
 from .metrics import Metrics
@@ -141,11 +141,10 @@ class Batcher:
             error = None
             try:
                 job.prepared = self._scorer.prepare(job.data)
-            except PscrError as found:
-                error = found
             except Exception as found:  # the next image must not suffer for a fault that this one has shown
-                _log.exception("an image could not be prepared")
-                error = _internal(found)
+                if not isinstance(found, PscrError):
+                    _log.exception("an image could not be prepared")
+                error = as_error(found)
             job.data = b""
             self._metrics.stage("decode", job.lap())
             if error is None:
@@ -201,10 +200,6 @@ class Batcher:
                 return [result for job in group for result in self._results([job])]
             if not isinstance(found, PscrError):
                 _log.exception("a batch could not be run")
-            return [failed(b"", found if isinstance(found, PscrError) else _internal(found))]
-        outcomes = [finish(b"", one, *row, self._scorer.calibration) for one, row in zip(prepared, rows, strict=True)]
+            return [failed(b"", as_error(found))]
+        outcomes = [finish(b"", one, *row, self._scorer.head) for one, row in zip(prepared, rows, strict=True)]
         return [failed(b"", one) if isinstance(one, PscrError) else one for one in outcomes]
-
-
-def _internal(error: Exception) -> PscrError:
-    return PscrError(Status.INTERNAL, f"{type(error).__name__}: {one_line(error)}; the service's log has more")

@@ -6,17 +6,10 @@ import http
 
 from fastapi.responses import JSONResponse
 
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import OUTSIDE, PscrError, Status
 from ..runtime.pipeline import Result
 
 MEDIA_TYPE = "application/problem+json"
-BY_STATUS = {
-    Status.INVALID_ARGUMENT: 400,
-    Status.DECODE_FAILED: 422,
-    Status.IMAGE_TOO_LARGE: 413,
-    Status.OUT_OF_MEMORY: 503,
-    Status.CLOSED: 503,
-}
 # Beside the names of Status: what only a service can say.
 CODES = ("UNAUTHORIZED", "NOT_FOUND", "METHOD_NOT_ALLOWED", "TIMEOUT", "UNSUPPORTED_MEDIA_TYPE", "QUEUE_FULL")
 
@@ -43,7 +36,7 @@ class Problem(Exception):  # noqa: N818  # the name that RFC 9457 has for it
 
 def of_error(status: Status, message: str) -> Problem:
     """The Problem of a request whose only image has no score, or of a PscrError."""
-    code = BY_STATUS.get(status, 500)
+    code = OUTSIDE[status].http
     return Problem(code, status.name, message, retry_after=5 if code == 503 else None)
 
 

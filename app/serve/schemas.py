@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from ..runtime.errors import Status
+from ..tables.fields import FIELDS
 from .errors import CODES, MEDIA_TYPE
 from .uploads import FIELD, RAW_TYPES
 
+_ABOUT = {field.name: field.about for field in FIELDS}
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -17,13 +19,13 @@ class ImageScore(BaseModel):
     """One image's score, or why it has none."""
 
     name: str = Field(description="the file name that the sender gave, or empty")
-    score: float | None = Field(description="opinion score; null where there is none")
-    spread: float | None = Field(description="standard deviation of the exemplars' votes")
+    score: float | None = Field(description=_ABOUT["score"])
+    spread: float | None = Field(description=_ABOUT["spread"])
     interval: list[float] | None = Field(description="holds 90 % of opinion scores; null without a calibration")
-    width: int | None = Field(description="pixels, of the upright image")
-    height: int | None = Field(description="pixels, of the upright image")
-    status: str = Field(description="OK, or the name of a Status", json_schema_extra={"enum": [s.name for s in Status]})
-    message: str = Field(description="why there is no score, or a remark")
+    width: int | None = Field(description=_ABOUT["width"])
+    height: int | None = Field(description=_ABOUT["height"])
+    status: str = Field(description=_ABOUT["status"], json_schema_extra={"enum": [s.name for s in Status]})
+    message: str = Field(description=_ABOUT["message"])
 
 
 class Scores(BaseModel):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..console import UsageError, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
+from .fields import COLUMNS, record
 from .inputs import EXTENSIONS
 
-COLUMNS = ("path", "score", "spread", "width", "height", "status", "message")
 FIRST_LINE = ",".join(COLUMNS).encode() + b"\n"  # of a csv file
 BY_ENDING = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
@@ -124,24 +123,6 @@ def output_format(asked: str | None, output: str | None) -> str:
             f"-o {output}: no format is known by {ending!r}; expected {', '.join(BY_ENDING)}, or --format with any name"
         )
     return BY_ENDING.get(ending, "table")
-
-
-def record(result: Result) -> dict[str, Any]:
-    """A result under the names of `COLUMNS`; None where a failed image has no such number."""
-    return {
-        "path": "" if result.path is None else str(result.path),
-        "score": _number(result.score),
-        "spread": _number(result.spread),
-        "width": result.width or None,
-        "height": result.height or None,
-        "status": Status(result.status).name,
-        "message": result.message or "",
-    }
-
-
-def _number(value: float) -> float | None:
-    """Six decimals: below float32's own steps for any opinion scale, so nothing is lost and files compare."""
-    return round(float(value), 6) if math.isfinite(value) else None
 
 
 def _is_text(text: str) -> bool:

@@ -17,24 +17,14 @@ import pyarrow.parquet
 
 from ..console import UsageError
 from ..runtime.errors import one_line
-from .formats import COLUMNS
+from .fields import FIELDS
 from .inputs import Item
 from .results_file import Earlier
 
 TABLES = (".csv", ".parquet")
 NAME = re.compile(r"scores-[0-9]{9,}(-[0-9]+)?\.parquet")
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("score", pa.float64()),
-        ("spread", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("status", pa.string()),
-        ("message", pa.string()),
-    ]
-)
-assert tuple(SCHEMA.names) == COLUMNS
+_TYPES = {str: pa.string(), float: pa.float64(), int: pa.int32()}
+SCHEMA = pa.schema([(field.name, _TYPES[field.kind]) for field in FIELDS])
 
 
 class ResultsFolder:

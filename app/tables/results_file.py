@@ -21,7 +21,8 @@ from typing import Any
 from ..console import UsageError
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .formats import COLUMNS, FIRST_LINE, Stream
+from .fields import COLUMNS, result_of
+from .formats import FIRST_LINE, Stream
 
 RESUMABLE = ("csv", "jsonl")
 
@@ -213,13 +214,7 @@ def read_results(path: Path, form: str) -> list[Result]:
 def _result(path: Path, form: str, number: int, record: bytes) -> Result:
     """The result of a row, to the six decimals that are written."""
     try:
-        entry = _entry(form, record)
-        score, spread = (math.nan if entry[key] in (None, "") else float(entry[key]) for key in ("score", "spread"))
-        width, height = (int(entry[key] or 0) for key in ("width", "height"))
-        status = Status[entry["status"]]
-        if (status is Status.OK) != (math.isfinite(score) and math.isfinite(spread)):
-            raise ValueError
-        return Result(score, spread, width, height, status, str(entry["message"]), str(entry["path"]))
+        return result_of(_entry(form, record))
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise _not_results(path, form, number) from error
 

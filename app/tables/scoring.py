@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 
 from ..console import UsageError
 from ..progress import Progress
 from ..runtime.errors import PscrError, Status
+from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from .inputs import Item
 from .results_file import Tally
@@ -48,7 +48,7 @@ def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], sour
     Raises:
         UsageError: one has another score.
     """
-    low, high = scorer.info["range"]
+    low, high = scorer.scale.range
     for path, score in promised:
         try:
             found = scorer.score(path).score
@@ -68,4 +68,4 @@ def summarised(tally: Tally, progress: Progress, before: int | None) -> str:
 
 
 def _no_image(item: Item) -> Result:
-    return Result(math.nan, math.nan, 0, 0, Status.FILE_NOT_FOUND, item.problem, item.path)
+    return failed(item.path, PscrError(Status.FILE_NOT_FOUND, item.problem))

@@ -18,6 +18,7 @@ class DirectHead(Head):
     """No constants, no votes, so no spread; `terms` are the features that the last layer sees."""
 
     family = "direct"
+    how = "A score is what the network gives, without exemplars"
 
     def __init__(self, scale: ScoreScale, calibration: Calibration | None = None) -> None:
         super().__init__(Signature(OUTPUTS), scale, calibration)

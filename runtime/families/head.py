@@ -46,6 +46,7 @@ class Head(ABC):
     """
 
     family: ClassVar[str]
+    how: ClassVar[str]  # a score comes about, in words
 
     def __init__(self, signature: Signature, scale: ScoreScale, calibration: Calibration | None) -> None:
         self.signature, self.scale, self.calibration = signature, scale, calibration

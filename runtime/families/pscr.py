@@ -35,6 +35,7 @@ class PscrHead(Head):
     """
 
     family = "pscr"
+    how = "A score is the mean over the exemplars of (exemplar's opinion score + predicted difference)"
 
     def __init__(
         self,

@@ -95,7 +95,8 @@ function show(card, result) {
   put(".number", result.score.toFixed(2));
   const between = result.interval && result.interval.map((bound) => bound.toFixed(2)).join(" to ");
   const certain = between ? `People give it ${between} with a probability of 90 %. ` : "";
-  put(".spread", `${certain}Spread of the votes ${result.spread.toFixed(2)}; ${result.width}×${result.height} pixels.`);
+  const spread = result.spread === null ? "" : `Spread of the votes ${result.spread.toFixed(2)}; `;
+  put(".spread", `${certain}${spread}${result.width}×${result.height} pixels.`);
   put(".message", result.message);
   const scale = card.querySelector(".scale");
   if (!range) {
