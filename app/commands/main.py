@@ -1,4 +1,4 @@
-"""The command line: `pscr VERB ...`. Each verb has a module of its own; the help of all needs what scoring does."""
+"""The command line: `pscr VERB ...`, its errors and exit codes. Each verb's parser and work lie in its own module."""
 
 from __future__ import annotations
 

@@ -90,3 +90,16 @@ def test_a_checkout_does_not_stand_in_the_wheels_way(wheel, tmp_path):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.startswith(str(tmp_path)), done.stdout + done.stderr
+
+
+def test_the_wheels_console_script_is_the_command_line(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from importlib.metadata import distributions\n"
+        f"(script,) = (one for found in distributions(path=[{str(tmp_path)!r}]) for one in found.entry_points)\n"
+        "assert script.name == 'pscr'\n"
+        "raise SystemExit(script.load()(['--version']))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"pscr {pscr.__version__}\n"), done.stderr
