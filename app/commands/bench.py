@@ -21,7 +21,7 @@ def add(verbs: shared.Verbs) -> None:
         "bench",
         "measure how fast a model is on this machine",
         run,
-        description="Latency in the scenarios of MLPerf (single-stream, multi-stream, server, offline) and by stage: "
+        description="Latency in the scenarios of MLPerf (single-stream, multi-stream, server, offline) and by stage:\n"
         "decode, sample, infer, rest. Nothing is judged: the exit code never depends on a time.",
     )
     bench.add_argument(

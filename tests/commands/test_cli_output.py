@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from cli_testing import Cli, Process, command, write_image
 
-COLUMNS = ["path", "score", "spread", "width", "height", "status", "message"]
+COLUMNS = ["path", "score", "spread", "width", "height", "status", "message", "low", "high"]
 
 
 def test_csv_columns_are_exactly_these(cli: Cli, tiny_model: Path, image: Path) -> None:
@@ -133,7 +133,7 @@ def test_broken_pipe_ends_quietly(tiny_model: Path, images: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stderr is not None
-        assert run.stdout.readline() == b"path,score,spread,width,height,status,message\n"
+        assert run.stdout.readline() == b"path,score,spread,width,height,status,message,low,high\n"
         run.stdout.close()
         assert run.stderr.read() == b""
         assert run.wait(120) == 141

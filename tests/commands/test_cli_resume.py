@@ -99,12 +99,12 @@ def test_resuming_needs_a_file_of_rows(cli: Cli, tiny_model: Path, image: Path, 
     ("name", "content"),
     [
         ("a.csv", b"x,y\n1,2\n"),
-        ("a.csv", b"path,score,spread,width,height,status,message\na.png,1,1,1,1\n"),
-        ("a.csv", b"path,score,spread,width,height,status,message\na.png,one,1,1,1,OK,\n"),
-        ("a.csv", b"path,score,spread,width,height,status,message\na.png,1,1,1,1,GOOD,\n"),
+        ("a.csv", b"path,score,spread,width,height,status,message,low,high\na.png,1,1,1,1\n"),
+        ("a.csv", b"path,score,spread,width,height,status,message,low,high\na.png,one,1,1,1,OK,\n"),
+        ("a.csv", b"path,score,spread,width,height,status,message,low,high\na.png,1,1,1,1,GOOD,\n"),
         ("a.jsonl", b"[]\n"),
         ("a.jsonl", b'{"path": 1, "score": 1, "status": "OK"}\n'),
-        ("a.jsonl", b"path,score,spread,width,height,status,message\n"),
+        ("a.jsonl", b"path,score,spread,width,height,status,message,low,high\n"),
     ],
 )
 def test_a_file_of_something_else_is_refused_and_left_alone(
@@ -224,7 +224,7 @@ def test_the_summary_has_count_mean_and_quantiles_of_the_rows(
 
 
 def test_a_long_file_is_read_back_quickly_and_whole(tmp_path: Path) -> None:
-    row = '"x""{},\n.png",1.5,0.5,64,64,OK,\n'
+    row = '"x""{},\n.png",1.5,0.5,64,64,OK,,1.0,2.0\n'
     out = tmp_path / "long.csv"
     out.write_text(",".join(COLUMNS) + "\n" + "".join(row.format(n) for n in range(20_000)) + '"half a row')
     earlier = Earlier.read(out, "csv")
