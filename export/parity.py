@@ -14,10 +14,8 @@ from ..runtime.backends.base import Backend
 from ..runtime.sampling import Pixels
 from ..training.model import PSCR
 from . import tolerance
-from .difference import in_batches
+from .difference import BATCHES, in_batches
 from .tolerance import Allowed
-
-BATCHES = (1, 3, 8)
 
 
 @dataclass(frozen=True)

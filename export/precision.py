@@ -28,9 +28,6 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.sampling import Pixels
 
-PRECISIONS = ("fp32", "fp16", "int8")
-TARGETS = ("tensorrt", "cpu")
-
 
 def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The score graph with its trunk in half precision, weights and activations; inputs and outputs as before.

@@ -12,9 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ..runtime.bank import Bank
 from ..training.model import PSCR
-from .baking import bake
 from .reduction import factors
 
 OPSET = 18
@@ -97,11 +95,6 @@ def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0) -> onnx.Model
         _halve(proto)
     onnx.checker.check_model(proto, full_check=True)
     return proto
-
-
-def bake_bank(proto: onnx.ModelProto, terms: Tensor, scores: Tensor) -> onnx.ModelProto:
-    """The variant with the bank as constants: `patches` is the only input left. terms [K,H], scores [K] float32."""
-    return bake(proto, Bank(terms.numpy(), scores.numpy(), ()))
 
 
 def save(proto: onnx.ModelProto, file: Path) -> None:

@@ -27,8 +27,8 @@ from .evaluate_options import UsageError, check, parser
 from .label_files import Item
 from .metrics import agreement, agreement_fitted, intervals
 from .peers import Peers
-from .plots import scatters
-from .progress import progress
+from .progress_bar import progress_bar
+from .run_plots import scatters
 from .terminal import say, visible
 from .unseen import chosen, same_scale, unseen, warnings, without
 
@@ -236,7 +236,7 @@ def _draw(file: Path, measured: Sequence[Measured], name: str, figures: dict[str
 def score(scorer: Scorer, items: Sequence[Item]) -> list[Scored]:
     """Score the images, in order."""
     results = scorer.score_many(item.path for item in items)
-    pairs = zip(items, progress(results, len(items), "scoring"), strict=True)
+    pairs = zip(items, progress_bar(results, len(items), "scoring"), strict=True)
     return [Scored(item, result) for item, result in pairs]
 
 

@@ -8,7 +8,8 @@ from typing import NoReturn
 
 from ..runtime.errors import PscrError, Status
 from . import databases
-from .plots import check_plot
+from .options import Formatter
+from .run_plots import check_plot
 
 
 class UsageError(Exception):
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         description="Score databases with a model and compare with their opinion scores: rank and linear correlations, "
         "raw and after a four-parameter logistic curve, and errors, each with a 95 %% bootstrap interval. The bank's "
         "own exemplars are left out.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Formatter,
     )
     add = result.add_argument
     add("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
