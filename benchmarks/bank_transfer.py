@@ -22,7 +22,7 @@ from pscr.runtime.bank_building import leave_one_out
 from pscr.training import databases, splits
 from pscr.training.evaluate import unseen
 from pscr.training.metrics import agreement
-from pscr.training.progress import progress
+from pscr.training.progress_bar import progress_bar
 
 SIZES = (10, 20, 50, 100, 200, 500)
 
@@ -30,7 +30,7 @@ SIZES = (10, 20, 50, 100, 200, 500)
 def votes(scorer: pscr.Scorer, items: Sequence[databases.Item], what: str) -> np.ndarray:
     """The votes [N,K] for images, in order."""
     return np.stack(
-        [scorer.infer(scorer.patches(item.path)[None]).votes[0] for item in progress(items, len(items), what)]
+        [scorer.infer(scorer.patches(item.path)[None]).votes[0] for item in progress_bar(items, len(items), what)]
     )
 
 
@@ -62,7 +62,7 @@ def main() -> None:
         own = votes(scorer, [quality[i] for i in test], "own bank").mean(1)
         own_pool = votes(scorer, [quality[i] for i in pool], "own bank, pool").mean(1)
         patches = (scorer.patches(quality[i].path)[None] for i in pool)
-        terms = np.stack([scorer.terms(one)[0] for one in progress(patches, len(pool), "terms")])
+        terms = np.stack([scorer.terms(one)[0] for one in progress_bar(patches, len(pool), "terms")])
     whole = Bank(terms, np.zeros(len(pool), np.float32), tuple(map(str, pool)))
     with pscr.open(options.model, threads=options.threads, bank=whole) as scorer:
         to_pool = votes(scorer, [quality[i] for i in test], "differences")

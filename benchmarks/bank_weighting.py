@@ -17,7 +17,7 @@ import pscr
 from pscr.training import databases, splits
 from pscr.training.evaluate import unseen
 from pscr.training.metrics import agreement
-from pscr.training.progress import progress
+from pscr.training.progress_bar import progress_bar
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     votes, terms = [], []
     with pscr.open(options.model, threads=options.threads) as scorer:
         unseen(scorer, chosen)
-        for item in progress(chosen, len(chosen), "votes"):
+        for item in progress_bar(chosen, len(chosen), "votes"):
             patches = scorer.patches(item.path)[None]
             votes.append(scorer.infer(patches).votes[0])
             terms.append(scorer.terms(patches)[0])

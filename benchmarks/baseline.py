@@ -41,8 +41,9 @@ from pscr.export.precision import to_int8
 from pscr.export.score_graph import save, to_onnx
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
-from pscr.runtime.manifest import Manifest, ScoreMeaning
+from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import packaged
+from pscr.runtime.score_scale import ScoreScale
 from pscr.training.model import PSCR, build
 
 EXEMPLARS = 10
@@ -131,7 +132,7 @@ def ship(model: PSCR, name: str, folder: Path, exemplars: Sequence[bytes], score
         backbone=model.spec.name,
         precision="fp32",
         sampling=model.sampling,
-        score=ScoreMeaning("nothing: random weights", "none", (0.0, 5.0), higher_is_better=True),
+        score=ScoreScale("nothing: random weights", "none", (0.0, 5.0), higher_is_better=True),
         bank={"size": len(scores), "selection": "the first images"},
         training={"database": "none: random weights"},
         parity={"compared": "nothing"},

@@ -37,9 +37,9 @@ import pscr
 from pscr.bench import plots
 from pscr.runtime.calibration import correlation, ranks
 from pscr.runtime.image import load
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
 from pscr.training import databases, splits
-from pscr.training.progress import progress
+from pscr.training.progress_bar import progress_bar
 
 SIDE, GRID = 512, 64
 KEYS = ("source", "window", "kind", "strength", "square")
@@ -200,7 +200,7 @@ def main() -> None:
     scores, means = [], []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.workers, context, initializer=open_here, initargs=(given,)) as pool:
-        for score, mean, judged in progress(pool.map(examine, tasks), len(tasks), "images"):
+        for score, mean, judged in progress_bar(pool.map(examine, tasks), len(tasks), "images"):
             scores.append(score)
             means.append(mean)
             for key, figures in judged:

@@ -20,7 +20,7 @@ from pscr.runtime.calibration import measure
 from pscr.runtime.ranking import SUPPORT
 from pscr.training import databases, splits
 from pscr.training.evaluate import unseen
-from pscr.training.progress import progress
+from pscr.training.progress_bar import progress_bar
 
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -40,7 +40,7 @@ def main() -> None:
     with pscr.open(options.model, threads=options.threads) as scorer:
         unseen(scorer, chosen)
         rows = (scorer.infer(scorer.patches(item.path)[None]).votes[0] for item in chosen)
-        votes = np.stack(list(progress(rows, len(chosen), "votes"))).astype(np.float64)
+        votes = np.stack(list(progress_bar(rows, len(chosen), "votes"))).astype(np.float64)
     scores, spreads, opinions = votes.mean(1), votes.std(1), np.array([item.score for item in chosen])
     prompts = {group: place for place, group in enumerate(sorted({item.group for item in chosen}))}
     prompt = np.array([prompts[item.group] for item in chosen])

@@ -43,10 +43,10 @@ from pscr.bench.plots import COLOURS
 from pscr.bench.record import Record, Row, command, environment, table
 from pscr.runtime.calibration import correlation, ranks
 from pscr.runtime.image import load
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
 from pscr.runtime.scorer import DEFAULT_MODEL
 from pscr.training.distortions import GROUPS, LEVELS, TYPES, distort
-from pscr.training.progress import progress
+from pscr.training.progress_bar import progress_bar
 
 SIDE = 512
 SIZES = (256, 384, 768, 1024, 1536, 2048, 3000, 4096)
@@ -162,7 +162,7 @@ def compared(
     low, high = scorer.info["range"]
     before = {source: scores(scorer, map(reference, some)) for source, some in pictures.items()}
     rows = []
-    for case in progress(cases, len(cases), "cases"):
+    for case in progress_bar(cases, len(cases), "cases"):
         moved = {}
         for source, some in pictures.items():
             count = min(len(some), max(2, math.ceil(len(some) * case.share)))
@@ -184,7 +184,7 @@ def compared(
 def damaged(scorer: pscr.Scorer, pictures: Sequence[Pixels]) -> Scores:
     """[25,5,N]: the score of every picture under every distortion."""
     found = np.empty((len(TYPES), LEVELS, len(pictures)))
-    for place, one in enumerate(progress(TYPES, len(TYPES), "distortions")):
+    for place, one in enumerate(progress_bar(TYPES, len(TYPES), "distortions")):
         for step in range(LEVELS):
             found[place, step] = scores(
                 scorer, (distort(image, one.number, step + 1, seed) for seed, image in enumerate(pictures))

@@ -22,7 +22,7 @@ from pscr.training.head import train_head
 from pscr.training.losses import pair_loss
 from pscr.training.metrics import agreement
 from pscr.training.model import build, load_pretrained
-from pscr.training.progress import progress
+from pscr.training.progress_bar import progress_bar
 from pscr.training.regressor import Regressor
 
 PENALTY = 3000.0  # on standardised features; one value for all draws, not tuned
@@ -81,7 +81,7 @@ def main() -> None:
     load_pretrained(model, "imagenet")
     rows = []
     with torch.inference_mode():
-        for item in progress(items, len(items), "features"):
+        for item in progress_bar(items, len(items), "features"):
             rows.append(model.features(torch.from_numpy(model.sampling.cut(load(item.path))[None]))[0].numpy())
     features = np.stack(rows).astype(np.float64)
     features = (features - features.mean(0)) / (features.std(0) + 1e-6)
@@ -90,7 +90,7 @@ def main() -> None:
     seeds = [options.seed, *(seed for seed in range(1, options.draws + 2) if seed != options.seed)][: 1 + options.draws]
     parts = [[np.array(part) for part in splits.split(items, "image", options.val, seed)] for seed in seeds]
     for name, measure in {"ridge regression": ridge, "PSCR's regressor alone": regressor_alone}.items():
-        rows = [measure(features, scores, *part) for part in progress(parts, len(parts), name)]
+        rows = [measure(features, scores, *part) for part in progress_bar(parts, len(parts), name)]
         mean, deviation = np.mean(rows[1:], 0), np.std(rows[1:], 0)
         print(f"{name}: split of seed {options.seed}: SRCC {rows[0][0]:.4f}, PLCC {rows[0][1]:.4f}")
         print(

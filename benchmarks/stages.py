@@ -24,7 +24,7 @@ import pscr
 from pscr.bench import plots, stages
 from pscr.bench.statistics import repeat
 from pscr.runtime.bank import Bank
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
 
 
 def bare_session(scorer: pscr.Scorer, graph: bytes, spinning: bool = False) -> stages.Bare:

@@ -10,7 +10,9 @@ import numpy as np
 from scipy import stats
 
 from pscr.runtime.backends.base import Backend, Floats
-from pscr.runtime.sampling import Pixels
+from pscr.runtime.samplings import Pixels
+
+BATCHES = (1, 3, 8)  # in which a score may not depend on its neighbours
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from pscr.export import tolerance
-from pscr.export.convert import patches_of
-from pscr.export.difference import compare, in_batches, scores
-from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
-from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
-from pscr.runtime.engines import Engine
-
-if TYPE_CHECKING:
-    from pscr.export.to_trt import Source
+from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from ..runtime.backends.tensorrt_backend import TensorRTBackend
+from ..runtime.engines import Engine
+from . import tolerance
+from .convert import patches_of
+from .difference import compare, in_batches, scores
+from .model_folder import StoredModel
 
 
 def check(
-    engine: Engine, source: Source, index: int, batch: tuple[int, int, int], paths: Sequence[str], threads: int
+    engine: Engine,
+    model: StoredModel,
+    index: int,
+    batch: tuple[int, int, int],
+    paths: Sequence[str],
+    threads: int,
 ) -> tuple[bool, list[str]]:
     """Run an engine on GPU `index` over real images, or the golden ones, and over every batch size of its profile.
 
@@ -26,19 +28,19 @@ def check(
     Raises:
         PscrError: MODEL_INVALID for scores that float32 cannot tell apart on the model's scale; those of running it.
     """
-    sampling, precision = source.manifest.sampling, engine.sidecar.precision
+    sampling, precision = model.manifest.sampling, engine.sidecar.precision
     images = patches_of(paths, sampling)
-    with OnnxRuntimeBackend(source.graph, source.bank, sampling.patch, threads=threads) as reference:
+    with OnnxRuntimeBackend(model.graph, model.signature, sampling.patch, threads=threads) as reference:
         expected = scores(reference, images)
-    with TensorRTBackend(engine, source.bank, sampling.patch, index=index) as native:
+    with TensorRTBackend(engine, model.signature, sampling.patch, index=index) as native:
         low, _, high = batch
         found = scores(native, images, low)
         apart = in_batches(native, images[:4], range(low, high + 1), low, turns=1)
-    difference, scale = compare(expected, found), source.manifest.score.range
+    difference, scale = compare(expected, found), model.manifest.score.range
     most = tolerance.allowed(tolerance.ENGINE[precision], scale, expected, found)
     most_batched = tolerance.allowed(tolerance.ENGINE_BATCH[precision], scale, found)
     good = difference.largest <= most.units and apart <= most_batched.units
-    own = source.manifest.precision
+    own = model.manifest.precision
     return good, [
         f"parity     against onnxruntime on the CPU ({own}): {difference} (allowed {most})",
         f"batches    one image alone and in batches of {low} to {high}, every position: {apart:.1e} "

@@ -1,4 +1,4 @@
-"""`pscr export --ensemble MODEL MODEL ... -o DIR`: several networks in one model folder, their votes averaged.
+"""`pscr export ensemble MODEL MODEL ... -o DIR`: several networks in one model folder, their votes averaged.
 
 Networks of different backbones err differently, and the mean of their votes agrees better with people than each does
 (deep ensembles, arXiv 1612.01474). The joined graph is a score graph like any other: its exemplar terms are the
@@ -7,10 +7,8 @@ members' side by side, and what the members compute alike, such as the normalise
 
 from __future__ import annotations
 
-import argparse
 import copy
-import datetime
-import os
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,24 +19,48 @@ import numpy as np
 import onnx
 from onnx import compose, helper, numpy_helper
 
-from pscr.export import model_folder, tolerance, twin
-from pscr.export.difference import in_batches, scores
-from pscr.export.parity import BATCHES
-from pscr.export.to_onnx import PARITY_IMAGES, evaluate
-from pscr.runtime import golden
-from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
-from pscr.runtime.bank import Bank
-from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.image import load
-from pscr.runtime.manifest import Manifest
-from pscr.runtime.models import locate
-from pscr.training import databases
-from pscr.training.evaluate import chosen, without
+from ..runtime import cores, golden
+from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from ..runtime.bank import Bank
+from ..runtime.errors import PscrError, Status
+from ..runtime.families.pscr import signature
+from ..runtime.image import load
+from ..runtime.manifest import Manifest
+from ..training import databases
+from ..training.label_files import Item
+from ..training.options import option, parser, read
+from ..training.unseen import chosen, without
+from . import agreement, held_out_results, model_folder, shell, tolerance
+from .difference import BATCHES, in_batches, scores
+from .model_folder import StoredModel
+
+PARITY_IMAGES = 32
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleExport:
+    """What `export_ensemble` is to join.
+
+    models: two or more model folders in fp32, or names, which take the same patches and have the same exemplars.
+    output, name, version: of the model that is written. data: a database that it is measured on, empty for none; label,
+    split: as of `pscr evaluate`. twin: the ensemble of their twins; see `held_out_results.adopt`. threads: 0 for all.
+    """
+
+    models: tuple[str, ...] = option(help="model folders in fp32, two or more", positional=True, metavar="MODEL")
+    output: Path = option(short="-o", metavar="DIR", help="the model folder to write")
+    name: str = option("", help="the model's name (default: the folder's)")
+    version: str = option("1.0.0", help="the model's version")
+    data: str = option("", help=f"measure it on this database: {databases.EXPECTED}")
+    label: str = option("quality", help="what the scores judge; see 'pscr train --help'")
+    split: str = option("all", help="of --data, as of 'pscr evaluate': images that trained no member")
+    twin: Path | None = option(None, metavar="MODEL", help="as of 'pscr export onnx': the ensemble of their twins")
+    threads: int = option(0, help="CPU threads, 0 for all")
 
 
 @dataclass(frozen=True)
 class Member:
-    """A model folder in fp32 that takes part."""
+    """A model in fp32 that takes part."""
 
     manifest: Manifest
     graph: onnx.ModelProto
@@ -49,17 +71,16 @@ class Member:
         """Read a model folder, or an installed model by its name.
 
         Raises:
-            PscrError: FILE_NOT_FOUND; MODEL_INVALID for a folder that is broken or not in fp32.
+            PscrError: MODEL_INVALID for one that is not there, broken or not in fp32.
         """
-        folder = locate(model)
-        manifest = Manifest.read(folder)
-        if manifest.precision != "fp32":
+        found = StoredModel.read(model)
+        if found.manifest.precision != "fp32":
             raise PscrError(
                 Status.MODEL_INVALID,
-                f"{folder}: found a model in {manifest.precision}; join those in fp32, and convert the whole",
+                f"{found.folder}: found a model in {found.manifest.precision}; join those in fp32, and convert the "
+                "whole",
             )
-        bank = Bank.from_bytes(manifest.read_verified(folder, "bank.npz"), str(folder / "bank.npz"))
-        return cls(manifest, onnx.load_from_string(manifest.read_verified(folder, "model.onnx")), bank)
+        return cls(found.manifest, onnx.load_from_string(found.graph), found.bank)
 
 
 def join(graphs: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
@@ -143,83 +164,111 @@ def joined_bank(members: Sequence[Member]) -> Bank:
     return Bank(np.concatenate([member.bank.terms for member in members], 1), first.scores, first.names)
 
 
-def ensemble(models: Sequence[str], output: Path, arguments: argparse.Namespace) -> int:
-    """Join the models, prove that the whole scores like the mean of its parts, and write it. Returns the exit code.
+def export_ensemble(options: EnsembleExport) -> Manifest:
+    """Join the models, prove that the whole scores like the mean of its parts, and write it; returns its manifest.
 
     Raises:
-        PscrError: INVALID_ARGUMENT for models that do not fit together; those of reading them and the database.
+        PscrError: INVALID_ARGUMENT for models that do not fit together; MODEL_INVALID for one that cannot be used, or a
+            whole that scores otherwise; those of reading the database.
+        OSError: the folder cannot be written.
     """
-    members = [Member.read(model) for model in models]
+    members, output = [Member.read(model) for model in options.models], options.output.resolve()
     first = members[0].manifest
-    for member in members[1:]:
-        for key in ("sampling", "score"):
-            if getattr(member.manifest, key) != getattr(first, key):
-                found, expected = getattr(member.manifest, key), getattr(first, key)
-                raise PscrError(
-                    Status.INVALID_ARGUMENT, f"{member.manifest.name}: {key} is {found}; expected {expected}"
-                )
-    graph, bank, sampling = join([member.graph for member in members]), joined_bank(members), first.sampling
-    items: list[databases.Item] = []
-    if arguments.data:
-        items = without(chosen(databases.load(arguments.data, label=arguments.label), arguments.split), bank.names)
-    checked = [sampling.cut(image) for image in golden.golden_images().values()]
-    checked += [sampling.cut(load(item.path)) for item in items[: PARITY_IMAGES - len(checked)]]
-
-    def opened(proto: onnx.ModelProto, its_bank: Bank) -> OnnxRuntimeBackend:
-        return OnnxRuntimeBackend(proto.SerializeToString(), its_bank, sampling.patch, threads=arguments.threads)
-
-    expected = np.zeros(len(checked), np.float32)
-    for member in members:
-        with opened(member.graph, member.bank) as backend:
-            expected += scores(backend, checked) / len(members)
-    with opened(graph, bank) as backend:
-        found = scores(backend, checked)
-        apart = np.abs(found - expected)
-        batched = in_batches(backend, checked, BATCHES)
-        scale = first.score.range
-        most = tolerance.allowed(tolerance.ENSEMBLE, scale, expected, found)
-        most_batched = tolerance.allowed(tolerance.BATCH, scale, found)
-        passed = apart.max() <= most.units and batched <= most_batched.units
-        sys.stderr.write(
-            f"parity {'passed' if passed else 'FAILED'}: the mean of {len(members)} members against their ensemble on "
-            f"{len(checked)} images: largest difference {apart.max():.2e} (allowed {most}); one image in "
-            f"batches of {', '.join(map(str, BATCHES))}: {batched:.2e} (allowed {most_batched})\n"
-        )
-        if not passed:
-            return 3
-        measured = evaluate(backend, sampling, items)
-        kept = [float(score) for score in found[: len(golden.golden_images())]]
-        promised = golden.promise(kept, tolerance.allowed(tolerance.GOLDEN, scale, kept).units)
+    _check_fit([member.manifest for member in members])
+    joined = Member(first, join([member.graph for member in members]), joined_bank(members))
+    items: list[Item] = []
+    if options.data:
+        items = without(chosen(databases.load(options.data, label=options.label), options.split), joined.bank.names)
+    proved = _prove(members, joined, items, options.threads or cores.usable())
     training = _training([member.manifest for member in members])
-    if measured:
-        split = arguments.split.rpartition("/")[2]
+    if proved.measured:
+        split = options.split.rpartition("/")[2]
         held_out = f"held-out: {split}, which may have chosen the members' epochs"
-        training["metrics"] = {
-            **{key: np.round(value, 4).tolist() for key, value in measured.items()},
-            "protocol": f"{held_out}; scored through onnxruntime with the model's own bank",
-            "date": datetime.date.today().isoformat(),
-        }
+        training["metrics"] = agreement.entry(proved.measured, held_out)
     manifest = replace(
         first,
-        name=arguments.name or output.name,
-        version=arguments.version,
+        name=options.name or output.name,
+        version=options.version,
         backbone=" + ".join(member.manifest.backbone for member in members),
         training=training,
-        parity={
-            "compared": f"the mean of the members' scores against the ensemble, {len(checked)} images, onnxruntime",
-            "largest_difference": float(f"{apart.max():.3g}"),
-            "median_difference": float(f"{np.median(apart):.3g}"),
-            **most.entry(),
-            "batch_largest_difference": float(f"{batched:.3g}"),
-            **most_batched.entry("batch_"),
-            "members": [member.manifest.parity for member in members],
-        },
-        golden=promised,
+        parity={**proved.parity, "members": [member.manifest.parity for member in members]},
+        golden=proved.golden,
         calibration=None,
         files={},
     )
-    _write(manifest, output, graph, bank, arguments.twin)
-    return 0
+    with model_folder.unfinished(output) as folder:
+        files = ["model.onnx", "bank.npz"]
+        (folder / "model.onnx").write_bytes(joined.graph.SerializeToString(deterministic=True))
+        joined.bank.write(folder / "bank.npz")
+        if options.twin:
+            manifest = held_out_results.adopt(manifest, options.twin, folder, files)
+        return model_folder.finish(manifest, folder, files, output)
+
+
+def _check_fit(manifests: Sequence[Manifest]) -> None:
+    """Raise INVALID_ARGUMENT unless all take the same patches and score on the same scale."""
+    for other in manifests[1:]:
+        for key in ("sampling", "score"):
+            found, expected = getattr(other, key), getattr(manifests[0], key)
+            if found != expected:
+                raise PscrError(Status.INVALID_ARGUMENT, f"{other.name}: {key} is {found}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class _Proved:
+    """What is known of a joined model: the manifest's `parity` and `golden`, and its agreement with people."""
+
+    parity: dict[str, Any]
+    golden: dict[str, Any]
+    measured: agreement.Measured
+
+
+def _prove(members: Sequence[Member], joined: Member, items: Sequence[Item], threads: int) -> _Proved:
+    """Compare the joined model with the mean of its members, and with people on `items`.
+
+    Raises:
+        PscrError: MODEL_INVALID where they differ by more than `tolerance.ENSEMBLE`, or a score by its batch.
+    """
+    sampling, scale = joined.manifest.sampling, joined.manifest.score.range
+    checked = [sampling.cut(image) for image in golden.golden_images().values()]
+    own = len(checked)
+    checked += [sampling.cut(load(item.path)) for item in items[: PARITY_IMAGES - own]]
+
+    def opened(member: Member) -> OnnxRuntimeBackend:
+        return OnnxRuntimeBackend(
+            member.graph.SerializeToString(), signature(member.bank), sampling.patch, threads=threads
+        )
+
+    expected = np.zeros(len(checked), np.float32)
+    for member in members:
+        with opened(member) as backend:
+            expected += scores(backend, checked) / len(members)
+    with opened(joined) as backend:
+        found = scores(backend, checked)
+        apart = np.abs(found - expected)
+        batched = in_batches(backend, checked, BATCHES)
+        most = tolerance.allowed(tolerance.ENSEMBLE, scale, expected, found)
+        most_batched = tolerance.allowed(tolerance.BATCH, scale, found)
+        passed = apart.max() <= most.units and batched <= most_batched.units
+        line = (
+            f"parity {'passed' if passed else 'FAILED'}: the mean of {len(members)} members against their ensemble on "
+            f"{len(checked)} images: largest difference {apart.max():.2e} (allowed {most}); one image in "
+            f"batches of {', '.join(map(str, BATCHES))}: {batched:.2e} (allowed {most_batched})"
+        )
+        if not passed:
+            raise PscrError(Status.MODEL_INVALID, line)
+        _log.info("%s", line)
+        measured = agreement.measure(backend, sampling, items)
+    kept = [float(score) for score in found[:own]]
+    parity = {
+        "compared": f"the mean of the members' scores against the ensemble, {len(checked)} images, onnxruntime",
+        "largest_difference": float(f"{apart.max():.3g}"),
+        "median_difference": float(f"{np.median(apart):.3g}"),
+        **most.entry(),
+        "batch_largest_difference": float(f"{batched:.3g}"),
+        **most_batched.entry("batch_"),
+    }
+    return _Proved(parity, golden.promise(kept, tolerance.allowed(tolerance.GOLDEN, scale, kept).units), measured)
 
 
 def _training(manifests: Sequence[Manifest]) -> dict[str, Any]:
@@ -233,56 +282,18 @@ def _training(manifests: Sequence[Manifest]) -> dict[str, Any]:
     return {**common, "members": own}
 
 
-def _write(manifest: Manifest, output: Path, graph: onnx.ModelProto, bank: Bank, twin_folder: Path | None) -> None:
-    """Write the folder whole or not at all."""
-    with model_folder.unfinished(output) as folder:
-        files = ["model.onnx", "bank.npz"]
-        (folder / "model.onnx").write_bytes(graph.SerializeToString(deterministic=True))
-        bank.write(folder / "bank.npz")
-        if twin_folder:
-            manifest = twin.adopt(manifest, twin_folder, folder, files)
-        sys.stderr.write(f"{model_folder.finish(manifest, folder, files, output)}\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of `pscr export --ensemble`."""
-    result = argparse.ArgumentParser(
-        prog="pscr export --ensemble",
-        description="Join model folders into one whose votes are the mean of theirs. They must take the same patches "
-        "and have the same exemplars; each is run on every image, so the time is the sum of theirs.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = result.add_argument
-    add("models", nargs="+", metavar="MODEL", help="model folders in fp32, two or more")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="the model folder to write")
-    add("--name", default=None, help="the model's name (default: the folder's)")
-    add("--version", default="1.0.0", help="the model's version")
-    add("--data", default=None, help=f"measure it on this database: {databases.EXPECTED}")
-    add("--label", default="quality", help="what the scores judge; see 'pscr train --help'")
-    add("--split", default="all", help="of --data, as of 'pscr evaluate': images that trained no member")
-    add(
-        "--twin",
-        type=Path,
-        default=None,
-        metavar="MODEL",
-        help="as of 'pscr export': the ensemble of their twins",
-    )
-    add("--threads", type=int, default=0, help="CPU threads, 0 for all")
-    return result
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Join and write. Returns 0, 1 for models or data that do not fit, 3 for a model that cannot be used."""
-    command = parser()
-    arguments = command.parse_args(argv)
-    if len(arguments.models) < 2:
+    command = parser(
+        "pscr export ensemble",
+        "Join model folders into one whose votes are the mean of theirs. They must take the same patches and have the "
+        "same exemplars; each is run on every image, so the time is the sum of theirs.",
+        EnsembleExport,
+    )
+    options = read(EnsembleExport, command, words)
+    if len(options.models) < 2:
         command.error("expected two models or more")
-    arguments.threads = arguments.threads or len(os.sched_getaffinity(0))
-    try:
-        return ensemble(arguments.models, arguments.output.resolve(), arguments)
-    except PscrError as error:
-        sys.stderr.write(f"pscr export: error: {error}\n")
-        return 3 if error.status is Status.MODEL_INVALID else 1
+    return shell.run("pscr export", lambda: export_ensemble(options))
 
 
 if __name__ == "__main__":

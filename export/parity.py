@@ -11,13 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from ..runtime.backends.base import Backend
-from ..runtime.sampling import Pixels
+from ..runtime.samplings import Pixels
 from ..training.model import PSCR
 from . import tolerance
-from .difference import in_batches
+from .difference import BATCHES, in_batches
 from .tolerance import Allowed
-
-BATCHES = (1, 3, 8)
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,14 @@ class Parity:
         )
 
 
-def check(model: PSCR, backend: Backend, images: Sequence[Pixels], score_range: Sequence[float]) -> Parity:
+def check(
+    model: PSCR, backend: Backend, images: Sequence[Pixels], score_range: Sequence[float], mean: float = 0.0
+) -> Parity:
     """Compare the trained network with the exported graph on real patches, both with the bank that `backend` holds.
 
     images: [P,S,S,3] uint8 RGB each; batches are filled up from the start where there are fewer than 8.
     score_range: the lowest and the highest opinion score of that bank's scale, which tolerances are shares of.
+    mean: of direct regression, the opinion that its 0 stands for.
 
     Raises:
         PscrError: MODEL_INVALID for scores that float32 cannot tell apart on that scale.
@@ -73,8 +74,11 @@ def check(model: PSCR, backend: Backend, images: Sequence[Pixels], score_range: 
     regressor = model.regressor
     with torch.inference_mode():
         features = _features(model, images)
-        votes = regressor.differences(regressor.query_part(features), torch.from_numpy(backend.bank.terms))
-        expected = (votes + torch.from_numpy(backend.bank.scores)).mean(1).numpy()
+        if model.direct:
+            expected = (regressor(features, features) + mean).numpy()
+        else:
+            terms, opinions = (torch.from_numpy(value) for value in backend.signature.constants.values())
+            expected = (regressor.differences(regressor.query_part(features), terms) + opinions).mean(1).numpy()
     return _compare(expected, backend, images, "torch", tolerance.PARITY, score_range)
 
 
@@ -90,7 +94,7 @@ def check_published(
     Raises:
         PscrError: as `check`.
     """
-    scores = torch.from_numpy(backend.bank.scores)
+    scores = torch.from_numpy(backend.signature.constants["bank_scores"])
     with torch.inference_mode():
         others = _features(model, exemplars)
         votes = [model.regressor(query.expand(len(others), -1), others) + scores for query in _features(model, images)]

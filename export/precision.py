@@ -26,10 +26,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.sampling import Pixels
-
-PRECISIONS = ("fp32", "fp16", "int8")
-TARGETS = ("tensorrt", "cpu")
+from pscr.runtime.samplings import Pixels
 
 
 def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ scoring does not need. Source: the published training code.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,61 @@ import torch
 from numpy.dtypes import Float32DType, Float64DType
 
 from ..runtime.errors import PscrError, Status, one_line
+from ..runtime.score_scale import ScoreScale
+from ..training.databases import MEANINGS, read_csv
 from ..training.model import PSCR, build, load_backbone, load_state
+from .export_source import ExportSource
 
+UNSTATED = "not stated"
 NEEDED = ("backbone", "regressor")
+_log = logging.getLogger(__name__)
+
+
+def of_published(
+    file: Path,
+    backbone: str,
+    bank_csv: Path,
+    bank_root: Path,
+    *,
+    database: str = "",
+    score_range: tuple[float, float] | None = None,
+) -> ExportSource:
+    """A published checkpoint with the exemplars of a CSV file (columns path and score).
+
+    bank_root: the folder that the CSV's paths are relative to. database, score_range: what it was trained on, and the
+    lowest and highest opinion score there; that of the exemplars where it is None.
+
+    Raises:
+        PscrError: as `read`, and for a label file that cannot be used.
+    """
+    model, epoch = read(file, backbone)
+    exemplars = list(read_csv(bank_csv, bank_root))
+    scores = [item.score for item in exemplars]
+    low, high = score_range or (min(scores), max(scores))
+    if not low < high:
+        raise PscrError(
+            Status.INVALID_ARGUMENT, f"the scores reach from {low} to {high}; give another --range LOW HIGH"
+        )
+    if not database:
+        _log.info("the checkpoint does not say what it was trained on; state it with --database and --range")
+    trained: dict[str, Any] = {
+        "database": database or UNSTATED,
+        "split": "not known: a published checkpoint",
+        "seed": None,
+        "epochs": epoch,
+        "method": "pscr",
+    }
+    return ExportSource(
+        model,
+        exemplars,
+        f"the {len(exemplars)} images of {bank_csv.name}",
+        checked=exemplars,
+        unseen=[],
+        trained=exemplars,
+        score=ScoreScale(MEANINGS["quality"], database or UNSTATED, (low, high), higher_is_better=True),
+        training=lambda measured: trained,
+        published=True,
+    )
 
 
 def read(file: Path, backbone: str) -> tuple[PSCR, int | None]:

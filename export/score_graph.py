@@ -12,14 +12,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from ..runtime.bank import Bank
+from ..runtime.families import direct, pscr
 from ..training.model import PSCR
-from .baking import bake
 from .reduction import factors
 
 OPSET = 18
-INPUTS = ("patches", "bank_terms", "bank_scores")
-OUTPUTS = ("score", "votes", "terms")
 LARGE = 50_000  # smaller weights stay in full precision: the early layers decide how far rounding carries
 
 
@@ -46,8 +43,7 @@ class ScoreGraph(nn.Module):
         else:
             query, exemplar = weight[:, : regressor.channels].T, weight[:, regressor.channels :].T
         self.query_weight = nn.Parameter(query.contiguous())
-        if not self.model.direct:  # there every image has the same term, the bias
-            self.exemplar_weight = nn.Parameter(exemplar.contiguous())
+        self.exemplar_weight = nn.Parameter(exemplar.contiguous())
 
     def forward(self, patches: Tensor, bank_terms: Tensor, bank_scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.model.features(patches)
@@ -55,36 +51,55 @@ class ScoreGraph(nn.Module):
             features = features @ self.basis
         regressor = self.model.regressor
         votes = regressor.differences(features @ self.query_weight, bank_terms) + bank_scores
-        if self.model.direct:
-            # the bias for each image; as a sum, since the runtime refuses Expand, whose output can be of any size
-            return votes.mean(1), votes, 0 * features[:, :1] + regressor.fc1.bias
         return votes.mean(1), votes, features @ self.exemplar_weight + regressor.fc1.bias
 
 
-def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0) -> onnx.ModelProto:
+class DirectGraph(nn.Module):
+    """Patches to scores by direct regression (NR); the regressor's hidden layer stands in `terms`.
+
+    mean: the opinion that the regressor's 0 stands for. patches [N,P,S,S,3] uint8 RGB to score [N], terms [N,H].
+    """
+
+    def __init__(self, model: PSCR, mean: float) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval()
+        self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.model.backbone.fuse()
+        self.mean = mean
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        regressor = self.model.regressor
+        hidden = torch.relu(regressor.fc1(self.model.features(patches)))
+        return regressor.fc2(hidden).squeeze(1) + self.mean, hidden
+
+
+def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0, mean: float = 0.0) -> onnx.ModelProto:
     """Export the fused graph with dynamic N, P and K, in one file, without training-mode nodes.
 
     half_weights: keep large weights in half precision and cast them back inside the graph: half the file, and the
         arithmetic stays fp32 (every inference library folds the casts when it loads).
-    rank: see `ScoreGraph`.
+    rank: see `ScoreGraph`. mean: see `DirectGraph`.
     """
-    graph = ScoreGraph(model, rank).eval()
     side, width = model.sampling.patch, model.regressor.hidden
-    example = (
-        torch.zeros(2, 3, side, side, 3, dtype=torch.uint8),
-        torch.zeros(5, width),
-        torch.zeros(5),
-    )
     n, p, k = (torch.export.Dim(name, min=1) for name in "NPK")
+    patches = torch.zeros(2, 3, side, side, 3, dtype=torch.uint8)
+    graph: nn.Module
+    if model.direct:
+        graph, inputs, outputs = DirectGraph(model, mean).eval(), ("patches",), direct.OUTPUTS
+        example: tuple[Tensor, ...] = (patches,)
+        dynamic: tuple[dict[int, torch.export.Dim], ...] = ({0: n, 1: p},)
+    else:
+        graph, inputs, outputs = ScoreGraph(model, rank).eval(), ("patches", *pscr.CONSTANTS), pscr.OUTPUTS
+        example, dynamic = (patches, torch.zeros(5, width), torch.zeros(5)), ({0: n, 1: p}, {0: k}, {0: k})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision's operators are not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes about the exporter's own insides and about K being named twice
         program = torch.onnx.export(
             graph,
             example,
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            dynamic_shapes=({0: n, 1: p}, {0: k}, {0: k}),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
             opset_version=OPSET,
             external_data=False,
             dynamo=True,
@@ -97,11 +112,6 @@ def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0) -> onnx.Model
         _halve(proto)
     onnx.checker.check_model(proto, full_check=True)
     return proto
-
-
-def bake_bank(proto: onnx.ModelProto, terms: Tensor, scores: Tensor) -> onnx.ModelProto:
-    """The variant with the bank as constants: `patches` is the only input left. terms [K,H], scores [K] float32."""
-    return bake(proto, Bank(terms.numpy(), scores.numpy(), ()))
 
 
 def save(proto: onnx.ModelProto, file: Path) -> None:

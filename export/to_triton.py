@@ -1,4 +1,4 @@
-"""`pscr export --triton MODEL -o DIR`: a Triton Inference Server model repository, with the bank inside the models.
+"""`pscr export triton MODEL -o DIR`: a Triton Inference Server model repository, with the bank inside the models.
 
 Triton batches requests along the first axis of every input. The bank's inputs have no such axis, so what is served is
 the variant with the bank inside: `patches` in, `score`, `votes` and `terms` out. The client cuts the patches.
@@ -7,38 +7,72 @@ Format: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from pscr.export.baking import bake
-from pscr.export.to_trt import Source
-from pscr.runtime.engines import Engine, files
-from pscr.runtime.errors import PscrError, Status
+from ..runtime.engines import Engine, files
+from ..runtime.errors import PscrError, Status
+from ..training.options import option, parser, read
+from . import shell
+from .baking import bake
+from .model_folder import StoredModel
 
 KINDS = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 BACKENDS = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class TritonExport:
+    """What `export_triton` is to write.
+
+    model: a model folder, or an installed model's name. plan: an engine of tensorrt with the bank inside; None for the
+    newest of the model's own, if it has one. batch: images of a batch at most. instances: copies of each model on each
+    device. kind: where onnxruntime's model runs: auto, cpu or gpu.
+    """
+
+    model: str | Path = option(
+        help="a model folder, or the name of an installed model", positional=True, metavar="MODEL"
+    )
+    output: Path = option(short="-o", metavar="DIR", help="the model repository")
+    plan: Path | None = option(
+        None,
+        metavar="FILE",
+        help="an engine of tensorrt with the bank inside (default: the model folder's own, if it has one: "
+        "pscr export engine MODEL --bake-bank)",
+    )
+    batch: int = option(32, help="images of a batch at most; an engine's own profile says its own")
+    instances: int = option(1, help="copies of each model on each device")
+    kind: str = option("auto", choices=tuple(KINDS), help="where onnxruntime's model runs")
+
+
+@dataclass(frozen=True)
+class TritonRepository:
+    """The folders of the models that were written, and the engine among them, if there is one."""
+
+    models: tuple[Path, ...]
+    plan: Engine | None
+
+
 def config(
-    name: str, backend: str, source: Source, *, most: int, instances: int = 1, kind: str = "auto", delay: int = 500
+    name: str, backend: str, model: StoredModel, *, most: int, instances: int = 1, kind: str = "auto", delay: int = 500
 ) -> str:
     """A model's config.pbtxt.
 
     backend: onnxruntime or tensorrt. most: images of a batch at most. instances: copies of the model on each device.
     kind: auto, cpu or gpu. delay: microseconds that a request may wait for others to share its batch.
     """
-    sampling, (exemplars, width) = source.manifest.sampling, source.bank.terms.shape
+    sampling, outputs = model.manifest.sampling, ",\n".join(_outputs(model))
     side = f"{sampling.patch}, {sampling.patch}, 3"
     dims = f"[ {sampling.count if sampling.most == sampling.count else -1}, {side} ]"
     preferred = sorted({size for size in (4, 8, 16, 32) if size < most} | {most})
     warm = "".join(_warm_up(size, f"[ {sampling.count}, {side} ]") for size in sorted({1, most}))
     return f"""\
-# {source.manifest.name} {source.manifest.version}, {source.manifest.precision}: {source.manifest.score.meaning}
+# {model.manifest.name} {model.manifest.version}, {model.manifest.precision}: {model.manifest.score.meaning}
 name: "{name}"
 backend: "{backend}"
 default_model_filename: "{BACKENDS[backend]}"
@@ -48,16 +82,23 @@ input [
   {{ name: "patches" data_type: TYPE_UINT8 dims: {dims} }}
 ]
 output [
-  {{ name: "score" data_type: TYPE_FP32 dims: [ 1 ] reshape: {{ shape: [ ] }} }},
-  {{ name: "votes" data_type: TYPE_FP32 dims: [ {exemplars} ] }},
-  {{ name: "terms" data_type: TYPE_FP32 dims: [ {width} ] }}
+{outputs}
 ]
 dynamic_batching {{ preferred_batch_size: [ {", ".join(map(str, preferred))} ] max_queue_delay_microseconds: {delay} }}
 instance_group [ {{ count: {instances} kind: {KINDS[kind]} }} ]
 {warm}"""
 
 
-def write(source: Source, output: Path, plan: Engine | None, *, instances: int, kind: str, most: int) -> list[Path]:
+def _outputs(model: StoredModel) -> Iterator[str]:
+    """A line for each output of the graph."""
+    for output in onnx.load_from_string(model.graph).graph.output:
+        sides = output.type.tensor_type.shape.dim[1:]  # behind the images
+        last = [model.signature.votes if output.name == "votes" else side.dim_value for side in sides]
+        dims = f"[ {last[0]} ]" if last else "[ 1 ] reshape: { shape: [ ] }"
+        yield f'  {{ name: "{output.name}" data_type: TYPE_FP32 dims: {dims} }}'
+
+
+def write(model: StoredModel, output: Path, plan: Engine | None, *, instances: int, kind: str, most: int) -> list[Path]:
     """Write the repository; gives the models' folders. Nothing is written where that fails.
 
     plan: an engine of `tensorrt` with the bank inside, or None for the onnxruntime model alone: Triton does not start
@@ -66,68 +107,68 @@ def write(source: Source, output: Path, plan: Engine | None, *, instances: int, 
     Raises:
         PscrError: ENGINE_INCOMPATIBLE: the engine is damaged, of another model, of tensorrt_rtx, or takes a bank.
     """
-    graph = bake(onnx.load_from_string(source.graph), source.bank).SerializeToString(deterministic=True)
-    name = source.manifest.name
+    graph = bake(onnx.load_from_string(model.graph), model.signature).SerializeToString(deterministic=True)
+    name = model.manifest.name
     models = {
         f"{name}_onnx": (
-            config(f"{name}_onnx", "onnxruntime", source, most=most, instances=instances, kind=kind),
+            config(f"{name}_onnx", "onnxruntime", model, most=most, instances=instances, kind=kind),
             graph,
         )
     }
     if plan is not None:
-        data, largest = _plan(plan, source), plan.sidecar.profile["patches"][2][0]
-        text = config(f"{name}_tensorrt", "tensorrt", source, most=largest, instances=instances, kind="gpu")
+        data, largest = _plan(plan, model), plan.sidecar.profile["patches"][2][0]
+        text = config(f"{name}_tensorrt", "tensorrt", model, most=largest, instances=instances, kind="gpu")
         models[f"{name}_tensorrt"] = (text, data)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".triton-") as temporary:
-        for model, (text, data) in models.items():
-            version = Path(temporary) / model / "1"
+        for served, (text, data) in models.items():
+            version = Path(temporary) / served / "1"
             version.mkdir(parents=True)
             (version.parent / "config.pbtxt").write_text(text, "utf-8")
-            (version / BACKENDS["tensorrt" if model.endswith("_tensorrt") else "onnxruntime"]).write_bytes(data)
-        for model in models:
-            target = output / model
+            (version / BACKENDS["tensorrt" if served.endswith("_tensorrt") else "onnxruntime"]).write_bytes(data)
+        for served in models:
+            target = output / served
             if target.exists():
                 raise PscrError(Status.INVALID_ARGUMENT, f"{target} is there already; remove it, or name another -o")
-        for model in models:
-            (Path(temporary) / model).rename(output / model)
-    return [output / model for model in models]
+        for served in models:
+            (Path(temporary) / served).rename(output / served)
+    return [output / served for served in models]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def export_triton(options: TritonExport) -> TritonRepository:
+    """Write a model repository; nothing is written where that fails.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT: a number below 1, or a model that is there already; MODEL_INVALID; as `write`.
+        OSError: the folder cannot be written.
+    """
+    if min(options.batch, options.instances) < 1:
+        raise PscrError(Status.INVALID_ARGUMENT, "--batch and --instances take whole numbers from 1")
+    model = StoredModel.read(options.model)
+    plan = Engine.read(options.plan) if options.plan else _own_plan(model.folder)
+    made = write(model, options.output, plan, instances=options.instances, kind=options.kind, most=options.batch)
+    return TritonRepository(tuple(made), plan)
+
+
+def main(words: Sequence[str] | None = None) -> int:
     """Run it. Returns the exit code: 0, 2 for a wrong argument, 3 for a model or an engine that cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog="pscr export --triton",
-        description="Write a Triton Inference Server model repository from a model folder.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    command = parser(
+        "pscr export triton", "Write a Triton Inference Server model repository from a model folder.", TritonExport
     )
-    add = parser.add_argument
-    add("model", metavar="MODEL", help="a model folder, or the name of an installed model")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="the model repository")
-    add("--plan", type=Path, metavar="FILE", help="an engine of tensorrt with the bank inside (default: the model "
-        "folder's own, if it has one: pscr export --engine MODEL --bake-bank)")  # fmt: skip
-    add("--batch", type=int, default=32, help="images of a batch at most; an engine's own profile says its own")
-    add("--instances", type=int, default=1, help="copies of each model on each device")
-    add("--kind", choices=KINDS, default="auto", help="where onnxruntime's model runs")
-    given = parser.parse_args(argv)
-    try:
-        if min(given.batch, given.instances) < 1:
-            raise PscrError(Status.INVALID_ARGUMENT, "--batch and --instances take whole numbers from 1")
-        source = Source.read(given.model)
-        plan = Engine.read(given.plan) if given.plan else _own_plan(source.folder)
-        made = write(source, given.output, plan, instances=given.instances, kind=given.kind, most=given.batch)
-    except PscrError as error:
-        sys.stderr.write(f"pscr export: error: {error}\n")
-        return 2 if error.status is Status.INVALID_ARGUMENT else 3
-    for model in made:
-        sys.stdout.write(f"{model}\n")
-    if plan is None:
-        sys.stdout.write(
-            f"without a TensorRT model: build one on the serving GPU with pscr export --engine {given.model} "
-            "--bake-bank --library tensorrt, of the very TensorRT version of the server, then run this again\n"
-        )
-    sys.stdout.write(f"serve with: tritonserver --model-repository={given.output}\n")
-    return 0
+    options = read(TritonExport, command, words)
+
+    def work() -> None:
+        made = export_triton(options)
+        for model in made.models:
+            sys.stdout.write(f"{model}\n")
+        if made.plan is None:
+            sys.stdout.write(
+                f"without a TensorRT model: build one on the serving GPU with pscr export engine {options.model} "
+                "--bake-bank --library tensorrt, of the very TensorRT version of the server, then run this again\n"
+            )
+        sys.stdout.write(f"serve with: tritonserver --model-repository={options.output}\n")
+
+    return shell.run("pscr export", work, shell.for_builds)
 
 
 def _own_plan(folder: Path) -> Engine | None:
@@ -142,16 +183,16 @@ def _own_plan(folder: Path) -> Engine | None:
     return max(fit, key=lambda engine: engine.sidecar.built, default=None)
 
 
-def _plan(engine: Engine, source: Source) -> bytes:
+def _plan(engine: Engine, model: StoredModel) -> bytes:
     car = engine.sidecar
     if car.library != "tensorrt" or not car.bank_inside:
         kind = f"{car.library} {'with' if car.bank_inside else 'without'} the bank inside"
         raise PscrError(
             Status.ENGINE_INCOMPATIBLE,
             f"{engine.path.name}: found an engine of {kind}; Triton needed one of tensorrt with it; "
-            "build it: pscr export --engine MODEL --library tensorrt --bake-bank",
+            "build it: pscr export engine MODEL --library tensorrt --bake-bank",
         )
-    entry = source.manifest.files["model.onnx"]
+    entry = model.manifest.files["model.onnx"]
     if car.onnx_sha256 != entry.sha256:
         raise PscrError(
             Status.ENGINE_INCOMPATIBLE,

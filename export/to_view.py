@@ -1,4 +1,4 @@
-"""`pscr export --view MODEL -o DIR`: a model of the first format gets the view; its network stays as it is.
+"""`pscr export view MODEL -o DIR`: a model of the first format gets the view; its network stays as it is.
 
 On images whose sides are not above the view's, such as the 512x512 ones that the published databases have, its scores
 stay the same; what was measured on them therefore holds.
@@ -6,89 +6,82 @@ stay the same; what was measured on them therefore holds.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pscr.export import model_folder, tolerance
-from pscr.export.difference import scores
-from pscr.runtime import golden
-from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
-from pscr.runtime.bank import Bank
-from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.manifest import FORMAT_VERSION, Manifest
-from pscr.runtime.models import locate
-from pscr.runtime.sampling import WINDOWS
+from ..runtime import cores, golden
+from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from ..runtime.errors import PscrError, Status
+from ..runtime.manifest import FORMAT_VERSION, Manifest
+from ..runtime.samplings import WINDOWS
+from ..training.options import option, parser, read
+from . import model_folder, shell, tolerance
+from .difference import scores
+from .model_folder import StoredModel
 
 
-def with_view(model: str, output: Path, *, name: str = "", version: str = "", threads: int = 1) -> Manifest:
-    """Write a model folder like `model`, an installed model's name or a folder, that brings images to the view first.
+@dataclass(frozen=True, kw_only=True)
+class ViewExport:
+    """What `export_view` is to write.
 
-    name, version: of the model that is written; empty for its folder's name, and for the version that it has.
+    model: a model folder, or an installed model's name. output: the model folder like it. name, version: empty for its
+    folder's name, and for the version that it has. threads: of the CPU, 0 for all.
+    """
+
+    model: str | Path = option(help="a model folder, or an installed model's name", positional=True, metavar="MODEL")
+    output: Path = option(short="-o", metavar="DIR", help="the model folder to write")
+    name: str = option("", help="the model's name (default: the folder's)")
+    version: str = option("", help="the model's version (default: the one that it has)")
+    threads: int = option(0, help="CPU threads, 0 for all")
+
+
+def export_view(options: ViewExport) -> Manifest:
+    """Write a model folder like another that brings images to the view first; returns its manifest.
 
     Raises:
         PscrError: INVALID_ARGUMENT for a model that has a view already or resizes by itself; MODEL_INVALID for a
             folder that cannot be used.
+        OSError: the folder cannot be written.
     """
-    folder = locate(model)
-    manifest = Manifest.read(folder)
-    before = manifest.sampling
-    if before.view or before.resized:
+    model, output = StoredModel.read(options.model), options.output.resolve()
+    manifest, before = model.manifest, model.manifest.sampling
+    if before.view or before.scales_to:
         has = "a view already" if before.view else "a scale of its own"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{folder}: has {has}; expected a model that takes images as they are")
+        raise PscrError(
+            Status.INVALID_ARGUMENT, f"{model.folder}: has {has}; expected a model that takes images as they are"
+        )
     sampling = replace(before, view=before.reference_side, windows=WINDOWS)
-    files = {file: manifest.read_verified(folder, file) for file in manifest.files}
-    bank = Bank.from_bytes(files["bank.npz"], str(folder / "bank.npz"))
-    with OnnxRuntimeBackend(files["model.onnx"], bank, sampling.patch, threads=threads) as backend:
+    threads = options.threads or cores.usable()
+    with OnnxRuntimeBackend(model.graph, model.signature, sampling.patch, threads=threads) as backend:
         kept = [float(s) for s in scores(backend, [sampling.cut(one) for one in golden.golden_images().values()])]
     share = tolerance.CONVERTED.get(manifest.precision, tolerance.GOLDEN)
-    promised = golden.promise(kept, tolerance.allowed(share, manifest.score.range, kept).units)
     written = replace(
         manifest,
-        name=name or output.name,
-        version=version or manifest.version,
+        name=options.name or output.name,
+        version=options.version or manifest.version,
         sampling=sampling,
-        golden=promised,
+        golden=golden.promise(kept, tolerance.allowed(share, manifest.score.range, kept).units),
         format_version=FORMAT_VERSION,
     )
     with model_folder.unfinished(output) as unfinished:
-        for file, data in files.items():
+        for file in manifest.files:
             (unfinished / file).parent.mkdir(parents=True, exist_ok=True)
-            (unfinished / file).write_bytes(data)
-        sys.stderr.write(f"{model_folder.finish(written, unfinished, list(files), output)}\n")
-    return written
+            (unfinished / file).write_bytes(manifest.read_verified(model.folder, file))
+        return model_folder.finish(written, unfinished, list(manifest.files), output)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `pscr export --view`."""
-    result = argparse.ArgumentParser(
-        prog="pscr export --view",
-        description="Give a model of the first format the view: images whose shorter side is above its own are scaled "
-        "down to it before patches are cut, and windows cover all of them. Engines have to be built anew.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = result.add_argument
-    add("model", metavar="MODEL", help="a model folder, or an installed model's name")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="the model folder to write")
-    add("--name", default="", help="the model's name (default: the folder's)")
-    add("--version", default="", help="the model's version (default: the one that it has)")
-    add("--threads", type=int, default=0, help="CPU threads, 0 for all")
-    return result
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Write the folder. Returns 0, 1 for a model that needs no view, 3 for one that cannot be used."""
-    given = parser().parse_args(argv)
-    threads = given.threads or len(os.sched_getaffinity(0))
-    try:
-        with_view(given.model, given.output.resolve(), name=given.name, version=given.version, threads=threads)
-        return 0
-    except PscrError as error:
-        sys.stderr.write(f"pscr export: error: {error}\n")
-        return 3 if error.status is Status.MODEL_INVALID else 1
+    command = parser(
+        "pscr export view",
+        "Give a model of the first format the view: images whose shorter side is above its own are scaled down to it "
+        "before patches are cut, and windows cover all of them. Engines have to be built anew.",
+        ViewExport,
+    )
+    options = read(ViewExport, command, words)
+    return shell.run("pscr export", lambda: export_view(options))
 
 
 if __name__ == "__main__":

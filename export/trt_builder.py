@@ -292,5 +292,5 @@ def _mislabelled(what: str, found: str, wanted: str) -> PscrError:
     return PscrError(
         Status.MODEL_INVALID,
         f"the graph's {what}: found {found}; expected {wanted}; an engine is not named by a precision it does not "
-        "have: convert the graph with pscr export --precision",
+        "have: convert the graph with pscr export onnx --precision",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..runtime.errors import PscrError, Status
+from .run_folder import write_atomically
 
 Tensors = dict[str, Tensor]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either the old one or the whole new one, also after a power cut or on a full disk."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write(path: Path, tensors: Tensors, meta: dict[str, Any]) -> None:

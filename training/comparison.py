@@ -10,7 +10,7 @@ import numpy as np
 
 from .logistic import Floats
 from .metrics import MEASURES, agreement, agreement_fitted, intervals, paired, within_groups
-from .plots import NAMES
+from .run_plots import NAMES
 from .terminal import visible
 
 SHOWN = ("srcc", "krcc", "plcc", "plcc_fitted", "rmse_fitted")

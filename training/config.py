@@ -1,62 +1,38 @@
-"""What decides a training run: every option of `pscr train`, and the recipes that are a set of them."""
+"""What decides a training run: every option of `pscr train`, declared once."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import MISSING, asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..runtime import cores
 from ..runtime.errors import PscrError, Status
-from . import checkpoint, databases
+from ..runtime.samplings import SAMPLINGS
+from . import databases, splits
 from .backbones import BACKBONES
 from .databases import Database
+from .options import option
 
+METHODS = ("pscr", "cr", "nr")
+PATCHED = tuple(name for name, sampling in SAMPLINGS.items() if sampling.patched)
+FEATURES = ("last", "depths")
 PROTOCOLS = ("held-out", "published")
-PUBLISHED_EXEMPLARS = 10
 ANYWHERE = ("threads", "device")  # a run may go on with others
+# Options of earlier versions, and the values with which they changed nothing: only such runs can be used.
+RETIRED = {"scales": 1, "mixup": 0.0, "rank_weight": 0.0}
 
-# The published training: one random partner per image, all nine patches, everything trained (DESIGN 2).
-PUBLISHED_RECIPE: dict[str, Any] = {
-    "epochs": 100,
-    "batch": 8,
-    "patches": 9,
-    "pairs": "partner",
-    "optimizer": "adam",
-    "schedule": "constant",
-    "warmup": 0,
-    "lr": 1e-4,
-    "head_lr": 1e-4,
-    "weight_decay": 1e-5,
-    "dropout": 0.0,
-    "drop_path": 0.0,
-    "clip": 0.0,
-    "averaging": 0.0,
-    "batch_norm": "trained",
-    "head_epochs": 0,
-    "frozen_blocks": 0,
-}
-# How the default model is trained: on whole images, with features of several depths.
-DENSE_RECIPE: dict[str, Any] = {
-    "sampling": "dense",
-    "features": "depths",
-    "hidden": 256,
-    "patches": 1,
-    "window": 0.6,
-    "epochs": 6,
-    "lr": 1e-4,
-    "dropout": 0.4,
-    "exemplars": 200,
-    "precision": "bf16",
-}
-RECIPES: dict[str, dict[str, Any]] = {"ours": {}, "published": PUBLISHED_RECIPE, "dense": DENSE_RECIPE}
+_TRAINED = "what is trained"
+_MEASURED = "what it is measured on"
+_HOW = "how it is trained"
+_WHERE = "where it runs"
+_COLUMNS = "columns of a csv: file"
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that decides a run; it is written to config.json and a resumed run must have the same.
 
-    method, sampling, features, scales, hidden: see `model.build`.
+    method, sampling, features, hidden: see `model.build`.
     label: what the scores judge, where the database has several; see `databases.load`.
     protocol: "held-out": the images of `val` select the epoch, those of `test` are scored once, at the end;
         "published": 80/20, the test images are scored after every epoch and the best epoch counts (DESIGN 2).
@@ -80,11 +56,8 @@ class Config:
     copies: altered copies of each training image, rescaled and distorted ones in turn (see copies.py); a batch then
         has a copy of every other image behind it. copy_weight: of the loss on pairs with a copy, beside that on pairs
         of images.
-    mixup: images of a batch are blended in feature space with weights from Beta(mixup, mixup); 0 for not at all.
     clip: largest norm of the gradient; 0 for any.
-    shuffle: decides order and patches, so that runs of one split can differ and their weights be averaged.
-    rank_weight, rank_scale: see `losses.pair_loss`; the scale is in standard deviations of the database's scores,
-        which is what the network predicts in while it trains.
+    shuffle: decides order and patches, so that runs of one split can differ.
     validate_every: epochs between validations; the last one always validates.
     patience: validations in a row without a better one that end the training; 0 for never.
     head_epochs: epochs of the regressor alone, on features of the unchanged backbone, before the first real epoch.
@@ -93,61 +66,118 @@ class Config:
     device: auto, cpu, cuda or cuda:N.
     """
 
-    data: str
-    backbone: str = "efficientnet_lite0"
-    pretrained: str = "imagenet"
-    method: str = "pscr"
-    sampling: str = "ops"
-    features: str = "last"
-    scales: int = 1
-    hidden: int = 0
-    protocol: str = "held-out"
-    split: str = ""
-    epochs: int = 6
-    batch: int = 16
-    accumulate: int = 1
-    pairs: str = "all"
-    patches: int = 4
-    crops: str = "grid"
-    window: float = 1.0
-    optimizer: str = "adamw"
-    schedule: str = "cosine"
-    warmup: int = 100
-    lr: float = 1.5e-4
-    head_lr: float = 3e-4
-    weight_decay: float = 5e-2
-    clip: float = 5.0
-    dropout: float = 0.3
-    drop_path: float = 0.2
-    also: str = ""
-    initial: str = ""
-    copies: int = 0
-    copy_weight: float = 0.5
-    mixup: float = 0.0
-    rank_weight: float = 0.0
-    rank_scale: float = 0.3
-    frozen_blocks: int = 5
-    batch_norm: str = "frozen"
-    averaging: float = 0.997
-    head_epochs: int = 6
-    exemplars: int = 100
-    validate_every: int = 1
-    patience: int = 0
-    val: float = 0.2
-    test: float = 0.0
-    split_by: str = "image"
-    seed: int = 1
-    shuffle: int = 1
-    precision: str = "auto"
-    device: str = "auto"
-    threads: int = 2
-    label: str = "quality"
-    path_column: str = "path"
-    score_column: str = "score"
-    group_column: str = ""
+    data: str = option(help=databases.EXPECTED)
+    label: str = option(
+        "quality",
+        help="what the scores judge: quality; agiqa3k also alignment; aigciqa2023 also authenticity, correspondence; "
+        "csv any word",
+    )
+    also: str = option("", metavar="SPECS", help="further databases that train along, separated by spaces")
+
+    method: str = option(
+        "pscr",
+        choices=METHODS,
+        help="pscr; cr: contrastive regression on the resized image, without patches; nr: direct regression of the "
+        "score on the resized image, without exemplars",
+        group=_TRAINED,
+    )
+    sampling: str = option("ops", choices=PATCHED, help="patches of pscr; cr and nr have none", group=_TRAINED)
+    features: str = option(
+        "last",
+        choices=FEATURES,
+        help="last: the backbone's pooled output, as published; depths: mean and deviation at several depths",
+        group=_TRAINED,
+    )
+    hidden: int = option(0, help="width of the regressor; 0: as wide as the features", group=_TRAINED)
+    backbone: str = option("efficientnet_lite0", choices=sorted(BACKBONES), help="the shared network", group=_TRAINED)
+    pretrained: str = option("imagenet", help="imagenet, none, or a checkpoint file", group=_TRAINED)
+    initial: str = option("", metavar="RUN", help="begin with the selected weights of another run", group=_TRAINED)
+    frozen_blocks: int = option(
+        5,
+        help="leading blocks kept as they are and cached (5 for EfficientNet-Lite, 0 for the others)",
+        group=_TRAINED,
+    )
+
+    protocol: str = option(
+        "held-out",
+        choices=PROTOCOLS,
+        help="held-out: validation images choose the epoch, test images are scored once; published: 80/20, the best "
+        "test epoch, exemplars drawn anew for each image",
+        group=_MEASURED,
+    )
+    split: str = option("", metavar="FILE", help="a split.json to take, in place of drawing one", group=_MEASURED)
+    val: float = option(0.2, help="share of the images that selects and never trains; 0 for none", group=_MEASURED)
+    test: float = option(0.0, help="share of the images that does neither and is scored once", group=_MEASURED)
+    split_by: str = option("image", choices=splits.BY, help="what is drawn for validation and test", group=_MEASURED)
+    exemplars: int = option(100, help="training images that an image is compared with", group=_MEASURED)
+    validate_every: int = option(1, metavar="N", help="epochs between validations", group=_MEASURED)
+    seed: int = option(1, help="decides the split and the regressor's first weights", group=_MEASURED)
+
+    epochs: int = option(6, help="passes over the training images", group=_HOW)
+    patience: int = option(0, help="validations without a better one that end it; 0: never", group=_HOW)
+    batch: int = option(16, help="images per batch, over all processes", group=_HOW)
+    accumulate: int = option(1, metavar="N", help="batches per update of the weights", group=_HOW)
+    pairs: str = option(
+        "all",
+        choices=("all", "partner"),
+        help="each image is exemplar to all others of its batch, or has one random partner",
+        group=_HOW,
+    )
+    patches: int = option(4, help="patches per image and step, of the sampling's", group=_HOW)
+    crops: str = option("grid", choices=("random", "grid"), help="where training patches are cut", group=_HOW)
+    window: float = option(1.0, help="smallest share of a cached patch's side that a step sees", group=_HOW)
+    optimizer: str = option("adamw", choices=("adamw", "adam"), help="adam: weight decay in the gradient", group=_HOW)
+    lr: float = option(1.5e-4, help="highest learning rate of the backbone", group=_HOW)
+    head_lr: float = option(3e-4, help="highest learning rate of the regressor", group=_HOW)
+    schedule: str = option("cosine", choices=("cosine", "constant"), help="of the learning rates", group=_HOW)
+    warmup: int = option(100, metavar="N", help="steps in which they rise", group=_HOW)
+    weight_decay: float = option(5e-2, help="weight decay", group=_HOW)
+    clip: float = option(5.0, help="largest norm of the gradient; 0 for any", group=_HOW)
+    dropout: float = option(0.3, help="dropout on the pooled features", group=_HOW)
+    drop_path: float = option(0.2, help="stochastic depth at the last block", group=_HOW)
+    copies: int = option(0, metavar="N", help="altered copies of each training image", group=_HOW)
+    copy_weight: float = option(0.5, help="weight of the loss on pairs with a copy", group=_HOW)
+    batch_norm: str = option(
+        "frozen",
+        choices=("frozen", "trained"),
+        help="statistics of the batch normalisations behind the frozen blocks",
+        group=_HOW,
+    )
+    averaging: float = option(0.997, help="decay of the weight average that is validated", group=_HOW)
+    head_epochs: int = option(6, help="epochs of the regressor alone, at the start", group=_HOW)
+    shuffle: int = option(1, help="decides the order of the images and the patches", group=_HOW)
+
+    device: str = option("auto", help="auto, cpu, cuda or cuda:N; several GPUs: accelerate launch", group=_WHERE)
+    precision: str = option(
+        "auto",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="of the backbone in training; auto: bf16 or fp16 on a GPU, fp32 elsewhere",
+        group=_WHERE,
+    )
+    threads: int = option(factory=cores.usable, help="CPU threads", group=_WHERE)
+
+    path_column: str = option("path", help="image files, relative to the CSV file", group=_COLUMNS)
+    score_column: str = option("score", help="opinion scores", group=_COLUMNS)
+    group_column: str = option("", help="prompts, for --split-by prompt", group=_COLUMNS)
+
+    @classmethod
+    def of(cls, entries: dict[str, Any]) -> Config:
+        """The configuration that a run was written with, perhaps by an earlier version.
+
+        What an earlier version did not know has its default; what only an earlier version knew must have done nothing.
+
+        Raises:
+            PscrError: MODEL_INVALID for a run that used an option which is no more.
+            KeyError, TypeError: no such configuration.
+        """
+        for key, neutral in RETIRED.items():
+            if entries.get(key, neutral) != neutral:
+                found = f"trained with {key} {entries[key]}, which this version no longer has"
+                raise PscrError(Status.MODEL_INVALID, f"{found}; use the version of pscr that trained it")
+        return cls(**{field.name: entries[field.name] for field in fields(cls) if field.name in entries})
 
     @property
-    def judged(self) -> str:
+    def selection_part(self) -> str:
         """The part of the split that is scored after every epoch: "val", or "test" in the published protocol."""
         return "test" if self.protocol == "published" else "val"
 
@@ -168,73 +198,24 @@ class Config:
             group_column=self.group_column,
         )
 
-    @classmethod
-    def read(cls, run: Path) -> Config:
-        """Read RUN/config.json.
+    def check_same(self, stored: Config, origin: object) -> None:
+        """See that a run that was begun with `stored` may go on with this configuration.
 
         Raises:
-            PscrError: FILE_NOT_FOUND or MODEL_INVALID.
+            PscrError: INVALID_ARGUMENT naming the first option that differs. origin: the file that it was read from.
         """
-        file = run / "config.json"
-        if not file.is_file():
-            raise PscrError(Status.FILE_NOT_FOUND, f"{run}: not a run of pscr train (it has no config.json)")
-        try:
-            entries = json.loads(file.read_text())
-            if "label_column" not in entries:  # runs from before labels could be chosen: there it was the column
-                entries.pop("label", None)
-            return cls(**{field.name: entries[field.name] for field in fields(cls) if field.name in entries})
-        except (ValueError, KeyError, TypeError) as error:
-            raise PscrError(Status.MODEL_INVALID, f"{file}: not a configuration of pscr train ({error!r})") from error
+        begun, wanted = asdict(stored), asdict(self)
+        for key in wanted:
+            if key not in ANYWHERE and not _same(key, begun[key], wanted[key]):
+                raise PscrError(
+                    Status.INVALID_ARGUMENT,
+                    f"{origin}: made with another configuration ({key} was {begun[key]!r}, now {wanted[key]!r}); "
+                    "choose another -o folder",
+                )
 
 
-def defaults(recipe: str, method: str, sampling: str, protocol: str, backbone: str) -> dict[str, Any]:
-    """What the options are that nobody gives, where these five are as they are; `sampling` may be empty.
-
-    Crops are random where the paper's are (RPS, CR and NR), and CR and NR have one a step.
-    """
-    sampling = sampling or (RECIPES[recipe].get("sampling", "ops") if method == "pscr" else "resize")
-    found = {**_DEFAULTS, "frozen_blocks": BACKBONES[backbone].frozen, **RECIPES[recipe], "sampling": sampling}
-    if sampling in ("rps", "resize"):
-        found["crops"] = "random"
-    if sampling in ("resize", "dense"):
-        found["patches"] = 1
-    if method == "nr":
-        found["pairs"] = "all"  # it has none
-    if protocol == "published":
-        found["exemplars"] = PUBLISHED_EXEMPLARS
-    return found
-
-
-def check_resumable(config: Config, run: Path) -> None:
-    """Refuse a run folder that another configuration has begun, before anything in it is overwritten.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT for another configuration, MODEL_INVALID for a damaged checkpoint.
-    """
-    last = run / "last.safetensors"
-    if last.is_file():
-        check_same(last, checkpoint.read(last)[1], config)
-
-
-def same(option: str, one: Any, other: Any) -> bool:
+def _same(option: str, one: Any, other: Any) -> bool:
     """Whether two values of an option are the same; of `data`, whether they name one place."""
     if option == "data" and isinstance(one, str):
         return databases.same_place(one, other)
     return bool(one == other)
-
-
-def check_same(file: Path, meta: dict[str, Any], config: Config) -> None:
-    """Raise INVALID_ARGUMENT unless the checkpoint `file` with this JSON was made with `config`."""
-    stored = {**_DEFAULTS, **meta["config"]}  # a run from before an option existed had what is now its default
-    wanted = asdict(config)
-    other = [key for key in wanted if key not in ANYWHERE and not same(key, stored.get(key), wanted[key])]
-    if other:
-        key = other[0]
-        raise PscrError(
-            Status.INVALID_ARGUMENT,
-            f"{file}: made with another configuration ({key} was {stored.get(key)!r}, now {wanted[key]!r}); "
-            "choose another -o folder",
-        )
-
-
-_DEFAULTS = {field.name: field.default for field in fields(Config) if field.default is not MISSING}

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..runtime.image import load
-from ..runtime.sampling import Pixels
+from ..runtime.samplings import Pixels
 from .databases import Item
 from .distortions import LEVELS, PRISTINE, TYPES, distort, severity
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..runtime.bank import Bank
 from ..runtime.errors import PscrError, Status
+from ..runtime.families.pscr import exemplars
 from ..runtime.models import locate
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
@@ -27,8 +28,8 @@ from .evaluate_options import UsageError, check, parser
 from .label_files import Item
 from .metrics import agreement, agreement_fitted, intervals
 from .peers import Peers
-from .plots import scatters
-from .progress import progress
+from .progress_bar import progress_bar
+from .run_plots import scatters
 from .terminal import say, visible
 from .unseen import chosen, same_scale, unseen, warnings, without
 
@@ -139,7 +140,16 @@ def _evaluate(given: argparse.Namespace) -> int:
         spreads = [measured[0].scored[0][place].result.spread for place in measured[0].good]
         protocol = f"held out: {given.split[0].rpartition('/')[2]} of {measured[0].database.name}"
         scores, opinions = measured[0].scores(0), measured[0].opinions
-        say(calibration_table(calibrate(locate(given.model), scores, spreads, opinions, protocol)))
+        known = [spread for spread in spreads if spread is not None]
+        found = calibrate(
+            locate(given.model),
+            scores,
+            known if len(known) == len(scores) else None,
+            opinions,
+            protocol,
+            given.calibrate_by,
+        )
+        say(calibration_table(found))
     return 1 if failed else 0
 
 
@@ -175,7 +185,7 @@ def _kept(
         before = len(kept)
         own = Path(scorer.info["folder"]) / "bank.npz"  # those images trained it, whichever bank votes
         trained = Bank.read(own).names if bank and own.is_file() else ()
-        kept = without(kept, [*scorer.bank.names, *trained])
+        kept = without(kept, [*exemplars(scorer.head), *trained])
         notes += warnings(scorer.manifest, database, split, before - len(kept), own_bank=bank is None)
     for note in notes:
         say(f"pscr evaluate: warning: {visible(note)}\n", sys.stderr)
@@ -236,7 +246,7 @@ def _draw(file: Path, measured: Sequence[Measured], name: str, figures: dict[str
 def score(scorer: Scorer, items: Sequence[Item]) -> list[Scored]:
     """Score the images, in order."""
     results = scorer.score_many(item.path for item in items)
-    pairs = zip(items, progress(results, len(items), "scoring"), strict=True)
+    pairs = zip(items, progress_bar(results, len(items), "scoring"), strict=True)
     return [Scored(item, result) for item, result in pairs]
 
 
@@ -251,7 +261,8 @@ def as_csv(measured: Sequence[Measured], names: Sequence[str], by: str = "") -> 
     for each in measured:
         for name, scored in zip(names, each.scored, strict=True):
             for one in scored:
-                found = (f"{one.result.score:.6f}", f"{one.result.spread:.6f}") if one.result.ok else ("", "")
+                spread = one.result.spread
+                found = (f"{one.result.score:.6f}" * one.result.ok, "" if spread is None else f"{spread:.6f}")
                 tail = (name, each.title, one.item.groups.get(by, ""))
                 writer.writerow((one.item.path, f"{one.item.score:.6f}", *found, *tail))
     return text.getvalue()

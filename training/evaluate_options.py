@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from ..runtime.calibration import BY
 from ..runtime.errors import PscrError, Status
 from . import databases
-from .plots import check_plot
+from .options import Formatter
+from .run_plots import check_plot
 
 
 class UsageError(Exception):
@@ -29,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         description="Score databases with a model and compare with their opinion scores: rank and linear correlations, "
         "raw and after a four-parameter logistic curve, and errors, each with a 95 %% bootstrap interval. The bank's "
         "own exemplars are left out.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Formatter,
     )
     add = result.add_argument
     add("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
@@ -67,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure on these images, which must not have trained the model, what its spread stands for; writes "
         "'calibration' into the model's manifest and reliability.png beside it",
+    )
+    add(
+        "--calibrate-by",
+        choices=BY,
+        help="whether intervals are as wide as the spread says, or all the same (default: spread, where there is one)",
     )
     add("--csv", type=Path, metavar="FILE", help="write path, opinion, score, spread, model, database, group")
     add("--plot", type=Path, metavar="FILE", help="draw the model's scores against opinions, with the fitted curve")

@@ -8,6 +8,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
+class Stopped(Exception):  # noqa: N818 (a wish, not an error)
+    """The run was asked to stop, and has saved where it was."""
+
+
 class Interrupts:
     """While it is entered, the first SIGINT or SIGTERM sets `wished`; the second ends the program as it usually would.
 

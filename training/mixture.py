@@ -132,7 +132,7 @@ def divide(config: Config, database: Database) -> dict[str, list[int]]:
     Raises:
         PscrError: as `splits.read` and `splits.draw`; INVALID_ARGUMENT for a file without the parts that are needed.
     """
-    judged = config.judged
+    judged = config.selection_part
     if config.split:
         parts = splits.read(Path(config.split), database.items)
         if not parts.get("train") or (judged == "test" and not parts.get("test")):

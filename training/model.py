@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import PscrError, Status
-from ..runtime.sampling import BY_NAME, Sampling, ops
+from ..runtime.samplings import SAMPLINGS, Ops, Sampling
 from .backbones import BACKBONES, BackboneSpec
+from .config import FEATURES, METHODS, PATCHED
 from .pretrained import imagenet_weights
 from .regressor import DirectRegressor, Regressor
-
-METHODS = ("pscr", "cr", "nr")
-PATCHED = ("ops", "nops", "rps", "dense")
-FEATURES = ("last", "depths")
 
 
 class PSCR(nn.Module):
@@ -25,8 +21,7 @@ class PSCR(nn.Module):
 
     sampling: the patches it is trained on and served with; the published ones where it is None.
     direct: regress the score itself (NR) in place of differences to exemplars.
-    depths: features of several depths in place of the last one's; scales: 2 to see each patch at half its size too.
-        With either the features are standardised, by what `standardise` found.
+    depths: features of several depths in place of the last one's, standardised by what `standardise` found.
     hidden: width of the regressor's hidden layer (H); 0 for as wide as the features, as published.
     """
 
@@ -41,20 +36,19 @@ class PSCR(nn.Module):
         sampling: Sampling | None = None,
         direct: bool = False,
         depths: bool = False,
-        scales: int = 1,
         hidden: int = 0,
     ) -> None:
         super().__init__()
-        self.depths, self.scales = depths, scales
-        self.sampling = sampling or ops(spec.patch)
+        self.depths = depths
+        self.sampling = sampling or Ops.usual(spec.patch)
         self.direct = direct
         self.spec = spec
         self.backbone: Any = spec.build()
-        channels = 2 * (spec.channels + sum(wide for _, wide in self.backbone.stages())) if depths else spec.channels
-        self.width = scales * channels
+        self.width = spec.channels
+        if depths:
+            self.width = 2 * (spec.channels + sum(wide for _, wide in self.backbone.stages()))
         self.regressor = (DirectRegressor if direct else Regressor)(self.width, hidden)
-        self.standardised = depths or scales > 1
-        if self.standardised:
+        if depths:
             self.register_buffer("feature_mean", torch.zeros(self.width))
             self.register_buffer("feature_std", torch.ones(self.width))
         self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
@@ -70,23 +64,17 @@ class PSCR(nn.Module):
         The cast comes before anything else: TensorRT takes a uint8 input only straight into a Cast.
         """
         x = self.normalise(patches.to(torch.float32).flatten(0, 1))
-        return self.trunk(self.stems(x, 0), 0, patches.shape[0], patches.shape[1])
+        return self.trunk(self.backbone.stem(x, 0), 0, patches.shape[0], patches.shape[1])
 
-    def stems(self, x: Tensor, blocks: int) -> list[Tensor]:
-        """Normalised patches [M,3,S,S] through the first `blocks` blocks, once for each scale, the largest first."""
-        views = [x, nn.functional.avg_pool2d(x, 2)][: self.scales]
-        return [self.backbone.stem(view, blocks) for view in views]
-
-    def trunk(self, stems: Sequence[Tensor], blocks: int, images: int, patches: int) -> Tensor:
-        """What `stems` gave, of images * patches patches, to the features [images, C] float32."""
-        run = self.backbone.depths if self.depths else self.backbone.trunk
-        pooled = torch.cat([run(stem, blocks).float() for stem in stems], 1)
+    def trunk(self, stem: Tensor, blocks: int, images: int, patches: int) -> Tensor:
+        """What the first `blocks` blocks gave of images * patches patches, to the features [images, C] float32."""
+        pooled: Tensor = (self.backbone.depths if self.depths else self.backbone.trunk)(stem, blocks).float()
         pooled = pooled.reshape(images, patches, self.width).mean(1)
-        return (pooled - self.feature_mean) / self.feature_std if self.standardised else pooled
+        return (pooled - self.feature_mean) / self.feature_std if self.depths else pooled
 
     def standardise(self, features: Tensor) -> None:
         """Let the features that are now [n, C] have mean 0 and deviation 1 over the n from here on."""
-        if self.standardised:
+        if self.depths:
             self.feature_mean += self.feature_std * features.mean(0)
             self.feature_std *= features.std(0).clamp(min=1e-2)
 
@@ -96,7 +84,6 @@ def build(
     method: str = "pscr",
     sampling: str = "ops",
     features: str = "last",
-    scales: int = 1,
     hidden: int = 0,
 ) -> PSCR:
     """A network with random weights.
@@ -105,7 +92,7 @@ def build(
         "nr", direct regression of the score on the resized image. They are the rows of the paper's ablation.
     sampling: which patches "pscr" takes: ops, nops, rps or dense; always "resize" with the others.
     features: "last", the backbone's pooled output as published, or "depths", mean and deviation at several depths.
-    scales, hidden: see `PSCR`.
+    hidden: see `PSCR`.
 
     Raises:
         PscrError: INVALID_ARGUMENT for a name that is not in the registry, or a sampling the method does not take.
@@ -121,13 +108,12 @@ def build(
             f"method {method!r} with sampling {sampling!r} is not known; expected pscr with {', '.join(PATCHED)}, or "
             "cr or nr with resize",
         )
-    if features not in FEATURES or scales not in (1, 2) or hidden < 0:
+    if features not in FEATURES or hidden < 0:
         raise PscrError(
-            Status.INVALID_ARGUMENT,
-            f"features {features!r}, scales {scales}, hidden {hidden}; expected one of {FEATURES}, 1 or 2, 0 or more",
+            Status.INVALID_ARGUMENT, f"features {features!r}, hidden {hidden}; expected one of {FEATURES}, 0 or more"
         )
     spec, depths = BACKBONES[backbone], features == "depths"
-    model = PSCR(spec, BY_NAME[sampling](spec.patch), method == "nr", depths, scales, hidden)
+    model = PSCR(spec, SAMPLINGS[sampling].usual(spec.patch), method == "nr", depths, hidden)
     if depths and not model.backbone.stages():
         raise PscrError(Status.INVALID_ARGUMENT, f"backbone {backbone!r} gives no features of several depths")
     return model

@@ -1,184 +1,107 @@
-"""The command line of `pscr train`: an option for every field of `Config`, and what a recipe makes their defaults."""
+"""Command lines from data classes: a field is an option, declared once with its default, help and choices."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, field, fields
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from . import databases, splits
-from .backbones import BACKBONES
-from .config import PROTOCOLS, RECIPES, Config, defaults
-from .model import FEATURES, METHODS, PATCHED
-
-DECIDING = {
-    "recipe": "ours",
-    "method": Config.method,
-    "sampling": "",
-    "protocol": Config.protocol,
-    "backbone": Config.backbone,
-}
+T = TypeVar("T")
+_KEY = "option"
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read a command line. The recipe, method, sampling, protocol and backbone decide the other options' defaults."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name, default in DECIDING.items():
-        first.add_argument(f"--{name}", default=default)
-    found = vars(first.parse_known_args(argv)[0])
-    full = parser()
-    if found["recipe"] in RECIPES and found["backbone"] in BACKBONES:
-        full.set_defaults(**defaults(**found))
-    return full.parse_args(argv)
+class Formatter(argparse.HelpFormatter):
+    """Help that names an option's default where there is one to name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        unsaid = default in (None, argparse.SUPPRESS, "", (), []) or isinstance(default, bool)
+        return text if unsaid or "(default" in text else f"{text} (default: %(default)s)"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser, with the defaults of our own recipe."""
+def option(
+    default: Any = MISSING,
+    *,
+    help: str,
+    factory: Any = MISSING,
+    group: str = "",
+    short: str = "",
+    positional: bool = False,
+    **settings: Any,
+) -> Any:
+    """A field of a data class that is an option of a command, called as the field is: `head_lr` is `--head-lr`.
+
+    default: left out, as `factory` is, for one that must be given. factory: makes the default. group: the title that
+        it stands below in the help. short: another name of it, such as "-o". positional: an argument without a name.
+    settings: more of what `ArgumentParser.add_argument` takes, such as choices and metavar. What is not among them
+        follows from the field's type: a bool is a switch, a tuple several words, X | None an X.
+    """
+    settings["help"] = help
+    metadata = {_KEY: {"group": group, "short": short, "positional": positional, "settings": settings}}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def parser(prog: str, description: str, *declared: type, **more: Any) -> argparse.ArgumentParser:
+    """A parser with the options of data classes. more: of `ArgumentParser`."""
     result = argparse.ArgumentParser(
-        prog="pscr train",
-        description="Train a PSCR model. Running the same command again goes on from where the run was stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+        prog=prog, description=description, formatter_class=Formatter, allow_abbrev=False, **more
     )
-    add = result.add_argument
-    add("--data", required=True, help=databases.EXPECTED)
-    add(
-        "--label",
-        default=Config.label,
-        help="what the scores judge: quality; agiqa3k also alignment; aigciqa2023 also "
-        "authenticity, correspondence; csv any word",
-    )
-    add("--also", default=Config.also, metavar="SPECS", help="further databases that train along, separated by spaces")
-    add("-o", "--output", type=Path, required=True, metavar="RUN", help="the run folder")
-    add("--repeats", type=int, default=1, metavar="N", help="run N times, with seeds from --seed on, in RUN/seed-K")
-    add(
-        "--recipe",
-        default="ours",
-        choices=RECIPES,
-        help="defaults of the options below: ours; published, as PSCR was trained; dense, as the default model was",
-    )
-    _method(result.add_argument_group("what is trained"))
-    _protocol(result.add_argument_group("what it is measured on"))
-    _optimisation(result.add_argument_group("how it is trained"))
-    _machine(result.add_argument_group("where it runs"))
-    columns = result.add_argument_group("columns of a csv: file")
-    columns.add_argument("--path-column", default=Config.path_column, help="image files, relative to the CSV file")
-    columns.add_argument("--score-column", default=Config.score_column, help="opinion scores")
-    columns.add_argument("--group-column", default=Config.group_column, help="prompts, for --split-by prompt")
+    for one in declared:
+        add_options(result, one)
     return result
 
 
-def _method(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--method",
-        default=Config.method,
-        choices=METHODS,
-        help="pscr; cr: contrastive regression on the resized image, without patches; nr: direct regression of the "
-        "score on the resized image, without exemplars",
-    )
-    add("--sampling", default=Config.sampling, choices=PATCHED, help="patches of pscr; cr and nr have none")
-    add(
-        "--features",
-        default=Config.features,
-        choices=FEATURES,
-        help="last: the backbone's pooled output, as published; depths: mean and deviation at several depths",
-    )
-    add("--scales", type=int, default=Config.scales, choices=(1, 2), help="2: each patch at half its size too")
-    add(
-        "--hidden",
-        type=int,
-        default=Config.hidden,
-        help="width of the regressor; 0: as wide as the features",
-    )
-    add("--backbone", default=Config.backbone, choices=sorted(BACKBONES), help="the shared network")
-    add("--pretrained", default=Config.pretrained, help="imagenet, none, or a checkpoint file")
-    add("--initial", default=Config.initial, metavar="RUN", help="begin with the selected weights of another run")
-    add(
-        "--frozen-blocks",
-        type=int,
-        default=Config.frozen_blocks,
-        help="leading blocks kept as they are and cached (5 for EfficientNet-Lite, 0 for the others)",
-    )
+def add_options(command: argparse.ArgumentParser, declared: type) -> None:
+    """Add the options of a data class to a parser, in the order of its fields."""
+    hints, known = get_type_hints(declared), defaults(declared)
+    groups: dict[str, Any] = {"": command}
+    for one in fields(declared):
+        found = one.metadata[_KEY]
+        if found["group"] not in groups:
+            groups[found["group"]] = command.add_argument_group(found["group"])
+        settings = {**_kind(hints[one.name]), **found["settings"]}
+        add: Callable[..., argparse.Action] = groups[found["group"]].add_argument
+        if found["positional"]:
+            add(one.name, **settings)
+            continue
+        names = [*filter(None, [found["short"]]), "--" + one.name.replace("_", "-")]
+        needed = {"default": known[one.name]} if one.name in known else {"required": True}
+        add(*names, dest=one.name, **needed, **settings)
 
 
-def _protocol(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add(
-        "--protocol",
-        default=Config.protocol,
-        choices=PROTOCOLS,
-        help="held-out: validation images choose the epoch, test images are scored once; published: 80/20, the best "
-        "test epoch, exemplars drawn anew for each image",
-    )
-    add("--split", default=Config.split, metavar="FILE", help="a split.json to take, in place of drawing one")
-    add("--val", type=float, default=Config.val, help="share of the images that selects and never trains; 0 for none")
-    add("--test", type=float, default=Config.test, help="share of the images that does neither and is scored once")
-    add("--split-by", default=Config.split_by, choices=splits.BY, help="what is drawn for validation and test")
-    add("--exemplars", type=int, default=Config.exemplars, help="training images that an image is compared with")
-    add("--validate-every", type=int, default=Config.validate_every, metavar="N", help="epochs between validations")
-    add("--seed", type=int, default=Config.seed, help="decides the split and the regressor's first weights")
+def defaults(declared: type) -> dict[str, Any]:
+    """The default of every field of a data class that has one."""
+    found = {}
+    for one in fields(declared):
+        if one.default is not MISSING:
+            found[one.name] = one.default
+        elif one.default_factory is not MISSING:
+            found[one.name] = one.default_factory()
+    return found
 
 
-def _optimisation(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--epochs", type=int, default=Config.epochs, help="passes over the training images")
-    add("--patience", type=int, default=Config.patience, help="validations without a better one that end it; 0: never")
-    add("--batch", type=int, default=Config.batch, help="images per batch, over all processes")
-    add("--accumulate", type=int, default=Config.accumulate, metavar="N", help="batches per update of the weights")
-    add(
-        "--pairs",
-        default=Config.pairs,
-        choices=("all", "partner"),
-        help="each image is exemplar to all others of its batch, or has one random partner",
-    )
-    add("--patches", type=int, default=Config.patches, help="patches per image and step, of the sampling's")
-    add("--crops", default=Config.crops, choices=("random", "grid"), help="where training patches are cut")
-    add("--window", type=float, default=Config.window, help="smallest share of a cached patch's side that a step sees")
-    add("--optimizer", default=Config.optimizer, choices=("adamw", "adam"), help="adam: weight decay in the gradient")
-    add("--lr", type=float, default=Config.lr, help="highest learning rate of the backbone")
-    add("--head-lr", type=float, default=Config.head_lr, help="highest learning rate of the regressor")
-    add("--schedule", default=Config.schedule, choices=("cosine", "constant"), help="of the learning rates")
-    add("--warmup", type=int, default=Config.warmup, metavar="N", help="steps in which they rise")
-    add("--weight-decay", type=float, default=Config.weight_decay, help="weight decay")
-    add("--clip", type=float, default=Config.clip, help="largest norm of the gradient; 0 for any")
-    add("--dropout", type=float, default=Config.dropout, help="dropout on the pooled features")
-    add("--drop-path", type=float, default=Config.drop_path, help="stochastic depth at the last block")
-    add("--copies", type=int, default=Config.copies, metavar="N", help="altered copies of each training image")
-    add("--copy-weight", type=float, default=Config.copy_weight, help="weight of the loss on pairs with a copy")
-    add("--mixup", type=float, default=Config.mixup, help="strength of mixup between images of a batch; 0 for none")
-    add(
-        "--rank-weight",
-        type=float,
-        default=Config.rank_weight,
-        help="weight of the ranking loss beside the paper's; 0: none",
-    )
-    add(
-        "--rank-scale",
-        type=float,
-        default=Config.rank_scale,
-        help="difference that counts as clear, in standard deviations of the scores",
-    )
-    add(
-        "--batch-norm",
-        default=Config.batch_norm,
-        choices=("frozen", "trained"),
-        help="statistics of the batch normalisations behind the frozen blocks",
-    )
-    add("--averaging", type=float, default=Config.averaging, help="decay of the weight average that is validated")
-    add("--head-epochs", type=int, default=Config.head_epochs, help="epochs of the regressor alone, at the start")
-    add("--shuffle", type=int, default=Config.shuffle, help="decides the order of the images and the patches")
+def given(declared: type[T], arguments: argparse.Namespace) -> T:
+    """The data class with what a parser has read."""
+    values = {one.name: getattr(arguments, one.name) for one in fields(declared)}  # type: ignore[arg-type]
+    return declared(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def _machine(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--device", default=Config.device, help="auto, cpu, cuda or cuda:N; several GPUs: accelerate launch")
-    add(
-        "--precision",
-        default=Config.precision,
-        choices=("auto", "fp32", "bf16", "fp16"),
-        help="of the backbone in training; auto: bf16 or fp16 on a GPU, fp32 elsewhere",
-    )
-    add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads")
-    add("--cache", type=Path, default=None, metavar="DIR", help="where frozen layers are cached (default: RUN/cache)")
+def read(declared: type[T], command: argparse.ArgumentParser, words: Sequence[str] | None) -> T:
+    """The data class with what stands on a command line; None for that of the program."""
+    return given(declared, command.parse_args(words))
+
+
+def _kind(hint: Any) -> dict[str, Any]:
+    """What a field's type says of its option."""
+    if hint is bool:
+        return {"action": "store_true"}
+    if get_origin(hint) in (Union, UnionType):
+        return _kind(next(part for part in get_args(hint) if part is not NoneType))
+    if get_origin(hint) is tuple:
+        first, *rest = get_args(hint)
+        return {"type": first, "nargs": "+" if rest == [Ellipsis] else 1 + len(rest)}
+    return {"type": hint}

@@ -19,13 +19,13 @@ from torch import Tensor
 from ..runtime.errors import PscrError, Status
 from ..runtime.image import size_of
 from ..runtime.pipeline import results
-from ..runtime.sampling import Pixels, Sampling
+from ..runtime.samplings import Pixels, Sampling
 from .copies import Copy, pixels
 from .databases import Item
 from .model import PSCR
-from .progress import progress
+from .progress_bar import progress_bar
 
-GRAIN = 8  # positions: what the deeper layers stride over, at half size too
+GRAIN = 8  # positions: what the deeper layers stride over
 Choice = NDArray[np.int64]
 Indices = NDArray[np.int64]
 Source = Item | Copy
@@ -112,8 +112,8 @@ class CropSource:
         with torch.no_grad():
             cuts = cuts.to(model.mean.device, non_blocking=True)
             x = model.normalise(cuts.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-            stems = model.stems(x, self.blocks) if self.blocks else []
-        return model.trunk(stems or model.stems(x, 0), self.blocks, *choices.shape[:2])
+            stem = model.backbone.stem(x, self.blocks) if self.blocks else None
+        return model.trunk(model.backbone.stem(x, 0) if stem is None else stem, self.blocks, *choices.shape[:2])
 
     def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """See PatchSource; corners are uniform."""
@@ -128,9 +128,9 @@ class StemCache:
     """The activations of the frozen first blocks for every variant of every image, in half precision on disk.
 
     The cache is a plain .npy file of [variants of all images, h, w, c] float16, an image's behind those of the one
-    before, mapped into memory, and another one for each further scale; a .json beside them says which files as they
-    were, copies, weights and block they were made from, and they are made anew where that differs. Each sampling but
-    the published one has files of its own name, so that one folder serves them all.
+    before, mapped into memory; a .json beside it says which files as they were, copies, weights and block it was made
+    from, and it is made anew where that differs. Each sampling but the published one has a file of its own name, so
+    that one folder serves them all.
 
     window: below 1, training steps see a part of each patch: a square whose side, a multiple of GRAIN positions, is
     drawn for the step from that share of the whole up, at a place drawn for every patch.
@@ -150,8 +150,7 @@ class StemCache:
         self.rows = counts * (1 + self.mirrors)
         self.first = np.concatenate([[0], np.cumsum(self.rows)[:-1]])
         name = "stem" if model.sampling.method == "ops" else f"stem-{model.sampling.method}"
-        files = [folder / f"{name}{suffix}.npy" for suffix in ("", "-half")[: model.scales]]
-        note = folder / (f"{name}.json" if model.scales == 1 else f"{name}-{model.scales}.json")
+        file, note = folder / f"{name}.npy", folder / f"{name}.json"
         stamp = json.dumps(
             {
                 "key": key,
@@ -160,43 +159,39 @@ class StemCache:
                 "images": [_identity(source) for source in sources],
             }
         )
-        if not (all(file.is_file() for file in files) and note.is_file() and note.read_text() == stamp):
+        if not (file.is_file() and note.is_file() and note.read_text() == stamp):
             folder.mkdir(parents=True, exist_ok=True)
-            for other in folder.glob(f"{name}*.json"):
-                other.unlink()
-            self._fill(model, sources, files)
+            note.unlink(missing_ok=True)
+            self._fill(model, sources, file)
             note.write_text(stamp)
-        self.activations = [np.load(file, mmap_mode="r") for file in files]
+        self.activations: NDArray[np.float16] = np.load(file, mmap_mode="r")
 
-    def _fill(self, model: PSCR, sources: Sequence[Source], files: Sequence[Path]) -> None:
-        out: list[np.memmap] = []
+    def _fill(self, model: PSCR, sources: Sequence[Source], file: Path) -> None:
+        out: np.memmap | None = None
         decoded = results(lambda source: variants(model, source), sources, workers=2, ahead=8)
         rows = int(self.rows.sum())
         with torch.inference_mode(), closing(decoded):
-            bar = progress(decoded, len(sources), "frozen layers")
+            bar = progress_bar(decoded, len(sources), "frozen layers")
             for source, first, count, cuts in zip(sources, self.first, self.rows, bar, strict=True):
                 if len(cuts) != count:
                     found = f"{_path(source)}: gives {len(cuts)} variants, by the size in its header {count}"
                     raise PscrError(Status.DECODE_FAILED, f"{found}; save the image again")
                 x = model.normalise(torch.from_numpy(cuts).to(model.mean.device))
-                stems = model.stems(x.contiguous(memory_format=torch.channels_last), self.blocks)
-                outputs = [stem.permute(0, 2, 3, 1).half().cpu().numpy() for stem in stems]
-                for file, y in zip(files, outputs, strict=True):
-                    if len(out) < len(files):
-                        shape = (rows, *y.shape[1:])
-                        out.append(np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape))
-                        _reserve(file)
-                for memory, y in zip(out, outputs, strict=True):
-                    memory[first : first + len(y)] = y
-        for memory in out:
-            memory.flush()
+                stem = model.backbone.stem(x.contiguous(memory_format=torch.channels_last), self.blocks)
+                y = stem.permute(0, 2, 3, 1).half().cpu().numpy()
+                if out is None:
+                    out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(rows, *y.shape[1:]))
+                    _reserve(file)
+                out[first : first + len(y)] = y
+        if out is not None:
+            out.flush()
 
     def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """See PatchSource; the patches are those of the grid. With a window: [n, p, 4] of variant, top, left, side."""
         variants = draw_from_grid(rng, self.counts[images], self.mirrors[images], per_image)
         if self.window == 1:
             return variants
-        whole = self.activations[0].shape[1] // GRAIN
+        whole = self.activations.shape[1] // GRAIN
         side = GRAIN * int(rng.integers(math.ceil(self.window * whole), whole + 1))
         corners = 2 * rng.integers(0, (GRAIN * whole - side) // 2 + 1, (len(images), per_image, 2))
         return np.concatenate([variants[..., None], corners, np.full((len(images), per_image, 1), side)], 2)
@@ -204,15 +199,13 @@ class StemCache:
     def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
         """See PatchSource; choices are [n, p] variants or [n, p, 4] as `draw` gives them."""
         first, places = np.repeat(self.first[images], choices.shape[1]), choices.reshape(-1, *choices.shape[2:])
-        stems = []
-        for scale, stored in enumerate(self.activations):
-            if places.ndim == 1:
-                taken = stored[first + places]
-            else:
-                parts = zip(first + places[:, 0], places[:, 1:] >> scale, strict=True)
-                taken = np.stack([stored[row, y : y + side, x : x + side] for row, (y, x, side) in parts])
-            stems.append(torch.from_numpy(taken).to(model.mean.device).float().permute(0, 3, 1, 2))
-        return model.trunk(stems, self.blocks, *choices.shape[:2])
+        if places.ndim == 1:
+            taken = self.activations[first + places]
+        else:
+            parts = zip(first + places[:, 0], places[:, 1:], strict=True)
+            taken = np.stack([self.activations[row, y : y + side, x : x + side] for row, (y, x, side) in parts])
+        stem = torch.from_numpy(taken).to(model.mean.device).float().permute(0, 3, 1, 2)
+        return model.trunk(stem, self.blocks, *choices.shape[:2])
 
 
 def crops(image: Pixels, side: int, chosen: NDArray[np.int64]) -> Pixels:

@@ -37,7 +37,7 @@ class Processes:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def share(self, rows: int) -> slice:
+    def shard(self, rows: int) -> slice:
         """This process's rows of a batch of `rows`, a multiple of the number of processes."""
         own = rows // self.count
         return slice(self.rank * own, (self.rank + 1) * own)
@@ -72,7 +72,7 @@ class Processes:
         """Whether any process says so."""
         return flag if self.count == 1 else bool(self.sum(torch.tensor(float(flag), device=self.device)))
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the first process has as `value`."""
         if self.count == 1:
             return value
@@ -80,7 +80,7 @@ class Processes:
         dist.broadcast_object_list(box, device=self.device)
         return box[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
         if self.count > 1:
             self.sum(torch.zeros(1, device=self.device))

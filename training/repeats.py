@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import write_atomically
-from .plots import NAMES
-from .report import headline
+from .run_folder import RunFolder
+from .run_plots import NAMES
+from .run_report import headline
 
 
-def write(folder: Path, runs: Sequence[Path]) -> None:
-    """Write folder/{results.json, summary.md} from the results.json of each finished run."""
-    results = [json.loads((run / "results.json").read_text()) for run in runs]
-    found = spread(results)
-    write_atomically(folder / "results.json", json.dumps(found, indent=1).encode())
-    write_atomically(folder / "summary.md", summary(results, found).encode())
+def write(folder: RunFolder, runs: Sequence[RunFolder]) -> None:
+    """Write the results and the summary of finished runs into a folder for all of them."""
+    results = [run.results() for run in runs]
+    found = quartiles(results)
+    folder.write_results(found, summary(results, found))
 
 
-def spread(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def quartiles(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The median and the quartiles of every figure over the runs: {"part", "seeds", "figures": {name: {...}}}."""
     parts, figures = zip(*map(headline, results), strict=True)
     shared = [name for name in figures[0] if all(name in one for one in figures)]
-    quartiles = {name: np.percentile([one[name] for one in figures], [25, 50, 75]) for name in shared}
+    found = {name: np.percentile([one[name] for one in figures], [25, 50, 75]) for name in shared}
     return {
         "part": parts[0],
         "seeds": [result["seed"] for result in results],
         "figures": {
             name: {"median": round(float(middle), 6), "quartiles": [round(float(low), 6), round(float(high), 6)]}
-            for name, (low, middle, high) in quartiles.items()
+            for name, (low, middle, high) in found.items()
         },
         "seconds": round(sum(result["seconds"] for result in results), 1),
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..runtime.errors import PscrError, Status
+from ..runtime.families.pscr import exemplars
 from ..runtime.manifest import Manifest
 from ..runtime.scorer import Scorer
 from . import splits
@@ -49,7 +50,7 @@ def unseen(scorer: Scorer, items: Sequence[Item]) -> None:
     Raises:
         PscrError: INVALID_ARGUMENT naming the first that is.
     """
-    kept = set(without(items, scorer.bank.names))
+    kept = set(without(items, exemplars(scorer.head)))
     seen = [item.name for item in items if item not in kept]
     if seen:
         raise PscrError(
@@ -83,7 +84,7 @@ def same_scale(scorer: Scorer, database: Database, own_bank: bool) -> bool:
     Of a csv: file and of a bank only the labels that are there are known: one of the two ranges must lie nearly whole
     in the other, and fill a good part of it.
     """
-    (low, high), (lowest, highest) = scorer.info["range"], database.scale
+    (low, high), (lowest, highest) = scorer.scale.range, database.scale
     if own_bank and database.declared:
         return (low, high) == (lowest, highest)
     common = min(high, highest) - max(low, lowest)

@@ -24,7 +24,7 @@ FIGURES = ("srcc", "krcc", "plcc", "rmse")
 _TOGETHER = 8  # images in one pass
 
 
-class Judge:
+class Validator:
     """Scores images of a database with a network, against exemplars drawn from the training images."""
 
     def __init__(
@@ -99,11 +99,11 @@ def predict(regressor: Regressor, queries: Tensor, exemplars: Tensor, exemplar_s
 
 
 def merit(row: dict[str, float], part: str) -> float:
-    """What selects an epoch: SRCC + PLCC of the judged part; minus infinity where the row has none."""
+    """What selects an epoch: SRCC + PLCC of that part; minus infinity where the row has none."""
     found = row.get(f"{part}_srcc", math.nan) + row.get(f"{part}_plcc", math.nan)
     return found if math.isfinite(found) else -math.inf
 
 
 def best(rows: Sequence[dict[str, float]], part: str) -> dict[str, float]:
-    """The row of the highest merit; the last of equals, and the last row where none was judged."""
+    """The row of the highest merit; the last of equals, and the last row where none was scored."""
     return max(reversed(rows), key=lambda row: merit(row, part))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..runtime.image import load
-from ..runtime.sampling import Pixels
+from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
 from .statistics import WINDOWS, is_stable, percentile, timed
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..runtime import map_picture
 from ..runtime.image import load
 from ..runtime.quality_map import QualityMap
-from ..runtime.sampling import Pixels
+from ..runtime.samplings import Pixels
 
 _QUALITY = 70  # of WebP; thumbnails are looked at, not measured
 

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from ..runtime.backends.base import Outputs
 from ..runtime.errors import PscrError, Status
 from ..runtime.pipeline import Result
-from ..runtime.sampling import Pixels
+from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
 from .batching import Batcher, Full
 from .errors import Problem, of_pscr_error

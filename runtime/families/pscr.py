@@ -17,6 +17,7 @@ from ..score_scale import ScoreScale
 from .head import Floats, Head, Outputs, Signature
 
 OUTPUTS = ("score", "votes", "terms")
+CONSTANTS = ("bank_terms", "bank_scores")
 BANK = "bank.npz"
 _SAME_TERMS = 0.3  # relative distance of a bank's probe: fp16 has 0.007, int8 0.1, another training run 1.1
 
@@ -24,8 +25,13 @@ _SAME_TERMS = 0.3  # relative distance of a bank's probe: fp16 has 0.007, int8 0
 def signature(bank: Bank) -> Signature:
     """What a PSCR graph takes of this bank: its exemplars' terms [K,H] and scores [K], in the model's units."""
     units = bank.in_model_units()
-    constants = {"bank_terms": units.terms, "bank_scores": units.scores}
+    constants = dict(zip(CONSTANTS, (units.terms, units.scores), strict=True))
     return Signature(OUTPUTS, constants, len(bank), "use a bank that was built with this model")
+
+
+def exemplars(head: Head) -> tuple[str, ...]:
+    """The names of a head's exemplars; none where it has no bank."""
+    return head.bank.names if isinstance(head, PscrHead) else ()
 
 
 class PscrHead(Head):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pscr import PscrError
-from pscr.export.bank import choose
+from pscr.export.exemplar_choice import choose
 
 SCORES = np.random.default_rng(0).uniform(0, 4.5, 100)
 

@@ -11,14 +11,14 @@ from random_network import settled
 from training_run import label
 
 from pscr.export import published
+from pscr.export.run_source import read_run
 from pscr.export.score_graph import to_onnx
-from pscr.export.shipment import read_run
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.graph_check import check_graph
 from pscr.training.backbones import BACKBONES
-from pscr.training.config import Config
 from pscr.training.model import PSCR
+from pscr.training.run_folder import RunFolder
 from pscr.training.train import main as train
 
 PATCHES = {"vgg16": 2, "vgg19": 2, "inception_v4": 2}  # of the nine: these take seconds per patch
@@ -53,7 +53,7 @@ def trained(name: str, labels: Path, folder: Path) -> PSCR:
     ]
     options += ["--backbone", name, "--pretrained", str(folder / "random.pth"), "--crops=random"]
     assert train(["--data", f"csv:{labels}", "-o", str(folder / "run"), *options]) == 0
-    model, _ = read_run(folder / "run", Config.read(folder / "run"))
+    model, _ = read_run(folder / "run", RunFolder(folder / "run").config())
     moved = [bool((a != b).any()) for a, b in zip(model.parameters(), start.parameters(), strict=True)]
     assert all(moved), "every parameter trains"
     return model

@@ -13,10 +13,10 @@ from onnx import TensorProto, numpy_helper
 
 import pscr
 from pscr.export import tolerance
-from pscr.export.convert import main, patches_of
+from pscr.export.convert import patches_of
 from pscr.export.difference import compare
 from pscr.export.precision import to_half, to_int8
-from pscr.export.to_onnx import main as export
+from pscr.export.to_onnx import main
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
@@ -117,7 +117,7 @@ def test_a_folder_in_fp16_scores_like_the_one_in_fp32_and_says_by_how_much(tmp_p
 
 def test_int8_of_a_folder_is_calibrated_on_images_and_written_whole(tiny_model: Path, tmp_path: Path) -> None:
     words = [str(tiny_model), "-o", str(tmp_path / "small"), "--precision", "int8", "--calibrate", IMAGES]
-    assert export([*words, "--threads", "1"]) == 0
+    assert main([*words, "--threads", "1"]) == 0
     manifest = Manifest.read(tmp_path / "small")
     assert (manifest.precision, manifest.parity["made_for"], manifest.parity["images"]) == ("int8", "tensorrt", 8)
     assert (manifest.parity["tolerance"], manifest.parity["tolerance_share"]) == (0.15, 0.03)

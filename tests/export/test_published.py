@@ -10,8 +10,8 @@ from training_run import label
 
 import pscr
 from pscr.export import parity
+from pscr.export.import_pscr import main
 from pscr.export.published import read
-from pscr.export.to_onnx import main
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
@@ -39,7 +39,7 @@ def folder(network, tmp_path_factory):
 
 
 def export(folder, output, *options, file="best_model.pt", backbone="resnet18"):
-    words = ["--published", str(folder / file), "--backbone", backbone, "--bank-csv", str(folder / "exemplars.csv")]
+    words = [str(folder / file), "--backbone", backbone, "--bank-csv", str(folder / "exemplars.csv")]
     return main([*words, "--bank-root", str(folder / "images"), "-o", str(output), *options])
 
 
@@ -112,7 +112,7 @@ def test_another_file_is_one_clear_line_and_nothing_is_written(
     network, folder, tmp_path, capsys, make, backbone, code, says
 ):
     make(network, tmp_path / "other.pt")
-    words = ["--published", str(tmp_path / "other.pt"), "--backbone", backbone, "-o", str(tmp_path / "model")]
+    words = [str(tmp_path / "other.pt"), "--backbone", backbone, "-o", str(tmp_path / "model")]
     assert main([*words, "--bank-csv", str(folder / "exemplars.csv"), "--bank-root", str(folder / "images")]) == code
     errors = capsys.readouterr().err
     assert says in errors
@@ -122,20 +122,24 @@ def test_another_file_is_one_clear_line_and_nothing_is_written(
 
 def test_a_missing_exemplar_is_named_with_its_row(network, folder, tmp_path, capsys):
     (tmp_path / "exemplars.csv").write_text("path,score\n2.png,1\nnone.png,2\n")
-    words = ["--published", str(folder / "best_model.pt"), "--backbone", "resnet18", "-o", str(tmp_path / "model")]
+    words = [str(folder / "best_model.pt"), "--backbone", "resnet18", "-o", str(tmp_path / "model")]
     assert main([*words, "--bank-csv", str(tmp_path / "exemplars.csv"), "--bank-root", str(folder / "images")]) == 1
     assert "row 3: no image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "words",
-    [["-o", "x"], ["run", "--published", "y", "-o", "x"], ["--published", "y", "-o", "x", "--backbone", "vgg16"]],
+    ("words", "missing"),
+    [
+        (["-o", "x", "--backbone", "vgg16", "--bank-csv", "y"], "CHECKPOINT"),
+        (["x.pt", "-o", "x", "--backbone", "vgg16"], "--bank-csv"),
+        (["x.pt", "-o", "x", "--bank-csv", "y"], "--backbone"),
+    ],
 )
-def test_a_command_line_that_names_neither_or_both_is_refused(words, capsys):
+def test_a_command_line_that_lacks_something_names_it(words, missing, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
-    assert "--published" in capsys.readouterr().err
+    assert f"required: {missing}" in capsys.readouterr().err
 
 
 def test_weights_of_several_gpus_and_without_batch_counters_are_read(network, folder, tmp_path):

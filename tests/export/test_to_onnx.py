@@ -1,6 +1,7 @@
 """From a training run to a model folder, and nothing left behind where that fails."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +14,15 @@ from training_run import OPTIONS, label
 
 import pscr
 from pscr.export import tolerance
-from pscr.export.shipment import read_run
-from pscr.export.to_onnx import evaluate, main
+from pscr.export.agreement import measure
+from pscr.export.run_source import read_run
+from pscr.export.to_onnx import main
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
-from pscr.training.config import Config
+from pscr.training.run_folder import RunFolder
 from pscr.training.train import main as train
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ def model(run):
 
 
 def test_the_folder_scores_like_the_network_that_was_trained(run, model):
-    network, _ = read_run(run, Config.read(run))
+    network, _ = read_run(run, RunFolder(run).config())
     image = load(run.parent / "11.png")
     bank = Bank.read(model / "bank.npz")
     with torch.inference_mode():
@@ -88,18 +90,19 @@ def test_the_manifest_has_the_held_out_figures_and_their_intervals(model):
         assert -1 <= low <= high <= 1
 
 
-def test_held_out_figures_include_the_fitted_curve_and_are_printed_with_intervals(run, model, capsys):
-    everything = Config.read(run).load_database().items
+def test_held_out_figures_include_the_fitted_curve_and_are_said_with_intervals(run, model, caplog):
+    caplog.set_level(logging.INFO)
+    everything = RunFolder(run).config().load_database().items
     sampling, bank = Manifest.read(model).sampling, Bank.read(model / "bank.npz")
     with OnnxRuntimeBackend((model / "model.onnx").read_bytes(), bank, sampling.patch, threads=1) as backend:
-        measured = evaluate(backend, sampling, everything)
-        assert evaluate(backend, sampling, everything[:1]) == {}
-        same = evaluate(backend, sampling, [everything[0]] * 6)
+        measured = measure(backend, sampling, everything)
+        assert measure(backend, sampling, everything[:1]) == {}
+        same = measure(backend, sampling, [everything[0]] * 6)
     assert set(measured) == {"srcc", "krcc", "plcc", "plcc_fitted", "rmse", "srcc_95", "plcc_95"}
     assert measured["srcc_95"][0] < measured["srcc"] <= measured["srcc_95"][1]
-    printed = capsys.readouterr().err
-    assert f"SRCC {measured['srcc']:.4f} ({measured['srcc_95'][0]:.4f} to {measured['srcc_95'][1]:.4f})" in printed
-    assert f"PLCC_FITTED {measured['plcc_fitted']:.4f}" in printed
+    said = caplog.text
+    assert f"SRCC {measured['srcc']:.4f} ({measured['srcc_95'][0]:.4f} to {measured['srcc_95'][1]:.4f})" in said
+    assert f"PLCC_FITTED {measured['plcc_fitted']:.4f}" in said
     assert set(same) == {"rmse"}, "what is not defined must not reach the manifest, which has no NaN"
 
 

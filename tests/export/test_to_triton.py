@@ -14,8 +14,8 @@ from google.protobuf import text_format
 
 import pscr
 from pscr.commands.main import main
+from pscr.export.model_folder import StoredModel
 from pscr.export.to_triton import config, write
-from pscr.export.to_trt import Source
 from pscr.runtime.engines import Engine
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.golden import golden_images
@@ -30,13 +30,13 @@ def read(text: str):
 
 
 @pytest.fixture
-def source(tiny_model: Path) -> Source:
-    return Source.read(str(tiny_model))
+def source(tiny_model: Path) -> StoredModel:
+    return StoredModel.read(tiny_model)
 
 
 @pytest.fixture
 def repository(tiny_model: Path, tmp_path: Path) -> Path:
-    assert main(["export", "--triton", str(tiny_model), "-o", str(tmp_path / "models"), "--batch", "16"]) == 0
+    assert main(["export", "triton", str(tiny_model), "-o", str(tmp_path / "models"), "--batch", "16"]) == 0
     return tmp_path / "models"
 
 
@@ -62,7 +62,7 @@ def test_the_configuration_is_the_served_graphs_signature(repository: Path) -> N
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "tensorrt"])
-def test_batching_instances_and_warm_up_are_configured(source: Source, backend: str) -> None:
+def test_batching_instances_and_warm_up_are_configured(source: StoredModel, backend: str) -> None:
     found = read(config("name", backend, source, most=32, instances=2, kind="gpu", delay=250))
     assert found.default_model_filename == {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}[backend]
     assert list(found.dynamic_batching.preferred_batch_size) == [4, 8, 16, 32]
@@ -82,7 +82,7 @@ def test_the_served_graph_gives_the_scorers_number(repository: Path, tiny_model:
             assert score[0] == pytest.approx(float(scorer.infer(patches).scores[0]), abs=1e-5)
 
 
-def engine(folder: Path, source: Source, **changes: object) -> Engine:
+def engine(folder: Path, source: StoredModel, **changes: object) -> Engine:
     """An engine file as tensorrt would have written it; only its sidecar matters here."""
     entry = source.manifest.files["model.onnx"].sha256
     made = dataclasses.replace(sidecar(bank_inside=True, onnx_sha256=entry), **changes)
@@ -90,7 +90,9 @@ def engine(folder: Path, source: Source, **changes: object) -> Engine:
     return Engine(folder / made.name, made)
 
 
-def test_an_engine_with_the_bank_inside_is_served_with_its_own_largest_batch(source: Source, tmp_path: Path) -> None:
+def test_an_engine_with_the_bank_inside_is_served_with_its_own_largest_batch(
+    source: StoredModel, tmp_path: Path
+) -> None:
     plan = engine(tmp_path, source)
     made = write(source, tmp_path / "models", plan, instances=1, kind="auto", most=16)
     assert [path.name for path in made] == ["tiny_onnx", "tiny_tensorrt"]
@@ -102,7 +104,7 @@ def test_an_engine_with_the_bank_inside_is_served_with_its_own_largest_batch(sou
     "changes", [{"library": "tensorrt_rtx"}, {"bank_inside": False}, {"onnx_sha256": "0" * 64}, {"plan_size": 1}]
 )
 def test_an_engine_that_triton_cannot_serve_is_refused_and_nothing_written(
-    source: Source, tmp_path: Path, changes: dict[str, object]
+    source: StoredModel, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     plan = engine(tmp_path, source, **changes)
     with pytest.raises(PscrError) as caught:
@@ -112,4 +114,4 @@ def test_an_engine_that_triton_cannot_serve_is_refused_and_nothing_written(
 
 
 def test_a_model_that_is_served_already_is_not_overwritten(repository: Path, tiny_model: Path) -> None:
-    assert main(["export", "--triton", str(tiny_model), "-o", str(repository)]) == 2
+    assert main(["export", "triton", str(tiny_model), "-o", str(repository)]) == 2

@@ -42,7 +42,7 @@ def test_a_portable_engine_its_sidecar_and_what_is_said(own_model: Path, capsys:
 @without_gpu
 def test_precision_is_converted_and_belongs_to_the_same_model(own_model: Path, tmp_path: Path) -> None:
     words = [str(own_model), "--precision", "fp16", "--compute-capability", "8.9", "-o", str(tmp_path / "out")]
-    assert pscr(["export", "--engine", *words]) == 0
+    assert pscr(["export", "engine", *words]) == 0
     (path,) = (tmp_path / "out").glob("*.engine")
     car = Engine.read(path).sidecar
     digest = hashlib.sha256((own_model / "model.onnx").read_bytes()).hexdigest()

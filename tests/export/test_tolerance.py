@@ -17,10 +17,9 @@ from random_network import settled
 from training_run import label
 
 import pscr
-from pscr.export import ensemble, parity, tolerance
+from pscr.export import ensemble, import_pscr, parity, tolerance
 from pscr.export.convert import convert, convert_folder, patches_of
 from pscr.export.score_graph import to_onnx
-from pscr.export.to_onnx import main
 from pscr.runtime import golden
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
@@ -140,9 +139,9 @@ def test_a_published_checkpoint_whose_scores_lie_between_127_and_336_is_exported
             parameter *= AFAR
     as_published(network, tmp_path / "best_model.pt")
     last.load_state_dict(kept)
-    words = ["--published", str(tmp_path / "best_model.pt"), "--backbone", "efficientnet_lite0", "--threads", "1"]
+    words = [str(tmp_path / "best_model.pt"), "--backbone", "efficientnet_lite0", "--threads", "1"]
     words += ["--bank-csv", str(tmp_path / "exemplars.csv"), "-o", str(tmp_path / "model")]
-    assert main(words) == 0, capsys.readouterr().err
+    assert import_pscr.main(words) == 0, capsys.readouterr().err
     manifest = Manifest.read(tmp_path / "model")
     assert manifest.score.range == (1.5, 4)
     with pscr.open(tmp_path / "model", device="cpu", threads=1) as scorer:

@@ -1,4 +1,4 @@
-"""Features of several depths and two scales, whole images in tiles, windows of a step, and bf16 where it pays."""
+"""Features of several depths, whole images in tiles, windows of a step, and bf16 where it pays."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ BLOCKS = 5
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(1)
-    result = build("efficientnet_lite0", sampling="dense", features="depths", scales=2, hidden=16).eval()
+    result = build("efficientnet_lite0", sampling="dense", features="depths", hidden=16).eval()
     load_pretrained(result, "imagenet")
     return result
 
@@ -70,19 +70,18 @@ def test_cached_whole_images_differ_from_pixels_by_half_precision_only(model, it
     torch.testing.assert_close(cached, direct, rtol=2e-2, atol=2e-3 * float(direct.abs().max()))
 
 
-def test_a_window_is_the_same_place_at_both_scales(model, items, cache):
+def test_a_window_is_cut_where_it_was_drawn(model, items, cache):
     seen = []
     choices = np.array([[[1, 8, 16, 40]], [[0, 0, 24, 40]]])
     shown = model.trunk
     try:
-        model.trunk = lambda stems, *rest: seen.extend(stems) or shown(stems, *rest)
+        model.trunk = lambda stem, *rest: seen.append(stem) or shown(stem, *rest)
         cache.pooled(model, IMAGES, choices)
     finally:
         del model.trunk
-    large, small = (stem.permute(0, 2, 3, 1).numpy() for stem in seen)
-    np.testing.assert_array_equal(large[0], cache.activations[0][1, 8:48, 16:56])
-    np.testing.assert_array_equal(small[0], cache.activations[1][1, 4:24, 8:28])
-    np.testing.assert_array_equal(large[1], cache.activations[0][2, 0:40, 24:64])
+    (found,) = (stem.permute(0, 2, 3, 1).numpy() for stem in seen)
+    np.testing.assert_array_equal(found[0], cache.activations[1, 8:48, 16:56])
+    np.testing.assert_array_equal(found[1], cache.activations[2, 0:40, 24:64])
 
 
 def test_windows_reach_every_edge_and_never_beyond(cache):
@@ -112,7 +111,7 @@ def test_standardised_features_have_mean_0_and_deviation_1_and_are_kept():
         torch.testing.assert_close(again.eval().features(patches), found)
 
 
-def test_two_scales_and_several_depths_export_as_one_graph(model):
+def test_several_depths_export_as_one_graph(model):
     import onnxruntime as ort
 
     graph = score_graph.to_onnx(model, half_weights=False)
@@ -128,7 +127,7 @@ def test_two_scales_and_several_depths_export_as_one_graph(model):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("arguments", [{"features": "all"}, {"scales": 3}, {"hidden": -1}])
+@pytest.mark.parametrize("arguments", [{"features": "all"}, {"hidden": -1}])
 def test_a_network_that_does_not_exist_is_refused(arguments):
     with pytest.raises(PscrError, match="expected one of"):
         build("efficientnet_lite0", **arguments)

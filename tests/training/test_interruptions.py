@@ -10,7 +10,9 @@ from training_run import label
 
 from pscr.training import checkpoint
 from pscr.training.config import Config
-from pscr.training.trainer import Stopped, Trainer
+from pscr.training.interrupts import Stopped
+from pscr.training.run_folder import RunFolder
+from pscr.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,6 @@ def config(tmp_path_factory):
         exemplars=4,
         head_epochs=1,
         frozen_blocks=14,
-        mixup=0.2,
         threads=1,
     )
 
@@ -37,13 +38,13 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def trainer(config, cache, tmp_path):
     """Trainers of one run folder, each as a new process would make it: three steps an epoch."""
-    return lambda: Trainer(config, config.load_database(), range(12), range(3), tmp_path, cache)
+    return lambda: Trainer(config, config.load_database(), range(12), range(3), RunFolder(tmp_path), cache)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(config, cache, tmp_path_factory):
     run = tmp_path_factory.mktemp("undisturbed")
-    rows = list(Trainer(config, config.load_database(), range(12), range(3), run, cache).fit())
+    rows = list(Trainer(config, config.load_database(), range(12), range(3), RunFolder(run), cache).fit())
     return rows, checkpoint.read(run / "last.safetensors")[0]
 
 
@@ -104,9 +105,9 @@ def test_a_full_disk_loses_the_epoch_and_no_file(trainer, undisturbed, tmp_path)
 
 def test_a_run_ends_early_where_nothing_gets_better(config, cache, tmp_path):
     patient = replace(config, epochs=50, patience=2, validate_every=2)
-    trainer = Trainer(patient, config.load_database(), range(12), range(3), tmp_path, cache)
+    trainer = Trainer(patient, config.load_database(), range(12), range(3), RunFolder(tmp_path), cache)
     merits = iter([0.1, 0.5, 0.4, np.nan, 0.9])
-    trainer.judge.figures = lambda *_: dict.fromkeys(("srcc", "plcc"), next(merits))
+    trainer.validator.figures = lambda *_: dict.fromkeys(("srcc", "plcc"), next(merits))
     rows = list(trainer.fit())
     assert [row["epoch"] for row in rows if "val_srcc" in row] == [2, 4, 6, 8]
     assert len(rows) == 8

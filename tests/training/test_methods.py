@@ -8,14 +8,17 @@ from training_run import OPTIONS, label
 import pscr
 from pscr import PscrError
 from pscr.export import parity
-from pscr.export.shipment import MEAN, read_run
+from pscr.export.network_export import MEAN
+from pscr.export.run_source import read_run
 from pscr.export.to_onnx import main as export
 from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
-from pscr.training.config import Config, defaults
+from pscr.training.config import Config
 from pscr.training.evaluate import main as evaluate
 from pscr.training.model import build
+from pscr.training.recipes import defaults
+from pscr.training.run_folder import RunFolder
 from pscr.training.train import main as train
 
 
@@ -28,7 +31,7 @@ def labelled(tmp_path_factory):
     ("options", "sampling", "patches"),
     [
         (["--method=cr", "--precision=bf16"], "resize", 1),
-        (["--method=nr", "--rank-weight=0.5"], "resize", 1),
+        (["--method=nr"], "resize", 1),
         (["--sampling=rps", "--accumulate=2"], "rps", 9),
         (["--sampling=nops", "--recipe=published", "--batch-norm=frozen"], "nops", 4),
     ],
@@ -39,11 +42,11 @@ def test_the_runtime_scores_as_the_trained_network_does(labelled, tmp_path, monk
     given = [option for option in OPTIONS if not option.startswith(("--epochs", "--patches"))]
     assert train(["--data", f"csv:{labelled}", "-o", str(run), *given, "--epochs=1", *options]) == 0
     assert export([str(run), "-o", str(folder), "--weights=float"]) == 0
-    network, _ = read_run(run, Config.read(run))
+    network, _ = read_run(run, RunFolder(run).config())
     manifest, bank = Manifest.read(folder), Bank.read(folder / "bank.npz")
     assert manifest.sampling == network.sampling
     assert (manifest.sampling.method, manifest.sampling.count) == (sampling, patches)
-    assert manifest.training["method"] == Config.read(run).method
+    assert manifest.training["method"] == RunFolder(run).config().method
     image = labelled.parent / "11.png"
     with torch.inference_mode():
         query = features(network, image)

@@ -85,7 +85,7 @@ def test_a_draw_of_the_grid_repeats_no_patch_and_is_the_same_cached_or_not(cache
 def test_a_cache_of_other_images_or_weights_is_made_anew(model, items, tmp_path):
     def written(some=items, key="key"):
         cached = StemCache(model, some, NINE[: len(some)], 2, tmp_path, key)
-        assert len(cached.activations[0]) == 18 * len(some)
+        assert len(cached.activations) == 18 * len(some)
         return (tmp_path / "stem.npy").stat().st_mtime_ns
 
     first = written()

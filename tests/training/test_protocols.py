@@ -15,9 +15,9 @@ from pscr.training.config import Config
 from pscr.training.databases import Item
 from pscr.training.mixture import Labels, divide
 from pscr.training.processes import Processes
-from pscr.training.report import headline, maxima
+from pscr.training.run_report import headline, maxima
 from pscr.training.train import main
-from pscr.training.validation import Judge
+from pscr.training.validation import Validator
 
 ITEMS = [Item(f"{index}.png", None, float(index), f"{index}.png") for index in range(2982)]
 
@@ -79,9 +79,9 @@ def test_exemplars_are_drawn_anew_for_every_image_and_epoch():
 
     opinion = torch.arange(40, dtype=torch.float32) ** 2
     config, processes = Config("", protocol="published", exemplars=3), Processes(torch.device("cpu"))
-    judge = Judge(config, None, opinion, Labels(0.0, 1.0), np.arange(30), processes)
-    judge.features = lambda model, images: torch.zeros(len(images), 1)
-    first, again, later = (judge.scores(Network, np.arange(30, 40), epoch) for epoch in (1, 1, 2))
+    validator = Validator(config, None, opinion, Labels(0.0, 1.0), np.arange(30), processes)
+    validator.features = lambda model, images: torch.zeros(len(images), 1)
+    first, again, later = (validator.scores(Network, np.arange(30, 40), epoch) for epoch in (1, 1, 2))
     assert len(set(first.tolist())) == 10
     np.testing.assert_array_equal(first, again)
     assert (first != later).any()
@@ -161,4 +161,4 @@ def test_repeats_run_in_their_own_folders_and_give_median_and_quartiles(labelled
     assert len(set(figures)) == 3, "the seeds make a difference"
     assert "**median**" in (tmp_path / "summary.md").read_text()
     assert (tmp_path / "cache" / "stem.npy").is_file(), "the runs share what does not depend on the seed"
-    assert repeats.spread([{"published": None, "figures": {}, "seed": 1, "seconds": 1.0}])["figures"] == {}
+    assert repeats.quartiles([{"published": None, "figures": {}, "seed": 1, "seconds": 1.0}])["figures"] == {}

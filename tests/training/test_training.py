@@ -17,6 +17,7 @@ from pscr import PscrError
 from pscr.training import checkpoint
 from pscr.training.config import Config
 from pscr.training.processes import Processes
+from pscr.training.run_folder import RunFolder, write_atomically
 from pscr.training.train import main
 from pscr.training.trainer import Trainer
 
@@ -129,7 +130,7 @@ def test_a_run_from_before_labels_could_be_chosen_is_read_and_resumed(labelled, 
     config = json.loads((run / "config.json").read_text())
     config["label"] = config.pop("label_column")
     (run / "config.json").write_text(json.dumps(config))
-    assert Config.read(run) == Config.read(undisturbed)
+    assert RunFolder(run).config() == RunFolder(undisturbed).config()
     tensors, meta = checkpoint.read(run / "last.safetensors")
     del meta["config"]["label"]
     checkpoint.write(run / "last.safetensors", tensors, meta)
@@ -169,8 +170,8 @@ def test_ctrl_c_says_how_to_go_on(labelled, tmp_path):
 
 
 def test_two_processes_train_as_one_does(labelled, tmp_path):
-    """All pairs of the global batch, with stochastic depth, mixup and dropout: to 1e-6 in every weight."""
-    options = ["--data", f"csv:{labelled}", *OPTIONS, "--epochs=1", "--patches=2", "--mixup=0.2", "--device=cpu"]
+    """All pairs of the global batch, with stochastic depth and dropout: to 1e-6 in every weight."""
+    options = ["--data", f"csv:{labelled}", *OPTIONS, "--epochs=1", "--patches=2", "--device=cpu"]
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
     launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "pscr.training.train"]
     done = subprocess.run(
@@ -192,7 +193,14 @@ def test_two_processes_train_as_one_does(labelled, tmp_path):
 def test_a_batch_that_two_processes_cannot_share_is_refused(labelled, tmp_path):
     config = Config(f"csv:{labelled}", pretrained="none", batch=3, threads=1)
     with pytest.raises(PscrError, match="cannot be shared by 2 processes"):
-        Trainer(config, config.load_database(), range(8), [], tmp_path, processes=Processes(torch.device("cpu"), 0, 2))
+        Trainer(
+            config,
+            config.load_database(),
+            range(8),
+            [],
+            RunFolder(tmp_path),
+            processes=Processes(torch.device("cpu"), 0, 2),
+        )
 
 
 def test_too_few_images_for_a_batch_is_an_error(labelled, tmp_path, capsys):
@@ -212,8 +220,8 @@ def test_a_damaged_checkpoint_is_refused(undisturbed, tmp_path):
 
 def test_a_checkpoint_is_never_half_written(tmp_path):
     file = tmp_path / "file"
-    checkpoint.write_atomically(file, b"old")
-    checkpoint.write_atomically(file, b"new")
+    write_atomically(file, b"old")
+    write_atomically(file, b"new")
     assert file.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -222,7 +230,7 @@ def test_a_checkpoint_is_never_half_written(tmp_path):
 def test_crops_are_drawn_as_asked_where_nothing_is_frozen(labelled, tmp_path, crops, dimensions):
     """Without frozen layers there is no cache to draw from, and the choice must hold all the same."""
     config = Config(f"csv:{labelled}", pretrained="none", batch=4, frozen_blocks=0, crops=crops, threads=1)
-    trainer = Trainer(config, config.load_database(), range(8), range(8, 12), tmp_path)
+    trainer = Trainer(config, config.load_database(), range(8), range(8, 12), RunFolder(tmp_path))
     assert trainer.steps_from.draw(np.random.default_rng(0), np.arange(4), 2).ndim == dimensions
 
 

@@ -1,16 +1,17 @@
-"""The backbones by name, with what training and export must know of each."""
+"""The backbones by name, with what training and export must know of each.
+
+The networks themselves are imported where one is built, so that a command's help needs no torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from .base import Backbone
-from .efficientnet_lite import EfficientNetLite
-from .inception_v4 import InceptionV4
-from .resnet import BasicBlock, Bottleneck, ResNet
-from .vgg import VGG, VGG16, VGG19
+if TYPE_CHECKING:
+    from .base import Backbone
 
 RGB = tuple[float, float, float]
 IMAGENET: tuple[RGB, RGB] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -54,10 +55,46 @@ class BackboneSpec:
         return self.normalisation[1]
 
 
+def _efficientnet_lite(width: float, depth: float) -> Backbone:
+    from .efficientnet_lite import EfficientNetLite
+
+    return EfficientNetLite(width, depth)
+
+
+def _resnet18() -> Backbone:
+    from .resnet import BasicBlock, ResNet
+
+    return ResNet(BasicBlock, (2, 2, 2, 2))
+
+
+def _resnet50() -> Backbone:
+    from .resnet import Bottleneck, ResNet
+
+    return ResNet(Bottleneck, (3, 4, 6, 3))
+
+
+def _vgg16() -> Backbone:
+    from .vgg import VGG, VGG16
+
+    return VGG(VGG16)
+
+
+def _vgg19() -> Backbone:
+    from .vgg import VGG, VGG19
+
+    return VGG(VGG19)
+
+
+def _inception_v4() -> Backbone:
+    from .inception_v4 import InceptionV4
+
+    return InceptionV4()
+
+
 def _lite(size: int, width: float, depth: float, blocks: int) -> BackboneSpec:
     return BackboneSpec(
         f"efficientnet_lite{size}",
-        partial(EfficientNetLite, width, depth),
+        partial(_efficientnet_lite, width, depth),
         channels=1280,
         blocks=blocks,
         ignored="_fc.",
@@ -77,14 +114,14 @@ BACKBONES = {
         _lite(0, 1.0, 1.0, blocks=16),
         _lite(1, 1.0, 1.1, blocks=21),
         _lite(2, 1.1, 1.2, blocks=21),
-        _torchvision("resnet18-f37072fd.pth", partial(ResNet, BasicBlock, (2, 2, 2, 2)), 512, 8, "fc."),
-        _torchvision("resnet50-0676ba61.pth", partial(ResNet, Bottleneck, (3, 4, 6, 3)), 2048, 16, "fc."),
-        _torchvision("vgg16-397923af.pth", partial(VGG, VGG16), 512, 13, "classifier."),
-        _torchvision("vgg19-dcbb9e9d.pth", partial(VGG, VGG19), 512, 16, "classifier."),
+        _torchvision("resnet18-f37072fd.pth", _resnet18, 512, 8, "fc."),
+        _torchvision("resnet50-0676ba61.pth", _resnet50, 2048, 16, "fc."),
+        _torchvision("vgg16-397923af.pth", _vgg16, 512, 13, "classifier."),
+        _torchvision("vgg19-dcbb9e9d.pth", _vgg19, 512, 16, "classifier."),
         # Its checkpoint was trained on pixels scaled to -1..1; here it sees ImageNet's mean and std (DESIGN 2).
         BackboneSpec(
             "inception_v4",
-            InceptionV4,
+            _inception_v4,
             channels=1536,
             blocks=22,
             ignored="last_linear.",

@@ -64,11 +64,11 @@ class Backbone(nn.Module):
         layers = [*_joined(self.blocks()[blocks:]), *self.tail()]
         return [parameter for layer in layers for parameter in layer.parameters()]
 
-    def set_share(self, part: int, parts: int) -> None:
+    def set_shard(self, part: int, parts: int) -> None:
         """Say which part of every batch this process passes; see `Residual`."""
         for module in self.modules():
             if isinstance(module, Residual):
-                module.share = (part, parts)
+                module.shard = (part, parts)
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth in training: blocks are skipped by a chance that rises from 0 to `rate` at the end.
@@ -97,18 +97,18 @@ class Backbone(nn.Module):
 class Residual(nn.Module):
     """A block with a skip connection around it; `drop_path` is the chance that training takes the skip alone.
 
-    share: (k, n) where this process passes the k-th of n equal parts of a batch: it draws for the whole batch and
+    shard: (k, n) where this process passes the k-th of n equal parts of a batch: it draws for the whole batch and
         takes its own part, so that the draws are those of one process.
     """
 
     drop_path = 0.0
-    share = (0, 1)
+    shard = (0, 1)
 
     def dropped(self, y: Tensor) -> Tensor:
         """The block's own part [N,C,H,W], in training left out for a random share of the N, the others scaled up."""
         if not (self.training and self.drop_path):
             return y
-        part, parts = self.share
+        part, parts = self.shard
         drawn = torch.rand(parts * len(y), 1, 1, 1, device=y.device)[part * len(y) : (part + 1) * len(y)]
         return y * ((drawn >= self.drop_path) / (1 - self.drop_path))
 

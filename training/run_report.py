@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
-import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from . import checkpoint
-from .checkpoint import write_atomically
 from .config import Config
 from .databases import Database
 from .metrics import MEASURES, agreement, agreement_fitted, intervals
-from .plots import NAMES, curves, scatter
+from .run_folder import RunFolder
+from .run_plots import NAMES, curves, scatter
 from .validation import FIGURES, best
 
 Row = dict[str, float]
@@ -41,10 +38,10 @@ _PUBLISHED = (
 
 
 @dataclass(frozen=True)
-class Story:
+class RunDescription:
     """What all the reports of a run need to know. parts: indices of the database's images by part of the split."""
 
-    run: Path
+    run: RunFolder
     config: Config
     database: Database
     parts: dict[str, list[int]]
@@ -61,8 +58,8 @@ class Story:
 class Reporter:
     """Writes the reports of a run; every file is whole or not there."""
 
-    def __init__(self, story: Story) -> None:
-        self.story, self._drawn = story, time.monotonic()
+    def __init__(self, described: RunDescription) -> None:
+        self.described, self._drawn = described, time.monotonic()
 
     def epoch(self, rows: Sequence[Row]) -> None:
         """After an epoch: metrics.csv, and now and then the rest."""
@@ -75,14 +72,14 @@ class Reporter:
 
         finished: nothing will be added.
 
-        The selected weights' scores of the judged part come from best.safetensors.
+        The selected weights' scores of the part that selects come from their checkpoint.
         """
-        story, part = self.story, self.story.config.judged
+        described, part = self.described, self.described.config.selection_part
         self._metrics(rows)
         scored: dict[str, Sequence[float]] = {}
-        if rows and len(story.parts.get(part, ())) > 1:
-            judged = checkpoint.read(story.run / "best.safetensors")[1].get("scores")
-            scored |= {part: judged} if judged else {}
+        if rows and len(described.parts.get(part, ())) > 1:
+            known = checkpoint.read(described.run.selected)[1].get("scores")
+            scored |= {part: known} if known else {}
         if test is not None:
             scored["test"] = [float(score) for score in test]
         if scored:
@@ -90,47 +87,46 @@ class Reporter:
             shown = "test" if "test" in scored else part
             x, y = scored[shown], self._opinions(shown)
             figures = {**agreement(x, y), **agreement_fitted(x, y)}
-            title = f"{story.title}: {len(x)} {shown} images"
-            _draw(story.run / "scatter.png", lambda file: scatter(file, x, y, title, figures))
+            title = f"{described.title}: {len(x)} {shown} images"
+            described.run.draw_scatter(lambda file: scatter(file, x, y, title, figures))
         if rows:
             chosen = best(rows, part)["epoch"]
-            _draw(story.run / "curves.png", lambda file: curves(file, rows, part, chosen))
+            described.run.draw_curves(lambda file: curves(file, rows, part, chosen))
         results = {"finished": finished, **self._results(rows, scored)}
-        write_atomically(story.run / "summary.md", summary(story, results).encode())
-        write_atomically(story.run / "results.json", json.dumps(results, indent=1).encode())
+        described.run.write_results(results, summary(described, results))
         self._drawn = time.monotonic()
 
     def _opinions(self, part: str) -> list[float]:
-        return [self.story.database.items[index].score for index in self.story.parts[part]]
+        return [self.described.database.items[index].score for index in self.described.parts[part]]
 
     def _metrics(self, rows: Sequence[Row]) -> None:
-        part = self.story.config.judged
+        part = self.described.config.selection_part
         columns = ("epoch", "train_loss", *(f"{part}_{name}" for name in FIGURES), "seconds")
-        text = _csv(columns, ([_plain(row.get(column, "")) for column in columns] for row in rows))
-        write_atomically(self.story.run / "metrics.csv", text)
+        plain = ([_plain(row.get(column, "")) for column in columns] for row in rows)
+        self.described.run.write_metrics(columns, plain)
 
     def _predictions(self, scored: dict[str, Sequence[float]]) -> None:
-        items = self.story.database.items
+        items = self.described.database.items
         rows = [
             (items[index].name, part, f"{items[index].score:.6f}", f"{score:.6f}")
             for part, scores in scored.items()
-            for index, score in zip(self.story.parts[part], scores, strict=True)
+            for index, score in zip(self.described.parts[part], scores, strict=True)
         ]
-        write_atomically(self.story.run / "predictions.csv", _csv(("name", "part", "opinion", "score"), rows))
+        self.described.run.write_predictions(rows)
 
     def _results(self, rows: Sequence[Row], scored: dict[str, Sequence[float]]) -> dict[str, Any]:
-        story, config = self.story, self.story.config
+        described, config = self.described, self.described.config
         found: dict[str, Any] = {
-            "title": story.title,
+            "title": described.title,
             **{key: getattr(config, key) for key in ("method", "sampling", "protocol", "backbone", "seed")},
-            "database": story.database.name,
-            "label": story.database.label,
-            "images": {part: len(chosen) for part, chosen in story.parts.items()},
+            "database": described.database.name,
+            "label": described.database.label,
+            "images": {part: len(chosen) for part, chosen in described.parts.items()},
             "epochs": len(rows),
             "epochs_asked": config.epochs,
-            "selected_epoch": best(rows, config.judged)["epoch"] if rows else None,
+            "selected_epoch": best(rows, config.selection_part)["epoch"] if rows else None,
             "seconds": round(sum(row["seconds"] for row in rows), 1),
-            "device": story.device,
+            "device": described.device,
             "torch": torch.__version__,
             "date": datetime.date.today().isoformat(),
         }
@@ -173,11 +169,11 @@ def headline(results: dict[str, Any]) -> tuple[str, dict[str, float]]:
     return "none", {}
 
 
-def summary(story: Story, results: dict[str, Any]) -> str:
+def summary(described: RunDescription, results: dict[str, Any]) -> str:
     """The run as a page of Markdown."""
-    config = story.config
+    config = described.config
     images = ", ".join(f"{count} {part}" for part, count in results["images"].items())
-    lines = [f"# {story.title}", ""]
+    lines = [f"# {described.title}", ""]
     if results["epochs"] < results["epochs_asked"]:
         lines += [f"After {results['epochs']} of {results['epochs_asked']} epochs.", ""]
     if results["figures"]:
@@ -202,7 +198,7 @@ def summary(story: Story, results: dict[str, Any]) -> str:
         by = f"by {config.split_by}, seed {config.seed}, identical images kept together"
     lines += [
         f"Images: {images} ({by}). Protocol: {config.protocol}. Epochs: "
-        f"{results['epochs']}, {results['seconds']:.0f} s, on {story.device}; torch {results['torch']}, "
+        f"{results['epochs']}, {results['seconds']:.0f} s, on {described.device}; torch {results['torch']}, "
         f"{results['date']}.",
         "",
         "![prediction against opinion](scatter.png)" if results["figures"] else "",
@@ -220,24 +216,6 @@ def _cell(found: dict[str, Any], name: str) -> str:
         return "-"
     bounds = found.get(f"{name}_95")
     return f"{found[name]:.4f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
-
-
-def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _draw(file: Path, draw: Callable[[Path], None]) -> None:
-    """Let `draw` write a file beside the old one, then put it in its place."""
-    temporary = file.with_name(f".{file.name}")
-    try:
-        draw(temporary)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(value: float | str) -> Any:

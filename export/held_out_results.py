@@ -1,4 +1,7 @@
-"""What is known of a model that trained on every image: what its twin showed on images that it never saw."""
+"""Figures for a model that trained on every image: those of its twin on images that the twin never saw.
+
+A twin is a model of the same recipe that trained on a part of the images.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.manifest import Manifest
-
-PLOT = "reliability.png"
+from ..runtime.errors import PscrError, Status
+from ..runtime.manifest import Manifest
+from ..training.calibrate import PLOT
 
 
 @dataclass(frozen=True)
-class Twin:
-    """A model of the same recipe that trained on a part of the images.
+class HeldOutResults:
+    """What a twin showed.
 
     metrics, calibration: the manifest's entries, with the twin named in their protocol. plot: its reliability plot.
     """
@@ -24,7 +26,7 @@ class Twin:
     plot: bytes | None
 
 
-def read(folder: Path, manifest: Manifest) -> Twin:
+def read(folder: Path, manifest: Manifest) -> HeldOutResults:
     """Read the twin of the model that `manifest` describes.
 
     Raises:
@@ -45,7 +47,7 @@ def read(folder: Path, manifest: Manifest) -> Twin:
     if calibration is not None:
         calibration = {**calibration, "protocol": f"{calibration['protocol']}, by {named}"}
     plot = found.read_verified(folder, PLOT) if PLOT in found.files else None
-    return Twin({**metrics, "protocol": f"{metrics['protocol']}; by {named}"}, calibration, plot)
+    return HeldOutResults({**metrics, "protocol": f"{metrics['protocol']}; by {named}"}, calibration, plot)
 
 
 def adopt(manifest: Manifest, folder: Path, output: Path, files: list[str]) -> Manifest:
