@@ -35,7 +35,7 @@ def measure(model: str, device: str, given: argparse.Namespace) -> dict[str, Any
     database = databases.load(given.data)
     with pscr.open(model, device, given.threads) as scorer:
         info = scorer.info
-        items = without(chosen(database, given.split), scorer.bank.names)
+        items = without(chosen(database, given.split), scorer.head.bank.names)
         scored = score(scorer, items)
         failed = [one.result.message for one in scored if not one.result.ok]
         if failed:

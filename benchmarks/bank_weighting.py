@@ -37,7 +37,7 @@ def main() -> None:
             patches = scorer.patches(item.path)[None]
             votes.append(scorer.infer(patches).votes[0])
             terms.append(scorer.terms(patches)[0])
-        bank = scorer.bank.terms
+        bank = scorer.head.bank.terms
     vote, opinion = np.stack(votes), np.array([item.score for item in chosen])
     distance = np.stack([((bank - own) ** 2).sum(1) for own in terms])
     nearest = np.argsort(distance, 1)

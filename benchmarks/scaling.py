@@ -65,7 +65,7 @@ def in_turns(works: Sequence[Callable[[int], object]], seconds: float) -> list[f
 def banks(model: str, device: str, threads: int, patches: np.ndarray, seconds: float) -> list[float]:
     """Milliseconds of one image with banks of each size of BANKS; the exemplars are the model's own, over and over."""
     with ExitStack() as stack:
-        own = stack.enter_context(pscr.open(model, device, threads)).bank
+        own = stack.enter_context(pscr.open(model, device, threads)).head.bank
         scorers = []
         for size in BANKS:
             places = np.arange(size) % len(own)

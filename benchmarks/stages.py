@@ -38,7 +38,7 @@ def bare_session(scorer: pscr.Scorer, graph: bytes, spinning: bool = False) -> s
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     options.enable_mem_pattern = spinning
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    bank: Bank = scorer.bank.in_model_units()
+    bank: Bank = scorer.head.bank.in_model_units()
 
     def bind(patches: Pixels) -> Callable[[int], object]:
         ready: Any = session.io_binding()
@@ -64,7 +64,7 @@ def main() -> None:
         graph = scorer.manifest.read_verified(Path(scorer.info["folder"]), "model.onnx")
         found = stages.measure(scorer, images, 0.7 * given.seconds, bare_session(scorer, graph))
         patches = scorer.patches(images[0])[None]
-        cost = graph_cost.count(graph, patches.shape[:2], len(scorer.bank))
+        cost = graph_cost.count(graph, patches.shape[:2], len(scorer.head.bank))
     run = bare_session(scorer, graph, spinning=True)(np.ascontiguousarray(patches))
     spinning = statistics.median(repeat(run, 0.15 * given.seconds).ms)
     limit = floor.measure(environment["threads"], 0.15 * given.seconds)

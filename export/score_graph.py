@@ -83,22 +83,22 @@ def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0, mean: float =
     side, width = model.sampling.patch, model.regressor.hidden
     n, p, k = (torch.export.Dim(name, min=1) for name in "NPK")
     patches = torch.zeros(2, 3, side, side, 3, dtype=torch.uint8)
-    graph: nn.Module
-    if model.direct:
-        graph, inputs, outputs = DirectGraph(model, mean).eval(), ("patches",), direct.OUTPUTS
-        example: tuple[Tensor, ...] = (patches,)
-        dynamic: tuple[dict[int, torch.export.Dim], ...] = ({0: n, 1: p},)
-    else:
-        graph, inputs, outputs = ScoreGraph(model, rank).eval(), ("patches", *pscr.CONSTANTS), pscr.OUTPUTS
+    graph: nn.Module = DirectGraph(model, mean) if model.direct else ScoreGraph(model, rank)
+    inputs: list[str] = ["patches"]
+    outputs: list[str] = list(direct.OUTPUTS if model.direct else pscr.OUTPUTS)
+    example: tuple[Tensor, ...] = (patches,)
+    dynamic: tuple[dict[int, torch.export.Dim], ...] = ({0: n, 1: p},)
+    if not model.direct:
+        inputs += pscr.CONSTANTS
         example, dynamic = (patches, torch.zeros(5, width), torch.zeros(5)), ({0: n, 1: p}, {0: k}, {0: k})
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision's operators are not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes about the exporter's own insides and about K being named twice
         program = torch.onnx.export(
-            graph,
+            graph.eval(),
             example,
-            input_names=list(inputs),
-            output_names=list(outputs),
+            input_names=inputs,
+            output_names=outputs,
             dynamic_shapes=dynamic,
             opset_version=OPSET,
             external_data=False,

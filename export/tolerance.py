@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pscr.runtime import golden
+from pscr.runtime import verification
 from pscr.runtime.errors import PscrError, Status
 
 PARITY = 2e-4  # the exported graph against the trained network, whose weights may lie in half precision on disk
@@ -61,18 +61,18 @@ def allowed(share: float, score_range: Sequence[float], *scores: ArrayLike) -> A
     use. scores: [N] each, those that are compared; what is not finite among them says nothing of their size.
 
     Raises:
-        PscrError: MODEL_INVALID for scores so large that float32 cannot tell `golden.MOST` of the range.
+        PscrError: MODEL_INVALID for scores so large that float32 cannot tell `verification.MOST` of the range.
     """
     low, high = score_range
     width = high - low
     found = np.concatenate([np.abs(np.asarray(values, np.float64)).ravel() for values in scores] or [np.zeros(0)])
     largest = float(found[np.isfinite(found)].max(initial=0))
     finest = UNITS * float(np.spacing(np.float32(largest)))
-    if not finest <= golden.MOST * width:
+    if not finest <= verification.MOST * width:
         raise PscrError(
             Status.MODEL_INVALID,
             f"found scores as large as {largest:.4g} where opinions reach from {low:g} to {high:g}: float32 cannot "
-            f"tell {golden.MOST:.0%} of that range there; check the model, its exemplars' scores and their range",
+            f"tell {verification.MOST:.0%} of that range there; check the model, its exemplars' scores and their range",
         )
     if finest > share * width:
         reason = f"which float32 needs for scores as large as {largest:.4g}"

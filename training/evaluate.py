@@ -140,16 +140,9 @@ def _evaluate(given: argparse.Namespace) -> int:
         spreads = [measured[0].scored[0][place].result.spread for place in measured[0].good]
         protocol = f"held out: {given.split[0].rpartition('/')[2]} of {measured[0].database.name}"
         scores, opinions = measured[0].scores(0), measured[0].opinions
-        known = [spread for spread in spreads if spread is not None]
-        found = calibrate(
-            locate(given.model),
-            scores,
-            known if len(known) == len(scores) else None,
-            opinions,
-            protocol,
-            given.calibrate_by,
-        )
-        say(calibration_table(found))
+        known = [one for one in spreads if one is not None]
+        whole = known if len(known) == len(scores) else None
+        say(calibration_table(calibrate(locate(given.model), scores, whole, opinions, protocol, given.calibrate_by)))
     return 1 if failed else 0
 
 

@@ -14,7 +14,7 @@ import pscr
 from pscr.export import trt_builder
 from pscr.export.ensemble import join, main
 from pscr.export.precision import to_half, to_int8
-from pscr.runtime import golden
+from pscr.runtime import verification
 from pscr.runtime.bank import Bank
 from pscr.runtime.manifest import Manifest
 
@@ -65,7 +65,7 @@ def test_the_folder_says_what_it_is_made_of(joined: Path) -> None:
     assert manifest.parity["largest_difference"] <= manifest.parity["tolerance"]
     assert Bank.read(joined / "bank.npz").terms.shape == (tiny.EXEMPLARS, 2 * tiny.WIDTH)
     with pscr.open(joined, device="cpu", threads=1) as scorer:
-        for _, promised, found in golden.check(scorer):
+        for _, promised, found in verification.check(scorer):
             assert found == pytest.approx(promised, abs=1e-5)
 
 

@@ -15,6 +15,7 @@ from pscr.export.run_source import read_run
 from pscr.export.score_graph import to_onnx
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
+from pscr.runtime.families.pscr import signature
 from pscr.runtime.graph_check import check_graph
 from pscr.training.backbones import BACKBONES
 from pscr.training.model import PSCR
@@ -83,7 +84,7 @@ def test_scores_of_the_exported_graph_are_the_published_computation(name, labell
     bank = Bank(terms, OPINIONS, tuple("abcde"))
     graph = to_onnx(published_model, half_weights=False).SerializeToString()
     check_graph(graph)  # no operator that the runtime refuses
-    with OnnxRuntimeBackend(graph, bank, model.spec.patch) as backend:
+    with OnnxRuntimeBackend(graph, signature(bank), model.spec.patch) as backend:
         scores, votes = backend.infer(patches)
         found_terms = backend.terms(patches)
     assert np.abs(expected[0] - expected[1]).max() > 1e-2  # so that equal scores are no accident

@@ -18,6 +18,7 @@ from pscr.export.difference import compare
 from pscr.export.precision import to_half, to_int8
 from pscr.export.to_onnx import main
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from pscr.runtime.families.pscr import signature
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
 
@@ -179,6 +180,6 @@ def test_int8_for_tensorrt_runs_in_onnxruntime_too(default: onnx.ModelProto) -> 
     proto = to_int8(default, [image[::4] for image in images], 9)
     found = []
     for graph in (default, proto):
-        with OnnxRuntimeBackend(graph.SerializeToString(), bank, manifest.sampling.patch) as backend:
+        with OnnxRuntimeBackend(graph.SerializeToString(), signature(bank), manifest.sampling.patch) as backend:
             found.append(np.concatenate([backend.infer(image[None]).scores for image in images]))
     assert np.abs(found[0] - found[1]).max() < 0.3

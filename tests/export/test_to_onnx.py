@@ -17,9 +17,10 @@ from pscr.export import tolerance
 from pscr.export.agreement import measure
 from pscr.export.run_source import read_run
 from pscr.export.to_onnx import main
-from pscr.runtime import golden
+from pscr.runtime import verification
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
+from pscr.runtime.families.pscr import signature
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
 from pscr.training.run_folder import RunFolder
@@ -94,7 +95,7 @@ def test_held_out_figures_include_the_fitted_curve_and_are_said_with_intervals(r
     caplog.set_level(logging.INFO)
     everything = RunFolder(run).config().load_database().items
     sampling, bank = Manifest.read(model).sampling, Bank.read(model / "bank.npz")
-    with OnnxRuntimeBackend((model / "model.onnx").read_bytes(), bank, sampling.patch, threads=1) as backend:
+    with OnnxRuntimeBackend((model / "model.onnx").read_bytes(), signature(bank), sampling.patch, threads=1) as backend:
         measured = measure(backend, sampling, everything)
         assert measure(backend, sampling, everything[:1]) == {}
         same = measure(backend, sampling, [everything[0]] * 6)
@@ -126,7 +127,7 @@ def test_no_path_of_this_machine_is_exported(run, model):
 
 def test_golden_scores_are_kept(model):
     with pscr.open(model, device="cpu") as scorer:
-        for name, promised, found in golden.check(scorer):
+        for name, promised, found in verification.check(scorer):
             assert found == pytest.approx(promised, abs=1e-3), name
 
 

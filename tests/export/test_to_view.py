@@ -10,7 +10,7 @@ from tiny_model import SAMPLING, write
 
 import pscr
 from pscr.export.to_view import main
-from pscr.runtime import golden
+from pscr.runtime import verification
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.samplings import Resize
 
@@ -33,7 +33,7 @@ def test_small_images_score_as_before_and_enlarged_ones_too(old: Path, tmp_path:
         assert two.score(small, pixel_format="rgb").score == pytest.approx(expected, abs=1e-6)
         assert two.score(large, pixel_format="rgb").score == pytest.approx(expected, abs=1e-5)
         assert abs(one.score(large, pixel_format="rgb").score - expected) > 1e-3
-        assert all(promised == pytest.approx(found, abs=1e-5) for _, promised, found in golden.check(two))
+        assert all(promised == pytest.approx(found, abs=1e-5) for _, promised, found in verification.check(two))
 
 
 def test_a_model_that_has_one_or_scales_by_itself_is_refused(old: Path, tmp_path: Path, capsys) -> None:

@@ -20,10 +20,11 @@ import pscr
 from pscr.export import ensemble, import_pscr, parity, tolerance
 from pscr.export.convert import convert, convert_folder, patches_of
 from pscr.export.score_graph import to_onnx
-from pscr.runtime import golden
+from pscr.runtime import verification
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.families.pscr import signature
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.samplings import Pixels
 from pscr.training.model import PSCR
@@ -99,7 +100,7 @@ def on_scale(network: PSCR, bank: Bank, factor: float) -> Iterator[OnnxRuntimeBa
             parameter *= 5 * factor  # random regressors tell images apart by hardly anything
     data, scores = to_onnx(network, half_weights=True).SerializeToString(), bank.scores * np.float32(factor)
     try:
-        with OnnxRuntimeBackend(data, replace(bank, scores=scores), 224, threads=1) as backend:
+        with OnnxRuntimeBackend(data, signature(replace(bank, scores=scores)), 224, threads=1) as backend:
             yield backend
     finally:
         last.load_state_dict(kept)
@@ -146,7 +147,7 @@ def test_a_published_checkpoint_whose_scores_lie_between_127_and_336_is_exported
     assert manifest.score.range == (1.5, 4)
     with pscr.open(tmp_path / "model", device="cpu", threads=1) as scorer:
         scores = [scorer.score(tmp_path / name).score for name in ("2.png", "8.png")]
-        assert all(promised == pytest.approx(found, abs=1e-3) for _, promised, found in golden.check(scorer))
+        assert all(promised == pytest.approx(found, abs=1e-3) for _, promised, found in verification.check(scorer))
     assert 127 < min(scores) < max(scores) < 336
     assert manifest.parity["tolerance"] == pytest.approx(128 * 2**-15, rel=0.005)
     assert 5e-5 < manifest.parity["largest_difference"] <= manifest.parity["tolerance"]
@@ -196,9 +197,9 @@ def test_what_is_made_of_a_folder_promises_its_scores_by_its_range(tmp_path: Pat
     assert ensemble.main([*map(str, pair), "-o", str(tmp_path / "both"), "--threads", "1"]) == 0
     joined = Manifest.read(tmp_path / "both")
     assert (joined.parity["tolerance"], joined.parity["tolerance_share"]) == (2e-3, tolerance.ENSEMBLE)
-    assert golden.tolerance(joined) == 0.02
+    assert verification.tolerance(joined) == 0.02
     for precision, units in (("fp16", 0.4), ("int8", 3.0)):
         convert_folder(pair[0], tmp_path / precision, precision, patches_of([IMAGES], tiny.SAMPLING))
-        assert golden.tolerance(Manifest.read(tmp_path / precision)) == units
+        assert verification.tolerance(Manifest.read(tmp_path / precision)) == units
         with pscr.open(tmp_path / precision, device="cpu", threads=1) as scorer:
-            assert all(promised == pytest.approx(found, abs=1e-3) for _, promised, found in golden.check(scorer))
+            assert all(promised == pytest.approx(found, abs=1e-3) for _, promised, found in verification.check(scorer))

@@ -68,7 +68,7 @@ def test_a_database_that_trained_along_can_be_what_the_model_is_exported_for(lab
     with open_scorer(tmp_path / "along", "cpu", 1) as scorer:
         assert scorer.manifest.score.database == "hundred"
         assert scorer.manifest.score.range[1] > 80
-        assert len(scorer.bank) == 9
+        assert len(scorer.head.bank) == 9
         assert scorer.manifest.training["along"] == ["labels"]
         assert 0 < scorer.score(labelled.parent / "3.png").score < 120
     assert export([str(run), "-o", str(tmp_path / "none"), "--bank-of", "csv:nowhere.csv"]) == 1
