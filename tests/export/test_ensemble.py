@@ -44,7 +44,7 @@ def test_votes_are_the_mean_of_the_members_votes(pair: list[str], joined: Path) 
     votes = []
     for model in (*pair, joined):
         with pscr.open(model, device="cpu", threads=1) as scorer:
-            votes.append(scorer.finish(IMAGE, scorer.prepare(IMAGE))[1])
+            votes.append(scorer.infer(scorer.patches(IMAGE)[None]).votes[0])
     assert np.abs(votes[0] - votes[1]).max() > 0.1
     np.testing.assert_allclose(votes[2], (votes[0] + votes[1]) / 2, atol=1e-5)
 

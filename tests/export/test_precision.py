@@ -39,14 +39,14 @@ def types(proto: onnx.ModelProto) -> dict[str, int]:
     return {**found, **{tensor.name: tensor.data_type for tensor in graph.initializer}}
 
 
-def signature(proto: onnx.ModelProto) -> list[bytes]:
+def ends(proto: onnx.ModelProto) -> list[bytes]:
     return [value.SerializeToString() for value in (*proto.graph.input, *proto.graph.output)]
 
 
 def test_fp16_is_the_trunk_and_nothing_else(default: onnx.ModelProto) -> None:
     half = to_half(default)
     kinds = types(half)
-    assert signature(half) == signature(default)
+    assert ends(half) == ends(default)
     for node in half.graph.node:
         touched = {kinds[name] for name in (*node.input, *node.output) if name} & {
             TensorProto.FLOAT,
@@ -73,7 +73,7 @@ def test_int8_is_explicit_and_per_channel(target: str) -> None:
     proto = to_int8(tiny.graph(), images, 0, target)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     origin = {name: node for node in proto.graph.node for name in node.output}
-    assert signature(proto) == signature(tiny.graph())
+    assert ends(proto) == ends(tiny.graph())
     (conv,) = (node for node in proto.graph.node if node.op_type == "Conv")
     data, weight = origin[conv.input[0]], origin[conv.input[1]]
     assert (data.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")

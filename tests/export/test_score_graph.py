@@ -9,6 +9,7 @@ import torch
 from pscr.export import score_graph
 from pscr.export.baking import bake
 from pscr.runtime.bank import Bank
+from pscr.runtime.families.pscr import signature
 from pscr.training.model import build, load_pretrained
 
 SIDE = 224
@@ -131,7 +132,7 @@ def test_half_precision_weights_on_disk_cost_less_than_the_gate_allows(model, ex
 
 
 def test_the_baked_graph_needs_patches_only_and_scores_the_same(exact, session, patches, bank):
-    baked = bake(exact, Bank(*bank, ("exemplar",) * len(bank[1])))
+    baked = bake(exact, signature(Bank(*bank, ("exemplar",) * len(bank[1]))))
     assert [value.name for value in baked.graph.input] == ["patches"]
     alone = ort.InferenceSession(baked.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = run(session, patches, bank)

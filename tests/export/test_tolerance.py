@@ -168,7 +168,7 @@ def test_a_conversion_is_judged_alike_on_labels_of_any_scale(
 ) -> None:
     images = patches_of([IMAGES], tiny.SAMPLING)
     graph, bank = scaled(factor, good)
-    made = convert(graph, precision, tiny.SAMPLING, bank, images, score_range=(0, 5 * factor))
+    made = convert(graph, precision, tiny.SAMPLING, signature(bank), images, score_range=(0, 5 * factor))
     assert made.ok
     assert made.parity()["tolerance"] == tolerance.CONVERTED[precision] * 5 * factor
     assert made.parity()["tolerance_share"] == tolerance.CONVERTED[precision]
@@ -176,7 +176,7 @@ def test_a_conversion_is_judged_alike_on_labels_of_any_scale(
         assert made.difference.largest > tolerance.CONVERTED[precision] * 5, "too far on a scale of 0 to 5"
     graph, bank = scaled(factor, bad)
     with pytest.raises(PscrError, match=f"of the range 0 to {5 * factor}") as caught:
-        convert(graph, precision, tiny.SAMPLING, bank, images, score_range=(0, 5 * factor))
+        convert(graph, precision, tiny.SAMPLING, signature(bank), images, score_range=(0, 5 * factor))
     assert caught.value.status is Status.MODEL_INVALID
 
 
