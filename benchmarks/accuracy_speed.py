@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy_speed.py MODEL... --data agiqa3k:DIR --split image:0.2:1 [--devices cpu openvino]
 
-A model is a name or a folder (`pscr export` writes them, in any precision and sampling). Both figures come through the
-same backend: the scores of all images that `--split` names and that are no exemplars, and the single-stream latency on
+A model is a name or a folder (`pscr export onnx` writes them, in any precision and sampling). Both figures come through
+the same backend: the scores of all images that `--split` names and that are no exemplars, and the single-stream latency on
 512x512 JPEGs. The images of the split must not have trained the model. Needs pscr[train].
 """
 
