@@ -12,7 +12,8 @@ their activations are normalised on the example images; time does not depend on 
 score differs from the published one by more than 1e-4. The packaged models, on their own weights, are timed in the same
 turns, and so are the network's own weights in one pass over the whole image ("dense"): fewer multiply-adds, and other
 scores. In fp32, and where OpenVINO is installed in int8 (`pscr export onnx --precision int8`, all but the first
-convolution) and, where the processor has it, in bf16; how far their scores are from those of the fp32 pass is `from_dense`.
+convolution) and, where the processor has it, in bf16; how far their scores are from those of the fp32 pass is
+`from_dense`.
 A network is BACKBONE:SAMPLING, with :depths behind it for features of several depths. Needs pscr[cpu,train,export].
 """
 
