@@ -2,9 +2,9 @@
 
     python benchmarks/accuracy_speed.py MODEL... --data agiqa3k:DIR --split image:0.2:1 [--devices cpu openvino]
 
-A model is a name or a folder (`pscr export` writes them, in any precision and sampling). Both figures come through the
-same backend: the scores of all images that `--split` names and that are no exemplars, and the single-stream latency on
-512x512 JPEGs. The images of the split must not have trained the model. Needs pscr[train].
+A model is a name or a folder (`pscr export onnx` writes them, in any precision and sampling). Both figures come through
+the same backend: the scores of all images that `--split` names and that are no exemplars, and the single-stream latency
+on 512x512 JPEGs. The images of the split must not have trained the model. Needs pscr[train].
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import pscr
 from pscr.bench import plots, scenarios
 from pscr.bench.record import environment
 from pscr.training import databases
-from pscr.training.evaluate import chosen, score, without
+from pscr.training.evaluate import score
 from pscr.training.metrics import agreement, intervals
+from pscr.training.unseen import chosen, without
 
 KEYS = ("model", "version", "precision", "sampling", "device", "library")
 

@@ -20,9 +20,9 @@ import pscr
 from pscr.runtime.bank import Bank
 from pscr.runtime.bank_building import leave_one_out
 from pscr.training import databases, splits
-from pscr.training.evaluate import unseen
 from pscr.training.metrics import agreement
 from pscr.training.progress_bar import progress_bar
+from pscr.training.unseen import unseen
 
 SIZES = (10, 20, 50, 100, 200, 500)
 

@@ -15,9 +15,9 @@ import numpy as np
 
 import pscr
 from pscr.training import databases, splits
-from pscr.training.evaluate import unseen
 from pscr.training.metrics import agreement
 from pscr.training.progress_bar import progress_bar
+from pscr.training.unseen import unseen
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ All start from encoded 512x512 JPEGs, whose decoding counts, and take turns imag
 their activations are normalised on the example images; time does not depend on their values. The program fails where a
 score differs from the published one by more than 1e-4. The packaged models, on their own weights, are timed in the same
 turns, and so are the network's own weights in one pass over the whole image ("dense"): fewer multiply-adds, and other
-scores. In fp32, and where OpenVINO is installed in int8 (`pscr export --precision int8`, all but the first convolution)
-and, where the processor has it, in bf16; how far their scores are from those of the fp32 pass is `from_dense`.
+scores. In fp32, and where OpenVINO is installed in int8 (`pscr export onnx --precision int8`, all but the first
+convolution) and, where the processor has it, in bf16; how far their scores are from those of the fp32 pass is
+`from_dense`.
 A network is BACKBONE:SAMPLING, with :depths behind it for features of several depths. Needs pscr[cpu,train,export].
 """
 
@@ -119,7 +120,7 @@ def network(name: str, images: Sequence[bytes], seed: int = 0) -> PSCR:
 
 
 def ship(model: PSCR, name: str, folder: Path, exemplars: Sequence[bytes], scores: np.ndarray) -> Path:
-    """A model folder of the network, exported as `pscr export` exports it, with the exemplars as its bank."""
+    """A model folder of the network, exported as `pscr export onnx` exports it, with the exemplars as its bank."""
     folder.mkdir(parents=True)
     save(to_onnx(model, half_weights=False), folder / "model.onnx")
     with torch.inference_mode():
@@ -152,7 +153,7 @@ def in_one_pass(model: PSCR) -> PSCR:
 def quantised(dense: Path, output: Path, patches: Sequence[np.ndarray]) -> Path:
     """The model folder `dense` in int8, calibrated on the patches [P,S,S,3] of some images.
 
-    Unlike `pscr export`, whatever becomes of the scores: a network of random weights has no features to be kept.
+    Unlike `pscr export onnx`, whatever becomes of the scores: a network of random weights has no features to be kept.
     """
     output.mkdir()
     manifest = Manifest.read(dense)

@@ -2,8 +2,8 @@
 
     python benchmarks/precision_cpu.py FP32 FP16 INT8 ... [--devices cpu openvino openvino-bf16] [--threads 2]
 
-Each argument is a model folder of `pscr export --precision`. One image's patches, median of the repeats, in turns, so
-that a clock that drifts is everyone's.
+Each argument is a model folder of `pscr export onnx --precision`. One image's patches, median of the repeats, in turns,
+so that a clock that drifts is everyone's.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ import pscr
 from pscr.runtime.calibration import measure
 from pscr.runtime.ranking import SUPPORT
 from pscr.training import databases, splits
-from pscr.training.evaluate import unseen
 from pscr.training.progress_bar import progress_bar
+from pscr.training.unseen import unseen
 
 EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 

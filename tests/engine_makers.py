@@ -43,3 +43,12 @@ def place(folder: Path, plan: bytes = PLAN, **changes: Any) -> Engine:
     (folder / "engines" / entry.name).write_bytes(plan)
     entry.write(folder / "engines")
     return Engine.read(folder / "engines" / entry.name)
+
+
+def profile(side: int, width: int, bank: int = 256) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """A dynamic one: batches of 1 to 64, 1 to 9 patches of `side` pixels, banks of 1 to 4096 terms of `width`."""
+    return {
+        "patches": ((1, 1, side, side, 3), (8, 9, side, side, 3), (64, 9, side, side, 3)),
+        "bank_terms": ((1, width), (bank, width), (4096, width)),
+        "bank_scores": ((1,), (bank,), (4096,)),
+    }

@@ -31,9 +31,7 @@ from .peers import Peers
 from .progress_bar import progress_bar
 from .run_plots import scatters
 from .terminal import say, visible
-from .unseen import chosen, same_scale, unseen, warnings, without
-
-__all__ = ["Measured", "Scored", "as_csv", "chosen", "main", "parser", "score", "unseen", "warnings", "without"]
+from .unseen import chosen, same_scale, warnings, without
 
 UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE)
 USAGE = 2

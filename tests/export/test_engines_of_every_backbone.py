@@ -1,4 +1,4 @@
-"""With the real tensorrt_rtx and no GPU: every backbone becomes an engine of the very precision it is named by."""
+"""With the real tensorrt_rtx and no GPU: a packaged model becomes an engine of the very precision it is named by."""
 
 from __future__ import annotations
 
@@ -6,56 +6,18 @@ import dataclasses
 
 import onnx
 import pytest
-from random_network import settled
+from engine_makers import profile
 
 from pscr.export import trt_builder
 from pscr.export.convert import patches_of
 from pscr.export.precision import to_half, to_int8
-from pscr.export.score_graph import to_onnx
 from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
-from pscr.training.backbones import BACKBONES
 
-RTX = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
+pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
 ALL = trt_builder.PORTABLE
-BANK = 256
-
-
-def profile(side: int, width: int) -> dict:
-    """A dynamic one: batches of 1 to 64, 1 to 9 patches, banks of 1 to 4096."""
-    return {
-        "patches": ((1, 1, side, side, 3), (8, 9, side, side, 3), (64, 9, side, side, 3)),
-        "bank_terms": ((1, width), (BANK, width), (4096, width)),
-        "bank_scores": ((1,), (BANK,), (4096,)),
-    }
-
-
-@pytest.fixture(scope="module")
-def exported() -> dict[str, onnx.ModelProto]:
-    return {}
-
-
-def graph(name: str, exported: dict[str, onnx.ModelProto]) -> onnx.ModelProto:
-    """The backbone's graph with random weights, exported once."""
-    if name not in exported:
-        exported.clear()
-        exported[name] = to_onnx(settled(name))
-    return exported[name]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_builds_for_every_compute_capability(name, precision, exported):
-    """One portable plan for 8.0, 8.6, 8.9 and 12.0; each on its own is built below."""
-    proto = graph(name, exported)
-    data = (to_half(proto) if precision == "fp16" else proto).SerializeToString()
-    spec = BACKBONES[name]
-    built = trt_builder.build(data, "tensorrt_rtx", precision, profile(spec.patch, spec.channels), ALL)
-    convolutions = sum(node.op_type == "Conv" for node in proto.graph.node)
-    assert built.types == {{"fp32": "FLOAT", "fp16": "HALF"}[precision]: convolutions}
-    assert built.weights < len(built.plan) < 1.1 * built.weights + 4e6, "the size is that of the weights in their type"
 
 
 def packaged_profile(name: str) -> dict:

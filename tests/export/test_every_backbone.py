@@ -1,16 +1,20 @@
 """Every backbone trains and exports, and the runtime's scores are the unfused network's, published file or not."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
+from engine_makers import profile
 from published_file import as_published
 from random_network import settled
 from training_run import label
 
-from pscr.export import published
+from pscr.export import published, trt_builder
+from pscr.export.precision import to_half
 from pscr.export.run_source import read_run
 from pscr.export.score_graph import to_onnx
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -60,10 +64,21 @@ def trained(name: str, labels: Path, folder: Path) -> PSCR:
     return model
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_scores_of_the_exported_graph_are_the_published_computation(name, labelled, tmp_path):
-    """Trained for two steps, written as the authors write, read back, exported: to 1e-4."""
-    model = trained(name, labelled, tmp_path)
+@dataclass(frozen=True)
+class Exported:
+    """A trained network as it was read back from a published file, its graph, and what the two are compared on."""
+
+    model: PSCR
+    graph: onnx.ModelProto
+    patches: np.ndarray
+    exemplars: torch.Tensor
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
+def exported(request, labelled, tmp_path_factory):
+    """Trained for two steps, written as the authors write, read back, exported; once for all tests of a backbone."""
+    name, folder = request.param, tmp_path_factory.mktemp(request.param)
+    model = trained(name, labelled, folder)
     patches = np.stack([model.sampling.cut(image)[: PATCHES.get(name, 9)] for image in images()])
     with torch.inference_mode():
         features = model.features(torch.from_numpy(patches))
@@ -71,23 +86,41 @@ def test_scores_of_the_exported_graph_are_the_published_computation(name, labell
         # Such regressors predict hardly any difference; make the largest 1, so that 1e-4 is worth checking.
         pairs = [model.regressor(query.expand(len(exemplars), -1), exemplars) for query in features]
         model.regressor.fc2.weight /= (torch.stack(pairs) - model.regressor.fc2.bias).abs().max()
-    published_model, epoch = published.read(as_published(model, tmp_path / "best_model.pt"), name)
-    regressor = published_model.regressor
+    found, epoch = published.read(as_published(model, folder / "best_model.pt"), name)
+    assert epoch == 41
+    return Exported(found, to_onnx(found, half_weights=False), patches, exemplars)
+
+
+def test_scores_of_the_exported_graph_are_the_published_computation(exported):
+    """To 1e-4."""
+    regressor, exemplars = exported.model.regressor, exported.exemplars
     with torch.inference_mode():
-        features = published_model.features(torch.from_numpy(patches))
+        features = exported.model.features(torch.from_numpy(exported.patches))
         expected = torch.stack(
             [torch.from_numpy(OPINIONS) + regressor(query.expand(len(exemplars), -1), exemplars) for query in features]
         ).numpy()
         terms = regressor.terms(exemplars).numpy()
         own_terms = regressor.terms(features).numpy()
-    assert epoch == 41
     bank = Bank(terms, OPINIONS, tuple("abcde"))
-    graph = to_onnx(published_model, half_weights=False).SerializeToString()
+    graph = exported.graph.SerializeToString()
     check_graph(graph)  # no operator that the runtime refuses
-    with OnnxRuntimeBackend(graph, signature(bank), model.spec.patch) as backend:
-        scores, votes = backend.infer(patches)
-        found_terms = backend.terms(patches)
+    with OnnxRuntimeBackend(graph, signature(bank), exported.model.spec.patch) as backend:
+        scores, votes = backend.infer(exported.patches)
+        found_terms = backend.terms(exported.patches)
     assert np.abs(expected[0] - expected[1]).max() > 1e-2  # so that equal scores are no accident
     np.testing.assert_allclose(scores, expected.mean(1), atol=1e-4)
     np.testing.assert_allclose(votes, expected, atol=1e-3)
     np.testing.assert_allclose(found_terms, own_terms, atol=1e-3 * np.abs(own_terms).max())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_every_backbone_builds_for_every_compute_capability(exported, precision):
+    """With the real tensorrt_rtx and no GPU: one portable plan; packaged models are built for each capability alone."""
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
+    proto, spec = exported.graph, exported.model.spec
+    data = (to_half(proto) if precision == "fp16" else proto).SerializeToString()
+    shapes = profile(spec.patch, spec.channels)
+    built = trt_builder.build(data, "tensorrt_rtx", precision, shapes, trt_builder.PORTABLE)
+    convolutions = sum(node.op_type == "Conv" for node in proto.graph.node)
+    assert built.types == {{"fp32": "FLOAT", "fp16": "HALF"}[precision]: convolutions}
+    assert built.weights < len(built.plan) < 1.1 * built.weights + 4e6, "the size is that of the weights in their type"

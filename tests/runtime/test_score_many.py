@@ -274,11 +274,12 @@ def test_closing_the_stream_early_ends_its_threads(scorer: pscr.Scorer) -> None:
 
 
 def test_forgetting_the_stream_ends_its_threads(scorer: pscr.Scorer) -> None:
-    for _ in zip(scorer.score_many(Counted()), range(3), strict=False):
-        pass
+    seen = [decoding_threads() for _ in zip(scorer.score_many(Counted()), range(3), strict=False)]
+    assert max(seen) > 0
     deadline = time.monotonic() + 10
     while decoding_threads() and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert decoding_threads() == 0
 
 
 def test_an_exception_of_the_source_propagates_and_ends_the_threads(scorer: pscr.Scorer) -> None:

@@ -13,8 +13,8 @@ from tiny_model import write
 import pscr
 from pscr.commands.main import main
 from pscr.training.databases import Item
-from pscr.training.evaluate import without
 from pscr.training.metrics import agreement
+from pscr.training.unseen import without
 
 EXEMPLARS = ("a", "b")  # of the tiny model's bank: a b c d e
 

@@ -137,6 +137,24 @@ def test_a_run_from_before_labels_could_be_chosen_is_read_and_resumed(labelled, 
     assert main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS]) == 0
 
 
+def test_a_run_with_options_that_are_no_more_is_read_where_they_did_nothing(labelled, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    config = json.loads((run / "config.json").read_text())
+    idle = {"scales": 1, "mixup": 0.0, "rank_weight": 0.0, "rank_scale": 0.3}
+    (run / "config.json").write_text(json.dumps({**config, **idle}))
+    assert RunFolder(run).config() == RunFolder(undisturbed).config()
+    tensors, meta = checkpoint.read(run / "last.safetensors")
+    for key, value in (("scales", 1), ("mixup", 0.2)):
+        meta["config"][key] = value
+        checkpoint.write(run / "last.safetensors", tensors, meta)
+        code = main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS])
+        assert code == (0 if value == 1 else 3)
+    (run / "config.json").write_text(json.dumps({**config, "scales": 2}))
+    with pytest.raises(PscrError, match="config.json: trained with scales 2, which this version no longer has"):
+        RunFolder(run).config()
+
+
 def test_one_validation_image_is_not_enough_to_validate(labelled, tmp_path):
     run = tmp_path / "run"
     assert main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS, "--val=0.05", "--epochs=1"]) == 0
