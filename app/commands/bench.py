@@ -15,14 +15,19 @@ from ..tables.inputs import Item, expand
 from . import options as shared
 
 
+DESCRIPTION = """\
+Latency in the scenarios of MLPerf (single-stream, multi-stream, server, offline) and by stage: decode, sample, infer,
+rest. Nothing is judged: the exit code never depends on a time.
+"""
+
+
 def add(verbs: shared.Verbs) -> None:
     bench = shared.add_verb(
         verbs,
         "bench",
         "measure how fast a model is on this machine",
         run,
-        description="Latency in the scenarios of MLPerf (single-stream, multi-stream, server, offline) and by stage: "
-        "decode, sample, infer, rest. Nothing is judged: the exit code never depends on a time.",
+        description=DESCRIPTION,
     )
     bench.add_argument(
         "paths", metavar="PATH", nargs="*", help="images, resized and encoded alike (default: built-in ones)"
