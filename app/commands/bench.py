@@ -14,7 +14,6 @@ from ..runtime.scorer import open as open_scorer
 from ..tables.inputs import Item, expand
 from . import options as shared
 
-
 DESCRIPTION = """\
 Latency in the scenarios of MLPerf (single-stream, multi-stream, server, offline) and by stage: decode, sample, infer,
 rest. Nothing is judged: the exit code never depends on a time.
