@@ -7,10 +7,10 @@ import argparse
 from ..console import needing
 from . import options as shared
 
-DESCRIPTION = (
-    "One self-contained HTML page. Several folders or patterns are compared, one group each: means, and the "
-    "probability that one beats the other, with confidence intervals."
-)
+DESCRIPTION = """\
+One self-contained HTML page. Several folders or patterns are compared, one group each: means, and the probability that
+one beats the other, with confidence intervals.
+"""
 EPILOG = """\
 examples:
   pscr report outputs/ -o report.html                            one set of images
