@@ -168,7 +168,7 @@ def main(words: Sequence[str] | None = None) -> int:
             )
         sys.stdout.write(f"serve with: tritonserver --model-repository={options.output}\n")
 
-    return shell.run("pscr export", work, shell.for_builds)
+    return shell.run("pscr export", work)
 
 
 def _own_plan(folder: Path) -> Engine | None:

@@ -120,7 +120,7 @@ def main(words: Sequence[str] | None = None) -> int:
     def work() -> None:
         sys.stdout.writelines(f"{line}\n" for line in export_engine(options).lines())
 
-    return shell.run("pscr export", work, shell.for_builds)
+    return shell.run("pscr export", work)
 
 
 def export_engine(options: EngineExport) -> BuiltEngine:

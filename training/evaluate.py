@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.bank import Bank
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import OUTSIDE, PscrError, Status
 from ..runtime.families.pscr import exemplars
 from ..runtime.models import locate
 from ..runtime.scorer import Result, Scorer
@@ -33,7 +33,6 @@ from .run_plots import scatters
 from .terminal import say, visible
 from .unseen import chosen, same_scale, warnings, without
 
-UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE)
 USAGE = 2
 
 
@@ -74,8 +73,7 @@ class Measured:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `pscr evaluate`. Returns the exit code: 0; 1 for data that cannot be used, or images that could not be
-    scored; 2 for options that do not go together; 3 for a model, bank or device that cannot be used.
+    """Run `pscr evaluate`. Returns the exit code: 0; 1 for images that could not be scored; that of an error's status.
     """
     try:
         arguments = parser().parse_args(argv)
@@ -86,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     except PscrError as error:
         say(f"pscr evaluate: error: {visible(error)}\n", sys.stderr)
-        return 3 if error.status in UNUSABLE else 1
+        return OUTSIDE[error.status].exit_code
 
 
 def _evaluate(given: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.errors import PscrError, Status, one_line
+from ..runtime.errors import OUTSIDE, PscrError, one_line
 from . import options
 from .backbones import BACKBONES
 from .config import Config
@@ -22,7 +22,6 @@ from .memory import keep_freed
 from .options import option
 from .recipes import RECIPES, defaults
 
-UNUSABLE = (Status.MODEL_INVALID, Status.DEVICE_UNAVAILABLE)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, or a limit that stands for one
 
 
@@ -64,9 +63,7 @@ def parse(words: Sequence[str] | None) -> tuple[Run, Config]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr train`. Returns the exit code: 0, 1 for data that cannot be used or a disk that is full, 3 for weights
-    or a device that cannot be used, 130 after Ctrl-C.
-    """
+    """Run `pscr train`. Returns 0; the exit code of an error's status; 3 for a full disk; 130 after Ctrl-C."""
     run, config = parse(words)
     keep_freed()
     from .runs import train  # torch
@@ -76,7 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     except PscrError as error:
         say(f"pscr train: error: {error}")
-        return 3 if error.status in UNUSABLE else 1
+        return OUTSIDE[error.status].exit_code
     except Stopped:
         say("pscr train: stopped and saved; the same command goes on from here")
         return 130
@@ -89,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> int:
             f"what was saved before is whole: {'make room' if error.errno in FULL else 'mend that'}, and the same "
             "command goes on from the last finished epoch"
         )
-        return 1
+        return 3
 
 
 def say(line: str) -> None:

@@ -113,12 +113,12 @@ def test_members_that_do_not_fit_are_one_line_and_nothing_is_written(
     other = tiny.write(tmp_path / "other", 9)
     manifest = Manifest.read(other)
     replace(manifest, sampling=replace(manifest.sampling, reference_side=96)).write(other, ["model.onnx", "bank.npz"])
-    assert main([pair[0], str(other), "-o", str(tmp_path / "out")]) == 1
+    assert main([pair[0], str(other), "-o", str(tmp_path / "out")]) == 2
     assert "sampling is" in capsys.readouterr().err
     bank = Bank.read(other / "bank.npz")
     replace(bank, scores=bank.scores + 1).write(other / "bank.npz")
     manifest.write(other, ["model.onnx", "bank.npz"])
-    assert main([pair[0], str(other), "-o", str(tmp_path / "out")]) == 1
+    assert main([pair[0], str(other), "-o", str(tmp_path / "out")]) == 2
     assert "has other exemplars" in capsys.readouterr().err
     assert main([pair[0], str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 3
     error = capsys.readouterr().err

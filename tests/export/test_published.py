@@ -123,7 +123,7 @@ def test_another_file_is_one_clear_line_and_nothing_is_written(
 def test_a_missing_exemplar_is_named_with_its_row(network, folder, tmp_path, capsys):
     (tmp_path / "exemplars.csv").write_text("path,score\n2.png,1\nnone.png,2\n")
     words = [str(folder / "best_model.pt"), "--backbone", "resnet18", "-o", str(tmp_path / "model")]
-    assert main([*words, "--bank-csv", str(tmp_path / "exemplars.csv"), "--bank-root", str(folder / "images")]) == 1
+    assert main([*words, "--bank-csv", str(tmp_path / "exemplars.csv"), "--bank-root", str(folder / "images")]) == 2
     assert "row 3: no image" in capsys.readouterr().err
 
 

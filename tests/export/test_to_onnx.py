@@ -187,7 +187,7 @@ def test_a_run_that_cannot_be_used_is_one_clear_line(run, tmp_path, capsys, dama
 
 
 def test_a_bank_that_cannot_be_chosen_is_refused(run, tmp_path, capsys):
-    assert main([str(run), "-o", str(tmp_path / "model"), "--bank", "random:1000"]) == 1
+    assert main([str(run), "-o", str(tmp_path / "model"), "--bank", "random:1000"]) == 2
     assert "expected all, spread:K or random:K" in capsys.readouterr().err
 
 

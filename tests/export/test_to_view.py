@@ -38,11 +38,11 @@ def test_small_images_score_as_before_and_enlarged_ones_too(old: Path, tmp_path:
 
 def test_a_model_that_has_one_or_scales_by_itself_is_refused(old: Path, tmp_path: Path, capsys) -> None:
     assert main([str(old), "-o", str(tmp_path / "new")]) == 0
-    assert main([str(tmp_path / "new"), "-o", str(tmp_path / "again")]) == 1
+    assert main([str(tmp_path / "new"), "-o", str(tmp_path / "again")]) == 2
     assert "has a view already" in capsys.readouterr().err
     other = write(
         tmp_path / "cr", sampling=replace(Resize.usual(224), patch=32, starts=(0,), reference_side=32, resized=32)
     )
-    assert main([str(other), "-o", str(tmp_path / "again")]) == 1
+    assert main([str(other), "-o", str(tmp_path / "again")]) == 2
     assert "a scale of its own" in capsys.readouterr().err
     assert not (tmp_path / "again").exists()

@@ -82,7 +82,7 @@ def test_evaluate_writes_the_calibration_and_info_says_it(own_model, labelled, c
     from pscr.commands.main import main
 
     words = ["evaluate", str(own_model), "--data", f"csv:{labelled}", "--device=cpu", "--resamples=10", "--calibrate"]
-    assert main(words) == 1
+    assert main(words) == 2
     assert "needs images that did not train the model" in capsys.readouterr().err
     assert main([*words, "--split", "image:0.6:1"]) == 0
     out = capsys.readouterr().out

@@ -12,6 +12,7 @@ import tiny_model as tiny
 import pscr
 from pscr.commands.main import main
 from pscr.runtime.bank_building import Labelled, build
+from pscr.runtime.score_scale import ScoreScale
 from pscr.training.metrics import agreement, paired, within_groups
 
 GROUPS = ("dark", "bright")
@@ -160,7 +161,7 @@ def test_a_table_of_peers_that_cannot_be_used_is_one_line_before_anything_is_sco
     rows = [(f"images/{index:02}.png", index) for index in range(24)]
     write(folder / "peers.csv", ("path", "A"), change(rows))
     code, out, errors = evaluate("--peers", folder / "peers.csv")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert complaint in errors
     assert errors.count("\n") == 1
 
@@ -169,9 +170,9 @@ def test_a_table_of_peers_that_cannot_be_used_is_one_line_before_anything_is_sco
 def test_a_table_of_peers_without_its_columns_is_refused(evaluate, folder, text):
     (folder / "peers.csv").write_text(text)
     code, _, errors = evaluate("--peers", folder / "peers.csv")
-    assert code == 1
+    assert code == 2
     assert "peers.csv: has no " in errors
-    assert evaluate("--peers", folder / "none.csv")[0] == 1
+    assert evaluate("--peers", folder / "none.csv")[0] == 3
 
 
 def test_a_bank_of_ones_own_votes_on_its_own_scale(evaluate, folder, tiny_model):
@@ -190,12 +191,13 @@ def test_a_bank_of_another_model_is_an_unusable_model(evaluate, folder, other_mo
     with (folder / "percent.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     chosen = [Labelled(row["path"], folder / row["path"], float(row["score"])) for row in rows[:6]]
-    build(other_model, chosen, "cpu", 1)[0].write(folder / "bank.npz")
+    scale = ScoreScale("made up", "here", (-1000, 1000), higher_is_better=False)  # as its scores happen to run
+    build(other_model, chosen, "cpu", 1, scale=scale)[0].write(folder / "bank.npz")
     code, out, errors = evaluate("--bank", folder / "bank.npz")
     assert (code, out) == (3, "")
     assert "the bank was built with another model" in errors
     assert errors.count("\n") == 1
-    assert evaluate("--bank", folder / "none.npz")[0] == 1
+    assert evaluate("--bank", folder / "none.npz")[0] == 3
 
 
 @pytest.mark.parametrize(
@@ -206,11 +208,11 @@ def test_a_bank_of_another_model_is_an_unusable_model(evaluate, folder, other_mo
         (["--resamples", "0"], ("points.csv",), 2, "--resamples 0"),
         (["--calibrate"], ("points.csv", "percent.csv"), 2, "--calibrate measures the model's own bank"),
         (["--nonsense"], ("points.csv",), 2, "unrecognized arguments: --nonsense"),
-        (["--by", "prompt"], ("points.csv",), 1, "has no column 'prompt'"),
-        (["--group-column", "text"], ("points.csv",), 1, "has no column 'text'"),
+        (["--by", "prompt"], ("points.csv",), 2, "has no column 'prompt'"),
+        (["--group-column", "text"], ("points.csv",), 2, "has no column 'text'"),
         (["--against", "nowhere"], ("points.csv",), 3, "model 'nowhere' is not known"),
-        (["--csv", "{folder}"], ("points.csv",), 1, "cannot be written"),
-        (["--csv", "{folder}/none/out.csv"], ("points.csv",), 1, "there is no folder"),
+        (["--csv", "{folder}"], ("points.csv",), 3, "cannot be written"),
+        (["--csv", "{folder}/none/out.csv"], ("points.csv",), 3, "there is no folder"),
     ],
 )
 def test_a_command_line_or_file_that_is_wrong_is_one_line_and_its_exit_code(evaluate, folder, words, data, code, says):

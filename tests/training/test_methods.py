@@ -104,7 +104,7 @@ def test_a_bank_cannot_be_chosen_where_there_are_no_exemplars(labelled, tmp_path
     run = tmp_path / "run"
     options = ["--method=nr", "--val=0", "--epochs=1", "--batch=12", "--head-epochs=0", "--frozen-blocks=15"]
     assert train(["--data", f"csv:{labelled}", "-o", str(run), "--threads=1", "--crops=grid", *options]) == 0
-    assert export([str(run), "-o", str(tmp_path / "model"), "--bank", "spread:2"]) == 1
+    assert export([str(run), "-o", str(tmp_path / "model"), "--bank", "spread:2"]) == 2
     assert "has no exemplars" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
     assert np.isfinite(float((run / "metrics.csv").read_text().splitlines()[1].split(",")[1]))

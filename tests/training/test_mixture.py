@@ -71,7 +71,7 @@ def test_a_database_that_trained_along_can_be_what_the_model_is_exported_for(lab
         assert len(scorer.head.bank) == 9
         assert scorer.manifest.training["along"] == ["labels"]
         assert 0 < scorer.score(labelled.parent / "3.png").score < 120
-    assert export([str(run), "-o", str(tmp_path / "none"), "--bank-of", "csv:nowhere.csv"]) == 1
+    assert export([str(run), "-o", str(tmp_path / "none"), "--bank-of", "csv:nowhere.csv"]) == 2
 
 
 def items_of(folder: Path, count: int = 3) -> list[Item]:
@@ -147,7 +147,7 @@ def test_without_copies_the_loss_is_that_of_all_pairs():
 )
 def test_what_does_not_go_together_is_refused_and_leaves_nothing(labelled, tmp_path, options, capsys):
     run = tmp_path / "run"
-    assert train(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS, *options]) == 1
+    assert train(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS, *options]) == 2
     assert len(capsys.readouterr().err.splitlines()) <= 2
     assert not run.exists()
 

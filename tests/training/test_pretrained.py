@@ -203,5 +203,5 @@ def test_another_backbones_checkpoint_is_refused_by_key(tmp_path):
 def test_more_frozen_blocks_than_there_are_is_an_error(tmp_path, capsys):
     data = f"--data=csv:{label(tmp_path)}"
     arguments = [data, "-o", str(tmp_path / "run"), "--backbone=resnet18", "--pretrained=none", "--val=0"]
-    assert main([*arguments, "--frozen-blocks=9"]) == 1
+    assert main([*arguments, "--frozen-blocks=9"]) == 2
     assert "expected 0 to 8 for resnet18" in capsys.readouterr().err

@@ -105,20 +105,20 @@ def test_other_data_of_the_same_name_does_not_resume_a_run(labelled, undisturbed
     rows = [f"{labelled.parent / line}" for line in labelled.read_text().splitlines()[1:]]
     (tmp_path / labelled.name).write_text("\n".join([labelled.read_text().splitlines()[0], *rows]))
     monkeypatch.chdir(tmp_path)
-    assert main(["--data", f"csv:{labelled.name}", "-o", str(undisturbed), *OPTIONS]) == 1
+    assert main(["--data", f"csv:{labelled.name}", "-o", str(undisturbed), *OPTIONS]) == 2
     assert "another configuration (data was" in capsys.readouterr().err
 
 
 def test_another_configuration_does_not_resume_a_run(labelled, undisturbed, capsys):
     before = {file: file.read_bytes() for file in undisturbed.iterdir() if file.is_file()}
-    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--lr=0.5"]) == 1
+    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--lr=0.5"]) == 2
     assert "another configuration" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in undisturbed.iterdir() if file.is_file()} == before
 
 
 def test_another_label_does_not_resume_a_run(labelled, undisturbed, capsys):
     before = (undisturbed / "config.json").read_bytes()
-    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--label=alignment"]) == 1
+    assert main(["--data", f"csv:{labelled}", "-o", str(undisturbed), *OPTIONS, "--label=alignment"]) == 2
     assert "another configuration" in capsys.readouterr().err
     assert (undisturbed / "config.json").read_bytes() == before
 
@@ -222,7 +222,7 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(labelled, tmp_path):
 
 
 def test_too_few_images_for_a_batch_is_an_error(labelled, tmp_path, capsys):
-    assert main(["--data", f"csv:{labelled}", "-o", str(tmp_path / "run"), *OPTIONS, "--batch=64"]) == 1
+    assert main(["--data", f"csv:{labelled}", "-o", str(tmp_path / "run"), *OPTIONS, "--batch=64"]) == 2
     assert "do not fill one batch" in capsys.readouterr().err
 
 
@@ -264,5 +264,5 @@ def test_a_half_done_run_from_before_scores_were_standardised_is_not_gone_on_wit
     assert main(command) == 0  # it has ended: nothing is left to do
     checkpoint.write(run / "last.safetensors", tensors, {**meta, "rows": meta["rows"][:1]})
     capsys.readouterr()
-    assert main(command) == 1
+    assert main(command) == 2
     assert "begin again in another -o folder" in capsys.readouterr().err
