@@ -151,7 +151,7 @@ def test_a_run_with_options_that_are_no_more_is_read_where_they_did_nothing(labe
         code = main(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS])
         assert code == (0 if value == 1 else 3)
     (run / "config.json").write_text(json.dumps({**config, "scales": 2}))
-    with pytest.raises(PscrError, match="config.json: trained with scales 2, which this version no longer has"):
+    with pytest.raises(PscrError, match=r"config\.json: trained with scales 2, which this version no longer has"):
         RunFolder(run).config()
 
 
