@@ -11,7 +11,6 @@ from random_network import settled, structure
 from pscr import PscrError
 from pscr.export.reduction import factors, reduce
 from pscr.export.score_graph import OUTPUTS, to_onnx
-from pscr.export.to_onnx import main
 from pscr.training.model import PSCR, build
 
 
@@ -89,11 +88,3 @@ def test_direct_regression_has_nothing_to_reduce() -> None:
     direct = build("efficientnet_lite0", "nr", "resize").eval()
     with pytest.raises(PscrError, match="direct regression"):
         reduce(direct, in_directions(60, 5), 4)
-
-
-def test_a_published_checkpoint_is_exported_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--published", "a.pt", "--backbone", "resnet18", "--bank-csv", "b.csv", "-o", "out", "--rank", "8"]
-    with pytest.raises(SystemExit) as stopped:
-        main(words)
-    assert stopped.value.code == 2
-    assert "--rank changes scores" in capsys.readouterr().err
