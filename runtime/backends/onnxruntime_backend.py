@@ -1,15 +1,15 @@
-"""Inference with onnxruntime; the only module that imports it."""
+"""Inference with onnxruntime; the only module that uses it."""
 
 from __future__ import annotations
 
 import os
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import PscrError, Status, one_line
 from ..families.head import Floats, Outputs, Signature
+from ..libraries import load
 from ..samplings import Pixels
 from .base import Backend, Takes, check_signature
 
@@ -42,7 +42,7 @@ class OnnxRuntimeBackend(Backend):
                 MODEL_INVALID: not a score graph, or the head does not fit it. OUT_OF_MEMORY: for the constants.
         """
         super().__init__(signature, patch)
-        ort = _library()
+        ort = load("onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -129,7 +129,7 @@ def describe() -> tuple[str, list[str]]:
     Raises:
         PscrError: DEVICE_UNAVAILABLE where it is not installed.
     """
-    ort = _library()
+    ort = load("onnxruntime")
     return str(ort.__version__), list(ort.get_available_providers())
 
 
@@ -151,13 +151,3 @@ def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any
         "trt_profile_opt_shapes": shapes(8, 9),
         "trt_profile_max_shapes": shapes(LARGEST, 9),
     }
-
-
-def _library() -> Any:
-    try:
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"onnxruntime cannot be imported ({one_line(error)}); pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU",
-        ) from error
