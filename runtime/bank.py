@@ -19,6 +19,9 @@ from .score_scale import ScoreScale
 Floats = NDArray[np.float32]
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LARGEST = 1 << 30  # bytes of a bank, packed and unpacked; a million exemplars of ResNet18 take half of it twice
+_UNPACKED = 100  # bytes, at most, that a byte of the file gives: terms hardly shrink, names to a tenth
+_ALWAYS = 1 << 20  # bytes that any file may unpack to
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' files say how much memory they want
 _ARRAYS = ("terms", "scores", "names")
 
 
@@ -56,7 +59,7 @@ class Bank:
     def from_bytes(cls, data: bytes, origin: str = "bank.npz") -> Bank:
         """Read a bank.npz (keys terms, scores, names, and of a bank that was built: line, probe, about, score).
 
-        Nothing larger than the file itself says is allocated, and no more than 1 GiB.
+        No more is allocated than the file itself says, than 100 times its size (or 1 MiB), and than 1 GiB.
 
         Raises:
             PscrError: MODEL_INVALID: not such a file, shapes that do not agree, another type, a number that is not
@@ -65,8 +68,9 @@ class Bank:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-                if sum(sizes.values()) > _LARGEST:
-                    raise _invalid(origin, f"unpacks to {sum(sizes.values())} bytes; expected at most {_LARGEST}")
+                most = min(_LARGEST, _ALWAYS + _UNPACKED * len(data))
+                if sum(sizes.values()) > most:
+                    raise _invalid(origin, f"unpacks to {sum(sizes.values())} bytes; expected at most {most}")
                 terms, scores, names = (_read_array(archive, key) for key in _ARRAYS)
                 line = _read_array(archive, "line") if "line.npy" in sizes else np.array([1.0, 0.0])
                 probe = _read_array(archive, "probe") if "probe.npy" in sizes else None
@@ -155,6 +159,8 @@ class Bank:
 def _read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     """An array of the archive, whose header is compared with the entry's size before memory is taken for it."""
     entry = archive.getinfo(f"{key}.npy")
+    if entry.compress_type not in _PACKED:
+        raise ValueError(f"{key} is packed by method {entry.compress_type}")
     with archive.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
@@ -162,7 +168,7 @@ def _read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(stream, max_header_size=4096)
         promised = stream.tell() + math.prod(shape) * kind.itemsize
-    if kind.hasobject or min(shape, default=0) < 0 or promised != entry.file_size:
+    if kind.hasobject or not kind.itemsize or min(shape, default=0) < 0 or promised != entry.file_size:
         found = f"{shape} of {kind} in {entry.file_size} bytes"
         raise ValueError(f"{key} is {found}; loaded with allow_pickle=False, sizes must agree")
     with archive.open(entry) as stream:

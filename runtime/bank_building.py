@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from .scorer import Scorer
 
 Floats = NDArray[np.float64]
 _GOOD_SCALE = 0.1  # relative standard error of the scale that is good enough
+_TINY = 1e-12  # of a sum of squares that is divided by
 _CLEAR = 2.0  # standard errors by which a bank must be better than a constant
 
 
@@ -117,10 +118,17 @@ def build(
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; let the scale be fitted")
     names = tuple(image.name for image in images)
     plain = Bank(np.stack(terms).astype(np.float32), np.zeros(len(images), np.float32), names)
+    means: list[float] = []
+
+    def differences(scorer: Scorer) -> Iterator[NDArray[np.float32]]:
+        for patches in _patches(scorer, images, step):
+            votes = _votes(scorer, patches)
+            means.append(float(votes.mean()))
+            yield votes
+
     with Scorer(model, device, threads, bank=plain) as scorer:
-        differences = np.stack([_votes(scorer, patches) for patches in _patches(scorer, images, step)])
-    _check_direction(differences, scores, scale, upwards)
-    figures, predicted, spreads = leave_one_out(differences, scores, fit_scale)
+        figures, predicted, spreads = leave_one_out(differences(scorer), scores, fit_scale)
+    _check_direction(means, scores, scale, upwards)
     about["leave_one_out"] = {key: round(value, 6) for key, value in vars(figures).items()}
     if len(images) >= calibration.FEWEST:
         protocol = f"the {len(images)} exemplars, each left out of its own votes"
@@ -145,15 +153,16 @@ def _votes(scorer: Scorer, patches: Pixels) -> NDArray[np.float32]:
     return votes[0]
 
 
-def _check_direction(differences: NDArray[Any], scores: Floats, scale: ScoreScale, upwards: bool) -> None:
+def _check_direction(predicted: Sequence[float], scores: Floats, scale: ScoreScale, upwards: bool) -> None:
     """Refuse labels that run against the model's scores: with them `rank` would put the worst image first.
 
+    predicted: each image's mean difference to the exemplars.
     upwards: whether a higher label and a higher score of the model are both the better one, or both the worse one.
 
     Raises:
         PscrError: INVALID_ARGUMENT.
     """
-    found = calibration.correlation(differences.mean(1), scores)
+    found = calibration.correlation(predicted, scores)
     if (found > 0) == upwards or found == 0:
         return
     better = "higher" if scale.higher_is_better else "lower"
@@ -166,40 +175,38 @@ def _check_direction(differences: NDArray[Any], scores: Floats, scale: ScoreScal
 
 
 def leave_one_out(
-    differences: NDArray[Any], scores: Floats, fit_scale: bool = True
+    differences: Iterable[NDArray[Any]], scores: Floats, fit_scale: bool = True
 ) -> tuple[LeaveOneOut, Floats, Floats]:
-    """Score every image by the other exemplars.
+    """Score every image by a bank of the others, whose line is fitted without it: neither its label nor its pixels.
 
-    differences: [K,K], the predicted opinion score of image i minus that of exemplar k, in the model's units.
-    scores: [K], the labels.
+    differences: K rows [K], the predicted opinion score of image i minus that of exemplar k, in the model's units. They
+        are read one at a time, and no memory grows with K squared.
+    scores: [K], the labels, K at least 3.
 
     Returns the figures, the scores [K] and their spreads [K].
     Raises:
         PscrError: INVALID_ARGUMENT where the predictions are all the same, so that no scale can be fitted.
     """
     count = len(scores)
-    others = ~np.eye(count, dtype=bool)
-    differences = np.asarray(differences, np.float64)
-    predicted = (differences * others).sum(1) / (count - 1)
     mean = (scores.sum() - scores) / (count - 1)
     label = scores - mean
+    rows = _Rows.read(differences, scores)
+    predicted = rows.predicted
     scale, offset, scale_error = 1.0, 0.0, 0.0
     scales, offsets = np.ones(count), np.zeros(count)
     if fit_scale:
-        line = _line(predicted[None], label[None])
-        scale, offset = float(line[0][0]), float(line[1][0])
         centred = predicted - predicted.mean()
         square = float(centred @ centred)
+        scale = float(centred @ label) / max(square, _TINY)
+        offset = float(label.mean() - scale * predicted.mean())
         if not square > 1e-9 * count or scale == 0:
             found = "the model gives these images scores that are all the same"
             raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected images of different quality")
         residual = label - scale * predicted - offset
         scale_error = math.sqrt(float(residual @ residual) / max(count - 2, 1) / square) / abs(scale)
-        kept = np.array([np.delete(np.arange(count), place) for place in range(count)])
-        scales, offsets = _line(predicted[kept], label[kept])  # of the other images only
+        scales, offsets = rows.lines_of_the_others(scores)
     found_scores = mean + offsets + scales * predicted
-    votes = scores[None] + offsets[:, None] + scales[:, None] * differences
-    spreads = np.array([row[kept].std() for row, kept in zip(votes, others, strict=True)])
+    spreads = np.sqrt(np.maximum(rows.label_variance + scales * (2 * rows.covariance + scales * rows.variance), 0))
     gain = (scores - mean) ** 2 - (scores - found_scores) ** 2
     deviation = float(gain.std(ddof=1)) / math.sqrt(count)
     figures = LeaveOneOut(
@@ -217,11 +224,60 @@ def leave_one_out(
     return figures, found_scores, spreads
 
 
-def _line(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Slopes and offsets [R] of the least-squares lines through the rows of x and y [R,N]."""
-    centred = x - x.mean(1, keepdims=True)
-    slope = (centred * y).sum(1) / np.maximum((centred**2).sum(1), 1e-12)
-    return slope, y.mean(1) - slope * x.mean(1)
+class _Rows(NamedTuple):
+    """What leaving one out needs of the differences d, all [K].
+
+    predicted: p_i, the mean of d_ik over k other than i, as are variance, of d_ik; covariance, of d_ik and the labels;
+        label_variance, of the labels.
+    moved, squares, products, labelled: sums over j other than i of e_ji, of its square, of p_j e_ji and of s_j e_ji,
+        where s are the labels about their mean and e_ji = (p_j - d_ji) / (K - 2), by which image i out of the bank
+        moves the prediction for image j.
+    """
+
+    predicted: Floats
+    variance: Floats
+    covariance: Floats
+    label_variance: Floats
+    moved: Floats
+    squares: Floats
+    products: Floats
+    labelled: Floats
+
+    @classmethod
+    def read(cls, differences: Iterable[NDArray[Any]], scores: Floats) -> _Rows:
+        """From the rows of d, each looked at once."""
+        count = len(scores)
+        centred = scores - scores.mean()
+        found = cls(*(np.zeros(count) for _ in cls._fields))
+        for image, row in enumerate(differences):
+            others = np.arange(count) != image
+            votes = np.asarray(row, np.float64)
+            mean = float(votes[others].mean())
+            apart, labels = votes[others] - mean, centred[others] - centred[others].mean()
+            found.predicted[image] = mean
+            found.variance[image], found.label_variance[image] = np.mean(apart**2), np.mean(labels**2)
+            found.covariance[image] = np.mean(apart * labels)
+            moves = np.where(others, mean - votes, 0) / (count - 2)
+            found.moved[:] += moves
+            found.squares[:] += moves**2
+            found.products[:] += mean * moves
+            found.labelled[:] += centred[image] * moves
+        return found
+
+    def lines_of_the_others(self, scores: Floats) -> tuple[Floats, Floats]:
+        """Scale and offset [K] that a bank without image i has: least squares over K - 1 images, each left out in turn.
+
+        There image j is predicted as x_ji = p_j + e_ji, and its label lies s_j (K - 1) / (K - 2) above the mean of the
+        others', and a constant. The labels' mean is 0, and the line goes through it.
+        """
+        rest = len(scores) - 1
+        labels, centred = scores - scores.mean(), self.predicted - self.predicted.mean()
+        total = self.moved - centred  # of x about the mean of p, over j other than i
+        square = float(centred @ centred) - centred**2 + self.squares - total**2 / rest
+        square += 2 * (self.products - self.predicted.mean() * self.moved)
+        product = float(centred @ labels) - centred * labels + self.labelled + total * labels / rest
+        scales = product / np.maximum(square, _TINY) * rest / (rest - 1)
+        return scales, -scales * (self.predicted.mean() + total / rest)
 
 
 def _patches(scorer: Scorer, images: Sequence[Labelled], step: Callable[[], None]) -> Iterable[Pixels]:

@@ -215,10 +215,11 @@ def _quantile(ratio: Floats, level: float) -> float:
 
 def _pair_deviation(score: Floats, opinion: Floats, rng: np.random.Generator) -> float:
     """The deviation under which the pairs' observed orders are likeliest (a probit model), by golden-section search."""
-    first, second = np.triu_indices(len(score), 1)
-    if len(first) > _MOST_PAIRS:
-        chosen = rng.permutation(len(first))[:_MOST_PAIRS]
-        first, second = first[chosen], second[chosen]
+    starts = np.concatenate([[0], np.cumsum(np.arange(len(score) - 1, 0, -1))])  # of each image's pairs with later ones
+    count = int(starts[-1])
+    chosen = np.arange(count) if count <= _MOST_PAIRS else rng.choice(count, _MOST_PAIRS, replace=False, shuffle=False)
+    first = np.searchsorted(starts, chosen, "right") - 1
+    second = first + 1 + chosen - starts[first]
     people = np.sign(opinion[first] - opinion[second])
     agreeing = ((score[first] - score[second]) * people)[people != 0]
 

@@ -36,6 +36,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .errors import PscrError, Status, one_line
 from .image import PIXEL_FORMATS, from_array
 from .pipeline import Result, Source
@@ -305,8 +306,8 @@ def _pixels(data: Any, height: int, width: int, stride: int, pixel_format: str) 
     if pixel_format not in PIXEL_FORMATS:
         raise _wrong(f"pixel_format is {pixel_format!r}; expected one of {', '.join(PIXEL_FORMATS)}")
     for name, value in (("height", height), ("width", width), ("stride", stride)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < (name != "stride"):
-            least = "0" if name == "stride" else "1"
+        least = 0 if name == "stride" else 1
+        if whole(value, least) is None:
             raise _wrong(f"{name} is {value!r}; expected a whole number of {least} or more")
     channels = _CHANNELS[pixel_format]
     row = int(width) * channels
@@ -360,8 +361,7 @@ def _known(handle: int) -> int:
 
 def _number(handle: Any) -> int:
     """The handle, or 0 for anything that `pscr_open` never gave."""
-    whole = isinstance(handle, (int, np.integer)) and not isinstance(handle, bool)
-    return int(handle) if whole and 1 <= handle <= _issued else 0
+    return whole(handle, 1, _issued) or 0
 
 
 def _failed(handle: Any, status: Status, message: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from .backends.openvino_backend import OpenVINOBackend
 from .errors import PscrError, Status
 from .families.head import Signature
 
+_log = logging.getLogger(__name__)
 AUTO = "auto"
+_ELSEWHERE = (Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE, Status.OUT_OF_MEMORY)  # may be had elsewhere
 _MOST_NUMBER = 999
 
 
@@ -164,17 +167,30 @@ def connect(device: str, model: Model) -> Backend:
 
 
 def _auto(model: Model) -> Backend:
-    """The first GPU, with an engine of the model folder or with onnxruntime where that really runs; else the CPU."""
-    if model.folder is not None and engines.files(model.folder) and gpus.find().found:
+    """The first that can be had: a GPU, with an engine of the model folder or with onnxruntime where that really runs;
+    else the CPU, with onnxruntime or, where that is not installed, OpenVINO. The others' reasons are logged and kept.
+    """
+    tried = ["tensorrt"] if model.folder is not None and engines.files(model.folder) else []
+    tried += ["cuda"] if _cuda_is_expected() else []
+    problems: dict[str, PscrError] = {}
+    for name in (*tried, "cpu", "openvino"):
         try:
-            return _tensorrt(model, 0)
+            backend = DEVICES[name].opens(model, 0)
         except PscrError as error:
-            if error.status not in (Status.DEVICE_UNAVAILABLE, Status.ENGINE_INCOMPATIBLE, Status.OUT_OF_MEMORY):
+            if error.status not in (_ELSEWHERE if DEVICES[name].on_gpu else _ELSEWHERE[:1]):
                 raise
-    if "CUDAExecutionProvider" in describe()[1]:
-        try:
-            return DEVICES["cuda"].opens(model, 0)
-        except PscrError as error:
-            if error.status not in (Status.DEVICE_UNAVAILABLE, Status.OUT_OF_MEMORY):
-                raise
-    return _cpu(model, 0)
+            problems[name] = error
+            _log.warning("device auto passes over %s: %s", name, error.message)
+        else:
+            backend.passed_over = tuple(f"{name}: {problem.message}" for name, problem in problems.items())
+            return backend
+    raise problems["cpu"]
+
+
+def _cuda_is_expected() -> bool:
+    """Whether onnxruntime says that it has CUDA, which it need not have, or there is a GPU that it should have."""
+    try:
+        listed = "CUDAExecutionProvider" in describe()[1]
+    except PscrError:
+        listed = False
+    return listed or bool(gpus.find().found)

@@ -9,7 +9,7 @@ from pathlib import Path
 from .calibration import Calibration
 from .graph_check import check_graph
 from .manifest import Manifest
-from .models import locate
+from .models import PACKAGED, locate
 
 GRAPH = "model.onnx"
 
@@ -30,6 +30,11 @@ class ModelFolder:
         """
         path = locate(model)
         return cls(path, Manifest.read(path))
+
+    @property
+    def name(self) -> str:
+        """By what the folder is found from anywhere: a packaged model's name, else the absolute path."""
+        return self.path.name if self.path.parent == PACKAGED else str(self.path.absolute())
 
     def graph(self) -> bytes:
         """The bytes of model.onnx, as the manifest has them, of a graph that does not make much out of little.

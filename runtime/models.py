@@ -17,7 +17,9 @@ def packaged() -> list[str]:
 
 
 def locate(model: str | os.PathLike[str]) -> Path:
-    """The folder of a model: a folder with a manifest.json, or the name of a packaged model.
+    """The folder of a model: the name of a packaged model, or else a folder with a manifest.json.
+
+    A folder that happens to have a packaged model's name is named with a separator in it, such as "./agiqa3k-pair".
 
     Raises:
         PscrError: MODEL_INVALID, the message lists the names there are; INVALID_ARGUMENT where it is no path.
@@ -28,6 +30,8 @@ def locate(model: str | os.PathLike[str]) -> Path:
         raise PscrError(
             Status.INVALID_ARGUMENT, f"model is a {type(model).__name__}; expected a name or the path of a model folder"
         ) from error
+    if os.fspath(model) in packaged():
+        return PACKAGED / path
     try:
         if (path / FILE_NAME).is_file():
             return path
@@ -35,8 +39,6 @@ def locate(model: str | os.PathLike[str]) -> Path:
         raise PscrError(
             Status.MODEL_INVALID, f"{path}: cannot be read ({error.strerror}); pass a model folder"
         ) from error
-    if str(model) in packaged():
-        return PACKAGED / model
     known = f"expected a model folder or one of: {', '.join(packaged()) or '(none installed)'}"
     if path.is_dir():
         raise PscrError(Status.MODEL_INVALID, f"{path}: a folder without {FILE_NAME}; {known}")

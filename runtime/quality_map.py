@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .errors import PscrError, Status
 from .families.head import Floats
 from .map_picture import draw, encode
@@ -203,10 +204,11 @@ def _window(sampling: Sampling, window: int | None) -> int:
     most = max(sampling.patch, sampling.scales_to)
     if window is None:
         return min(DENSE_WINDOW, most) if sampling.method == "dense" else most
-    if isinstance(window, bool) or not isinstance(window, int) or not SMALLEST <= window <= most:
+    side = whole(window, SMALLEST, most)
+    if side is None:
         found = f"window is {window!r}; expected a whole number of pixels from {SMALLEST} to {most}, this model's patch"
         raise PscrError(Status.INVALID_ARGUMENT, found)
-    return window
+    return side
 
 
 def _stride(height: int, width: int, window: int, stride: int | None) -> int:
@@ -219,14 +221,13 @@ def _stride(height: int, width: int, window: int, stride: int | None) -> int:
     def least(most: int) -> int:
         return next((step for step in range(1, window + 1) if count(step) <= most), 0)
 
-    if stride is None:
-        stride = max(window // OVERLAP, least(USUAL) or window)
-    elif isinstance(stride, bool) or not isinstance(stride, int) or not 1 <= stride <= window:
+    asked = max(window // OVERLAP, least(USUAL) or window) if stride is None else whole(stride, 1, window)
+    if asked is None:
         found = f"stride is {stride!r}; expected a whole number of pixels from 1 to the window, {window}"
         raise PscrError(Status.INVALID_ARGUMENT, found)
-    if count(stride) <= MOST:
-        return stride
-    found = f"{width}x{height} has {count(stride)} windows of {window} pixels at a stride of {stride}"
+    if count(asked) <= MOST:
+        return asked
+    found = f"{width}x{height} has {count(asked)} windows of {window} pixels at a stride of {asked}"
     found += f"; expected at most {MOST}"
     if least(MOST):
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; use a stride of {least(MOST)} or more")

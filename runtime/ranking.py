@@ -44,7 +44,8 @@ def rank(scorer: Scorer, sources: Iterable[Source], *, pixel_format: str | None 
     sources, pixel_format: as in `Scorer.score_many`. Images that cannot be scored come last, with place 0.
 
     Raises:
-        PscrError: as `Scorer.score_many`: CLOSED, OUT_OF_MEMORY or INTERNAL where inference itself fails.
+        PscrError: as `Scorer.score_many`: INVALID_ARGUMENT for `sources` that are one image or a whole table; CLOSED,
+            OUT_OF_MEMORY or INTERNAL where inference itself fails.
     """
     scored = list(scorer.score_with_votes(sources, pixel_format=pixel_format))
     good = sorted((one for one in scored if one[0].ok), key=lambda one: -scorer.scale.sign * one[0].score)

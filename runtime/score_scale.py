@@ -38,10 +38,11 @@ class ScoreScale:
         """Read the `score` entry.
 
         Raises:
-            ValueError, TypeError, KeyError, OverflowError: it is not one; a bound is not finite, or they do not rise.
+            ValueError, TypeError, KeyError, OverflowError: it is not one; a bound or what lies between them is not
+                finite, or they do not rise.
         """
         low, high = (float(bound + 0) for bound in entry["range"])
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not (low < high and math.isfinite(high - low)):
             raise ValueError(f"range {low} to {high}")
         words, higher = (entry["meaning"], entry["database"]), entry["higher_is_better"]
         if not (isinstance(words[0], str) and isinstance(words[1], str) and isinstance(higher, bool)):

@@ -6,8 +6,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 
 from . import cores, devices, golden
+from .arguments import plain, several, whole
 from .bank import Bank
 from .calibration import Calibration
 from .errors import PscrError, Status, as_error, one_line
@@ -69,23 +72,25 @@ class Scorer:
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """See `open`."""
-        if threads is None:
-            threads = cores.usable()
-        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= _MOST_THREADS:
+        count = cores.usable() if threads is None else whole(threads, most=_MOST_THREADS)
+        if count is None:
             raise PscrError(
                 Status.INVALID_ARGUMENT, f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}"
             )
-        if isinstance(max_pixels, bool) or not isinstance(max_pixels, int) or max_pixels < 1:
+        pixels = whole(max_pixels)
+        if pixels is None:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
         started = time.perf_counter()
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
         self._head = read_head(self._folder, bank)
-        self._asked, self._threads, self._max_pixels = device, threads, max_pixels
+        self._asked, self._threads, self._max_pixels = device, count, pixels
+        placed = bank if bank is None or isinstance(bank, Bank) else Path(bank).absolute()
+        self._again = partial(Scorer, self._folder.name, device, threads, bank=placed, max_pixels=pixels)
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
         opened = devices.Model(
-            self._folder.graph(), self._head.signature, self._sampling.patch, threads, self._folder.path
+            self._folder.graph(), self._head.signature, self._sampling.patch, count, self._folder.path
         )
         try:
             self._backend = devices.connect(device, opened)
@@ -94,7 +99,7 @@ class Scorer:
             raise PscrError(Status.MODEL_INVALID, found) from error
         self._closed = False
         self._process = os.getpid()
-        cv2.setNumThreads(threads)
+        cv2.setNumThreads(count)
         try:
             self._try_out()
         except BaseException:
@@ -106,7 +111,8 @@ class Scorer:
     def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
         """Score one image.
 
-        source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image.
+        source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image; also
+            a value of a pyarrow column of such.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
 
         Raises:
@@ -114,6 +120,7 @@ class Scorer:
                 INTERNAL.
         """
         self._check_open()
+        source = plain(source)
         try:
             prepared = self.prepare(source, pixel_format)
         except Exception as error:
@@ -146,21 +153,11 @@ class Scorer:
             before it.
 
         Raises:
-            PscrError: INVALID_ARGUMENT (batch, on_error, sources), CLOSED, and OUT_OF_MEMORY or INTERNAL where
-                inference itself fails; with on_error="raise" also the errors of `score`.
+            PscrError: INVALID_ARGUMENT (batch, on_error, sources that are one image or a whole table), CLOSED, and
+                OUT_OF_MEMORY or INTERNAL where inference itself fails; with on_error="raise" also those of `score`.
         """
-        if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
-            raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
         if on_error not in ("result", "raise"):
             raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
-        if isinstance(sources, (str, bytes, bytearray, os.PathLike)) or not hasattr(sources, "__iter__"):
-            found = type(sources).__name__
-            raise PscrError(
-                Status.INVALID_ARGUMENT, f"sources is one {found}; expected several; pass a list, or use score"
-            )
-        if hasattr(sources, "columns") or hasattr(sources, "column_names"):  # iterating gives names, or whole rows
-            found = f"sources is a table ({type(sources).__name__}); expected one column of it"
-            raise PscrError(Status.INVALID_ARGUMENT, f"{found}, such as table['path']")
         scored = self.score_with_votes(sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise")
         return _without_votes(scored)
 
@@ -173,13 +170,17 @@ class Scorer:
         raising: bool = False,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
+        size = self.batch if batch is None else whole(batch)
+        if size is None:
+            raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
+        images = several(sources)
         self._check_open()
         return score_all(
-            sources,
+            images,
             lambda source: self.prepare(source, pixel_format),
             self.infer,
             head=self._head,
-            batch=batch or self.batch,
+            batch=size,
             workers=min(4, self._threads),
             raising=raising,
         )
@@ -187,7 +188,7 @@ class Scorer:
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""
         self._check_open()
-        return load(source, pixel_format=pixel_format, max_pixels=self._max_pixels)
+        return load(plain(source), pixel_format=pixel_format, max_pixels=self._max_pixels)
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
@@ -288,6 +289,7 @@ class Scorer:
             "training": manifest.training,
             "licence": manifest.licence,
             "device_asked": self._asked,
+            "passed_over": list(backend.passed_over),
             "device": backend.device,
             "provider": backend.provider,
             "library": backend.library,
@@ -308,6 +310,16 @@ class Scorer:
             self._closed = True
             self._backend.close()
 
+    def __reduce__(self) -> tuple[Callable[[], Scorer], tuple[()]]:
+        """Another process (multiprocessing, joblib, Spark) opens the model again, with the same arguments.
+
+        Raises:
+            PscrError: CLOSED.
+        """
+        if self._closed:
+            raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
+        return self._again, ()
+
     def __enter__(self) -> Scorer:
         return self
 
@@ -322,7 +334,7 @@ class Scorer:
         try:
             outputs = self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))
         except PscrError as error:
-            if error.status is not Status.INTERNAL or self._backend.device != "cpu":
+            if error.status is not Status.INTERNAL or devices.entry_of(self._backend).on_gpu:
                 raise
             found = f"model.onnx cannot be run ({error.message}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error

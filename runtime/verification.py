@@ -26,8 +26,9 @@ def check(scorer: Scorer) -> list[tuple[str, float, float]]:
     entry = scorer.manifest.golden or {}
     images = golden.golden_images()
     try:
-        promised = [float(score) for score in entry["scores"]]
-        if entry["images"] != golden.IMAGES or len(promised) != len(images) or not all(map(math.isfinite, promised)):
+        promised = [float(score) for score in entry["scores"] if _is_number(score)]
+        whole = len(promised) == len(entry["scores"]) == len(images) and all(map(math.isfinite, promised))
+        if entry["images"] != golden.IMAGES or not whole:
             raise ValueError("other images, or not a finite score for each")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PscrError(
@@ -51,11 +52,16 @@ def tolerance(manifest: Manifest) -> float:
     found: Any = (manifest.golden or {}).get("tolerance")
     low, high = manifest.score.range
     share = _MOST_INT8 if manifest.precision == "int8" else MOST
-    number = isinstance(found, (int, float)) and not isinstance(found, bool)
-    if number and 0 < found <= share * (high - low) * _DIGITS:  # before float(), for which an int may be too large
+    if (
+        _is_number(found) and 0 < found <= share * (high - low) * _DIGITS
+    ):  # before float(), for which an int may be too large
         return float(found)
     raise PscrError(
         Status.MODEL_INVALID,
         f"{manifest.name}: the golden scores have the tolerance {reprlib.repr(found)}; expected a number above 0 "
         f"and at most {share * (high - low):.3g}, {share:.0%} of the range {low:g} to {high:g}; export it again",
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

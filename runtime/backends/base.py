@@ -30,12 +30,14 @@ class Backend(ABC):
     """One loaded graph with its constants. The constructor does all slow work; `infer` checks, the subclass runs.
 
     A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
+    passed_over: where a device was chosen and not named, why the better ones were not: a sentence each.
     """
 
     device: str
     provider: str
     library: str
     takes = Takes()
+    passed_over: tuple[str, ...] = ()
 
     def __init__(self, signature: Signature, patch: int) -> None:
         self.signature = signature

@@ -1,6 +1,6 @@
 """CUDA by way of PyCUDA: the device's primary context, pinned and device memory, streams, captured graphs.
 
-The only module that imports pycuda, and cuda.bindings, which captures: PyCUDA cannot; a stream's handle serves both.
+The only module that uses pycuda, and cuda.bindings, which captures: PyCUDA cannot; a stream's handle serves both.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PscrError, Status, one_line
+from ..libraries import load
 
 _contexts: dict[int, Any] = {}
 _lock = threading.Lock()
@@ -35,13 +36,7 @@ class Device:
         Raises:
             PscrError: DEVICE_UNAVAILABLE: PyCUDA is not installed, there is no driver, or no such GPU.
         """
-        try:
-            self._cuda: Any = import_module("pycuda.driver")
-        except ImportError as error:
-            raise PscrError(
-                Status.DEVICE_UNAVAILABLE,
-                f"pycuda cannot be imported ({one_line(error)}); pip install 'pscr[trt]', and an NVIDIA driver",
-            ) from error
+        self._cuda: Any = load("pycuda.driver")
         self.index = index
         with _lock, self._said("cannot be opened"):
             if index not in _contexts:

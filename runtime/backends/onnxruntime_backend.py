@@ -1,15 +1,15 @@
-"""Inference with onnxruntime; the only module that imports it."""
+"""Inference with onnxruntime; the only module that uses it."""
 
 from __future__ import annotations
 
 import os
 import re
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import PscrError, Status, one_line
 from ..families.head import Floats, Outputs, Signature
+from ..libraries import load
 from ..samplings import Pixels
 from .base import Backend, Takes, check_signature
 
@@ -20,6 +20,9 @@ PROVIDERS = {
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
 LARGEST = 64  # images of one batch of the TensorRT provider's engine
+# Products in fp32 as the graph says, where the default rounds them to 10 bits (TF32); and an algorithm by rule: the
+# default tries them all anew for every size of a batch, and which one wins can differ from run to run.
+_CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
 _ERRORS_ONLY = 4  # onnxruntime's severity "fatal": everything below reaches us as an exception anyway
 _NOWHERE = "/dev/null"
 
@@ -42,7 +45,7 @@ class OnnxRuntimeBackend(Backend):
                 MODEL_INVALID: not a score graph, or the head does not fit it. OUT_OF_MEMORY: for the constants.
         """
         super().__init__(signature, patch)
-        ort = _library()
+        ort = load("onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -60,9 +63,10 @@ class OnnxRuntimeBackend(Backend):
                 f"this onnxruntime {ort.__version__} has no {wanted}; expected onnxruntime-gpu: "
                 "pip uninstall onnxruntime, then pip install 'pscr[gpu]'",
             )
-        providers: list[Any] = [(wanted, {"device_id": index} if kind != "cpu" else {})]
+        providers: list[Any] = [(wanted, {} if kind == "cpu" else {"device_id": index, **_CUDA})]
         if kind == "onnxruntime-tensorrt":
-            providers = [(wanted, _trt_settings(index, signature, patch)), (PROVIDERS["cuda"], {"device_id": index})]
+            settings = _trt_settings(index, signature, patch)
+            providers = [(wanted, settings), (PROVIDERS["cuda"], {"device_id": index, **_CUDA})]
         try:
             session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
@@ -129,14 +133,22 @@ def describe() -> tuple[str, list[str]]:
     Raises:
         PscrError: DEVICE_UNAVAILABLE where it is not installed.
     """
-    ort = _library()
+    ort = load("onnxruntime")
     return str(ort.__version__), list(ort.get_available_providers())
 
 
 def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any]:
-    """Options of the TensorRT provider: one profile for every batch, so that it builds once, and a cache of engines."""
-    cache = Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr") / "onnxruntime-tensorrt"
-    cache.mkdir(parents=True, exist_ok=True)
+    """Options of the TensorRT provider: one profile for every batch, so that it builds once, and a cache of engines.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE where engines cannot be kept.
+    """
+    try:
+        cache = Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr") / "onnxruntime-tensorrt"
+        cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        found = f"no engine can be kept ({one_line(error)}); set PSCR_CACHE to a folder that can be written"
+        raise PscrError(Status.DEVICE_UNAVAILABLE, found) from error
 
     def shapes(images: int, patches: int) -> str:
         given: dict[str, tuple[int, ...]] = {"patches": (images, patches, patch, patch, 3)}
@@ -151,13 +163,3 @@ def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any
         "trt_profile_opt_shapes": shapes(8, 9),
         "trt_profile_max_shapes": shapes(LARGEST, 9),
     }
-
-
-def _library() -> Any:
-    try:
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"onnxruntime cannot be imported ({one_line(error)}); pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU",
-        ) from error

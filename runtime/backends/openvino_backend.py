@@ -1,14 +1,14 @@
-"""Inference with OpenVINO on the CPU; the only module that imports it."""
+"""Inference with OpenVINO on the CPU; the only module that uses it."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ..errors import PscrError, Status, one_line
 from ..families.head import Floats, Outputs, Signature
+from ..libraries import load
 from ..samplings import Pixels
 from .base import Backend, check_signature
 
@@ -37,7 +37,7 @@ class OpenVINOBackend(Backend):
         """
         super().__init__(signature, patch)
         precision = "bf16" if kind == "openvino-bf16" else "f32"
-        ov = _library()
+        ov = load("openvino")
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
@@ -101,7 +101,7 @@ def version() -> str:
     Raises:
         PscrError: DEVICE_UNAVAILABLE where it is not installed.
     """
-    return str(_library().__version__).split("-")[0]
+    return str(load("openvino").__version__).split("-")[0]
 
 
 def _described(port: Any) -> tuple[str, list[Any]]:
@@ -109,13 +109,3 @@ def _described(port: Any) -> tuple[str, list[Any]]:
     kind, shape = port.element_type.get_type_name(), port.partial_shape
     sides = [side.get_length() if side.is_static else "?" for side in shape] if shape.rank.is_static else []
     return _KINDS.get(kind, kind), sides
-
-
-def _library() -> Any:
-    try:
-        return import_module("openvino")
-    except ImportError as error:
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"openvino cannot be imported ({one_line(error)}); pip install 'pscr[openvino]', or use cpu",
-        ) from error

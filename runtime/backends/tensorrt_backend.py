@@ -1,19 +1,19 @@
-"""Inference with TensorRT engines, of `tensorrt` and `tensorrt_rtx`; the only runtime module that imports them."""
+"""Inference with TensorRT engines, of `tensorrt` and `tensorrt_rtx`; the only runtime module that uses them."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import weakref
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import EXTRAS, Engine
-from ..errors import PscrError, Status, one_line
+from ..errors import PscrError, Status
 from ..families.head import Floats, Outputs, Signature
+from ..libraries import load
 from ..samplings import Pixels
 from .base import Backend, Takes, check_constant
 from .cuda import Device, Graph
@@ -42,7 +42,7 @@ class TensorRTBackend(Backend):
         plan = engine.plan()
         self._named, self._rebuild = engine.path.name, engine.rebuild()
         self._rtx = engine.sidecar.library == "tensorrt_rtx"
-        self._trt = _library(engine.sidecar.library)
+        self._trt = load(engine.sidecar.library)
         self._device = Device(index)
         self._slots: list[_Slot] = []
         self._owned: list[Any] = []
@@ -266,18 +266,8 @@ def versions() -> dict[str, str]:
     found = {}
     for name in EXTRAS:
         with contextlib.suppress(PscrError):
-            found[name] = str(_library(name).__version__)
+            found[name] = str(load(name).__version__)
     return found
-
-
-def _library(name: str) -> Any:
-    try:
-        return import_module("tensorrt_rtx") if name == "tensorrt_rtx" else import_module("tensorrt")
-    except (ImportError, OSError) as error:
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"{name} cannot be imported ({one_line(error)}); pip install 'pscr[{EXTRAS[name]}]'",
-        ) from error
 
 
 def _collecting(trt: Any, said: list[str]) -> Any:

@@ -32,10 +32,10 @@ def short(value: Any) -> str:
     return ascii(value)[:30]
 
 
-def assert_invalid(folder: Path, *words: str) -> None:
+def assert_invalid(folder: Path, *words: str, device: str = "cpu") -> None:
     """Opening gives MODEL_INVALID and one line with these words and some advice."""
     with pytest.raises(pscr.PscrError) as caught:
-        pscr.open(folder, device="cpu", threads=1)
+        pscr.open(folder, device=device, threads=1)
     message = str(caught.value)
     assert caught.value.status is pscr.Status.MODEL_INVALID, message
     assert "\n" not in message

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import resource
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +31,15 @@ class Bomb:
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, ("unpickled",)
+
+
+def rewritten(name: str, data: bytes, packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """The tiny model's bank with other bytes for one of its arrays."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(npz())) as whole, zipfile.ZipFile(stream, "w", packing) as archive:
+        for entry in whole.namelist():
+            archive.writestr(entry, data if entry == f"{name}.npy" else whole.read(entry))
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("key", ["terms", "scores", "names"])
@@ -131,11 +142,7 @@ def test_array_header_that_lies_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(160)
-    stream = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(npz())) as whole, zipfile.ZipFile(stream, "w") as archive:
-        for name in whole.namelist():
-            archive.writestr(name, array if name == "terms.npy" else whole.read(name))
-    assert_invalid(with_bank(own_model, stream.getvalue()), "bank.npz")
+    assert_invalid(with_bank(own_model, rewritten("terms", array)), "bank.npz")
     assert not Path("unpickled").exists()
 
 
@@ -149,6 +156,34 @@ def test_bank_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(own_mod
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert_invalid(with_bank(own_model, stream.getvalue()), "bank.npz", "unpacks to")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shape"),
+    [("names", "<U0", (50_000_000,)), ("terms", "<U0", (50_000_000,)), ("names", "|V0", (50_000_000,)),
+     ("names", "<U1", (5, 0, 50_000_000)), ("scores", "<f4", (50_000_000, 0)), ("names", "<U1", (5_000_000,)),
+     ("terms", "<f4", (500_000, 8))],
+)  # fmt: skip
+def test_a_small_file_takes_little_memory_whatever_its_arrays_promise(
+    own_model: Path, name: str, kind: str, shape: tuple[int, ...]
+) -> None:
+    """Fifty million names without a letter, arrays without a number, and zeros, which shrink to a thousandth."""
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}"
+    values = bytes(np.dtype(kind).itemsize * math.prod(shape))
+    bank = rewritten(name, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + values)
+    assert len(bank) < 50_000
+    with_bank(own_model, bank)
+    tracemalloc.start()
+    try:
+        assert_invalid(own_model, "bank.npz")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_packing_that_asks_for_memory_of_its_own_is_refused(own_model: Path, packing: int) -> None:
+    assert_invalid(with_bank(own_model, rewritten("none", b"", packing)), "bank.npz", f"method {packing}")
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,22 @@ def test_another_family_is_refused(own_model: Path, family: Any) -> None:
 
 @pytest.mark.parametrize(
     "bounds",
-    [None, [], [0], [0, 1, 2], [0, INF], [float("nan"), 5], [5, 0], [1, 1], ["0", "5"], "05", [0, 10**400], {}, 5],
+    [
+        None,
+        [],
+        [0],
+        [0, 1, 2],
+        [0, INF],
+        [float("nan"), 5],
+        [5, 0],
+        [1, 1],
+        ["0", "5"],
+        "05",
+        [0, 10**400],
+        {},
+        5,
+        [-1e308, 1e308],
+    ],
     ids=short,
 )
 def test_range_that_is_none_is_refused(own_model: Path, bounds: Any) -> None:

@@ -12,9 +12,10 @@ import pytest
 from image_makers import assert_refused
 
 import pscr
-from pscr.runtime import devices
-from pscr.runtime.backends.onnxruntime_backend import describe
+from pscr.runtime import devices, gpus
+from pscr.runtime.backends.onnxruntime_backend import PROVIDERS, describe
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.libraries import load
 
 WITHOUT_CUDA = "CUDAExecutionProvider" not in describe()[1]
 
@@ -39,12 +40,88 @@ def test_auto_falls_back_to_the_cpu_and_says_so(tiny_model: Path) -> None:
 
 
 @pytest.mark.skipif(not WITHOUT_CUDA, reason="this onnxruntime has CUDA")
+def test_auto_says_nothing_where_nothing_better_could_be_expected(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus(problem="no NVIDIA driver here"))
+    for device in ("auto", "cpu"):
+        with pscr.open(tiny_model, device, threads=1) as scorer:
+            assert scorer.info["passed_over"] == []
+    assert not caplog.records
+
+
+@pytest.mark.skipif(not WITHOUT_CUDA, reason="this onnxruntime has CUDA")
+def test_auto_says_why_a_gpu_that_is_there_is_not_used(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither with an engine, which is damaged, nor with onnxruntime, which is that for CPUs."""
+    monkeypatch.setattr(gpus, "find", lambda: gpus.Gpus((gpus.Gpu(0, "Card", "8.9", 1 << 30),), "13.0"))
+    (own_model / "engines").mkdir()
+    (own_model / "engines" / "card.engine").write_bytes(b"plan")
+    with pscr.open(own_model, threads=1) as scorer:
+        engine, cuda = scorer.info["passed_over"]
+    assert engine.startswith("tensorrt: ")
+    assert "card.engine" in engine
+    assert cuda.startswith("cuda: ")
+    assert "pip install" in cuda
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("pscr")]
+    assert [line for line in logged if engine.partition(": ")[2] in line]
+    assert [line for line in logged if cuda.partition(": ")[2] in line]
+
+
+def test_auto_takes_openvino_where_onnxruntime_is_not_installed(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pscr.open(tiny_model, threads=1) as scorer:
+        assert scorer.info["device"] == "openvino"
+        (reason,) = [one for one in scorer.info["passed_over"] if one.startswith("cpu: ")]
+        assert "onnxruntime cannot be imported" in reason
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert_refused(refusal(tiny_model, "auto"), Status.DEVICE_UNAVAILABLE, "onnxruntime", "pip install 'pscr[cpu]'")
+
+
+@pytest.mark.skipif(not WITHOUT_CUDA, reason="this onnxruntime has CUDA")
 def test_auto_falls_back_where_cuda_is_listed_but_does_not_start(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "describe", lambda: ("0", ["CUDAExecutionProvider", "CPUExecutionProvider"]))
     with pscr.open(tiny_model, threads=1) as scorer:
         assert scorer.info["device"] == "cpu"
+        assert scorer.info["passed_over"][0].startswith("cuda: ")
+
+
+@pytest.mark.parametrize("kind", ["cuda", "onnxruntime-tensorrt"])
+def test_fp32_on_cuda_is_fp32(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    """What onnxruntime is asked for: no TF32, and no search for an algorithm at each size of a batch."""
+    asked: list[Any] = []
+
+    def session(graph: bytes, options: Any, providers: list[Any], **rest: Any) -> None:
+        asked.extend(providers)
+        raise RuntimeError("no CUDA in here")
+
+    library = load("onnxruntime")
+    monkeypatch.setattr(library, "get_available_providers", lambda: list(PROVIDERS.values()))
+    monkeypatch.setattr(library, "InferenceSession", session)
+    monkeypatch.setenv("PSCR_CACHE", str(tmp_path))
+    assert_refused(refusal(tiny_model, f"{kind}:1"), Status.DEVICE_UNAVAILABLE, "no CUDA in here")
+    settings = dict(asked)["CUDAExecutionProvider"]
+    assert settings == {"device_id": 1, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+@pytest.mark.parametrize("cache", ["file/below", ""])
+def test_an_engine_that_cannot_be_kept_says_where_it_may_be(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: str
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(load("onnxruntime"), "get_available_providers", lambda: list(PROVIDERS.values()))
+    monkeypatch.setenv("PSCR_CACHE", str(tmp_path / cache) if cache else "")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert_refused(refusal(tiny_model, "onnxruntime-tensorrt"), Status.DEVICE_UNAVAILABLE, "set PSCR_CACHE")
 
 
 @pytest.mark.skipif(not WITHOUT_CUDA, reason="this onnxruntime has CUDA")

@@ -87,6 +87,10 @@ GOOD = {"images": "formula-1", "scores": [1.0, 2.0, 3.0, 4.0], "tolerance": 0.00
         {**GOOD, "scores": [1.0, 2.0, 3.0, float("nan")]},
         {**GOOD, "scores": [1.0, 2.0, 3.0, 10**400]},
         {**GOOD, "scores": 4},
+        {**GOOD, "scores": "1234"},
+        {**GOOD, "scores": ["1", "2", "3", "4"]},
+        {**GOOD, "scores": [True, False, True, True]},
+        {**GOOD, "scores": [1.0, 2.0, 3.0, 4.0, None]},
         {"scores": GOOD["scores"]},
     ],
 )

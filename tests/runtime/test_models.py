@@ -28,6 +28,18 @@ def test_a_folder_is_found_by_its_path(tiny_model: Path, monkeypatch: pytest.Mon
     assert models.locate(tiny_model.name) == Path(tiny_model.name)
 
 
+@pytest.mark.parametrize("given", [str, Path])
+def test_a_folder_that_lies_here_does_not_take_a_packaged_models_place(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, given: type
+) -> None:
+    name = pscr.runtime.scorer.DEFAULT_MODEL
+    own_model.rename(own_model.with_name(name))
+    monkeypatch.chdir(own_model.parent)
+    assert models.locate(given(name)) == models.PACKAGED / name
+    for named in (f"./{name}", f"{name}/", str(own_model.with_name(name)), own_model.with_name(name)):
+        assert Manifest.read(models.locate(named)).name == "tiny"
+
+
 @pytest.mark.parametrize(
     "model", ["no-such-model", "../x", "a" * 5000, "a\0b", "", "two\nlines"], ids=lambda name: ascii(name)[:12]
 )

@@ -14,6 +14,7 @@ import cv2
 import datasets
 import numpy as np
 import pandas
+import pyarrow
 import pytest
 from image_makers import assert_refused, colours, encoded
 from PIL import Image
@@ -117,15 +118,16 @@ def test_scores_of_a_pandas_column_go_back_beside_it(scorer: pscr.Scorer, files:
     )
 
 
-@pytest.mark.parametrize("library", [pandas.DataFrame, datasets.Dataset.from_dict])
+@pytest.mark.parametrize("library", [pandas.DataFrame, datasets.Dataset.from_dict, pyarrow.table])
 def test_a_whole_table_is_refused_before_its_column_names_are_taken_for_files(
     scorer: pscr.Scorer, library: Callable[[dict[str, list[str]]], Any]
 ) -> None:
     table = library({"path": ["a.png"]})
-    with pytest.raises(PscrError) as caught:
-        scorer.score_many(table)
     name = type(table).__name__
-    assert_refused(caught, Status.INVALID_ARGUMENT, f"sources is a table ({name}); expected one column of it")
+    for call in (pscr.Scorer.score_many, pscr.rank):
+        with pytest.raises(PscrError) as caught:
+            call(scorer, table)
+        assert_refused(caught, Status.INVALID_ARGUMENT, f"sources is a table ({name}); expected one column of it")
 
 
 @pytest.mark.parametrize("decode", [True, False])
@@ -135,6 +137,21 @@ def test_scores_of_a_datasets_column_go_back_beside_it(scorer: pscr.Scorer, file
     table = table.cast_column("image", datasets.Image(decode=decode))
     table = table.add_column("score", [result.score for result in scorer.score_many(table["image"])])
     assert table["score"][:] == pytest.approx([scorer.score(name).score for name in names], abs=1e-5)
+
+
+def test_values_of_a_pyarrow_column_are_what_they_hold(scorer: pscr.Scorer, files: list[Path]) -> None:
+    """Paths, files' bytes, and both together as datasets stores them; a missing one is that row's."""
+    expected = [scorer.score(file).score for file in files]
+    names, data = [str(file) for file in files], [file.read_bytes() for file in files]
+    both = [{"bytes": one, "path": None} for one in data]
+    for values in (names, data, both):
+        column = pyarrow.table({"image": [*values, None]})["image"]
+        *results, missing = scorer.score_many(column)
+        assert [result.score for result in results] == pytest.approx(expected, abs=1e-5)
+        assert missing.status is Status.INVALID_ARGUMENT
+        assert scorer.score(column[0]) == results[0]
+        if values is names:
+            assert [result.path for result in results] == names
 
 
 def test_an_image_of_datasets_that_is_not_decoded_is_its_bytes_or_its_file(

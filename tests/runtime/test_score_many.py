@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import itertools
+import json
 import math
 import os
 import subprocess
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import tiny_model as tiny
 from image_makers import assert_refused
+from PIL import Image
 
 import pscr
 from pscr.runtime.errors import PscrError, Status
@@ -203,11 +205,41 @@ def test_batch_that_is_no_whole_number_is_refused_at_the_call(scorer: pscr.Score
     assert_refused(caught, Status.INVALID_ARGUMENT, f"batch is {batch!r}")
 
 
-@pytest.mark.parametrize("sources", ["a.png", Path("a.png"), b"bytes", bytearray(b"x"), None, 5])
-def test_one_image_in_place_of_several_is_refused_at_the_call(scorer: pscr.Scorer, sources: Any) -> None:
+@pytest.mark.parametrize("batch", [np.int64(2), np.uint8(2), np.array(2)])
+def test_whole_numbers_of_any_library_are_whole_numbers(tiny_model: Path, batch: Any) -> None:
+    image = np.full((40, 50), 9, np.uint8)
+    with pscr.open(tiny_model, "cpu", threads=batch, max_pixels=np.uint32(5000)) as scorer:
+        assert scorer.info["threads"] == 2
+        assert json.dumps(scorer.info["threads"]) == "2"
+        assert [result.ok for result in scorer.score_many([image] * 3, batch=batch)] == [True] * 3
+        assert pscr.quality_map(scorer, image, window=np.int16(20), stride=np.uint64(7)).stride == 7
+    with pytest.raises(PscrError), pscr.open(tiny_model, "cpu", threads=np.bool_(True)):
+        pass
+
+
+@pytest.mark.parametrize("call", [pscr.Scorer.score_many, pscr.Scorer.score_with_votes, pscr.rank])
+@pytest.mark.parametrize(
+    "sources",
+    [
+        *("a.png", Path("a.png"), b"bytes", bytearray(b"x"), memoryview(b"x"), None, 5, {"bytes": b"x", "path": None}),
+        *(np.zeros(shape, np.uint8) for shape in ((40, 50, 3), (40, 50, 4), (40, 50, 1), (40, 50), ())),
+        Image.new("RGB", (8, 8)),
+    ],
+    ids=lambda sources: f"{type(sources).__name__}{getattr(sources, 'shape', '')}",
+)
+def test_one_image_in_place_of_several_is_refused_at_the_call(scorer: pscr.Scorer, call: Any, sources: Any) -> None:
     with pytest.raises(PscrError) as caught:
-        scorer.score_many(sources)
+        call(scorer, sources)
     assert_refused(caught, Status.INVALID_ARGUMENT, "sources is one", "pass a list")
+
+
+@pytest.mark.parametrize(("shape", "pixel_format"), [((3, 40, 50, 3), "rgb"), ((3, 40, 50), "gray")])
+def test_an_array_of_several_images_is_taken_image_by_image(
+    scorer: pscr.Scorer, shape: tuple[int, ...], pixel_format: str
+) -> None:
+    stack = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    found = [result.score for result in scorer.score_many(stack, pixel_format=pixel_format)]
+    assert found == [scorer.score(image, pixel_format=pixel_format).score for image in stack]
 
 
 # --- a bounded number ahead -------------------------------------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""The inference libraries, imported: none of them phones home, and one that cannot be had says what would help.
+
+onnxruntime (from 1.29) and OpenVINO report to their makers, and leave an identifier in the home folder, unless they are
+told not to. Every import of them goes through `load`.
+
+- onnxruntime: ORT_DISABLE_TELEMETRY, which it reads as it loads, and which stays as it is where the user has set it. It
+  is set together with this module, since the tools that export uses import onnxruntime themselves.
+- OpenVINO: it has no such setting, and the one that it keeps (`opt_in_out`) is a file in the home folder. It reports
+  through the package openvino_telemetry, and goes without where that is not there: so it is not there while OpenVINO
+  is imported. A program that has imported openvino_telemetry by itself keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from .errors import PscrError, Status, one_line
+
+_REPORTER = "openvino_telemetry"
+_importing = threading.Lock()
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+class Library(NamedTuple):
+    """needed: a name that a whole installation has. remedy: what to do where it cannot be imported."""
+
+    needed: str
+    remedy: str
+
+
+LIBRARIES = {
+    "onnxruntime": Library("InferenceSession", "pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU"),
+    "onnxruntime.quantization": Library("quantize_static", "pip install 'pscr[export]'"),
+    "openvino": Library("Core", "pip install 'pscr[openvino]', or use cpu"),
+    "tensorrt": Library("Runtime", "pip install 'pscr[trt]'"),
+    "tensorrt_rtx": Library("Runtime", "pip install 'pscr[rtx]'"),
+    "pycuda.driver": Library("Device", "pip install 'pscr[trt]', and an NVIDIA driver"),
+}
+
+
+def load(name: str) -> Any:
+    """Import one of `LIBRARIES`.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE: it is not installed, does not start here, or is there in part only.
+    """
+    needed, remedy = LIBRARIES[name]
+    try:
+        with _importing, _unreported():
+            library = import_module(name)
+    except Exception as error:  # whatever a damaged installation or an unusual machine drives an import to
+        raise PscrError(
+            Status.DEVICE_UNAVAILABLE, f"{name} cannot be imported ({one_line(error)}); {remedy}"
+        ) from error
+    if not hasattr(library, needed):
+        found = (
+            f"{name} is installed in part only (it has no {needed}), as when one of two packages with that name goes"
+        )
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; pip uninstall every one of them, then {remedy}")
+    return library
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Keep OpenVINO from the package through which it reports; afterwards that can be imported as before."""
+    if _REPORTER in sys.modules:
+        yield
+        return
+    sys.modules[_REPORTER] = None  # type: ignore[assignment]  # "there is no such module", to whoever imports it
+    try:
+        yield
+    finally:
+        sys.modules.pop(_REPORTER, None)
