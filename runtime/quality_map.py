@@ -1,7 +1,7 @@
 """The quality map: the scores of overlapping windows of an image, which say where in it the quality is good or bad.
 
 The windows lie on the model's view of the image, which is what its score judges: of a large image a smaller form (see
-sampling.py). With `native` they lie on the image's own pixels, which shows damage too fine for the view.
+samplings/). With `native` they lie on the image's own pixels, which shows damage too fine for the view.
 
 A cell is what its window would score as an image of its own: the window is cut out and goes through the same rule
 (a window smaller than the model's patch is padded to it by reflection), the same graph with one patch (P = 1) and the

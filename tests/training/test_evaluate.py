@@ -160,7 +160,7 @@ def test_a_plot_that_cannot_be_written_is_one_clear_line(evaluate, tmp_path):
     pytest.importorskip("matplotlib")
     for file, says in ((tmp_path / "none" / "plot.png", "there is no folder"), (tmp_path / "plot.doc", "cannot be")):
         code, out, errors = evaluate("--plot", file)
-        assert code == 3 if "folder" in says else 2
+        assert code == (3 if "folder" in says else 2)
         assert says in errors
         assert out == ""
 
