@@ -130,9 +130,9 @@ def test_int8_of_a_folder_is_calibrated_on_images_and_written_whole(tiny_model: 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--precision", "int8"], 1, "--calibrate IMAGES"),
-        (["--precision", "fp32"], 1, "is a model folder"),
-        (["--precision", "fp16", "--calibrate", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        (["--precision", "int8"], 2, "--calibrate IMAGES"),
+        (["--precision", "fp32"], 2, "is a model folder"),
+        (["--precision", "fp16", "--calibrate", "/nowhere/at/all"], 3, "/nowhere/at/all"),
     ],
 )
 def test_what_cannot_be_converted_is_one_line_and_leaves_nothing(

@@ -93,7 +93,7 @@ def test_nothing_in_a_checkpoint_is_executed(network, folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("make", "backbone", "code", "says"),
     [
-        (lambda network, file: None, "resnet18", 1, "no such checkpoint"),
+        (lambda network, file: None, "resnet18", 3, "no such checkpoint"),
         (lambda network, file: file.write_bytes(b"junk"), "resnet18", 3, "not a readable torch checkpoint"),
         (lambda network, file: file.write_bytes(pickle.dumps({"a": 1})), "resnet18", 3, "torch checkpoint"),
         (
@@ -123,7 +123,7 @@ def test_another_file_is_one_clear_line_and_nothing_is_written(
 def test_a_missing_exemplar_is_named_with_its_row(network, folder, tmp_path, capsys):
     (tmp_path / "exemplars.csv").write_text("path,score\n2.png,1\nnone.png,2\n")
     words = [str(folder / "best_model.pt"), "--backbone", "resnet18", "-o", str(tmp_path / "model")]
-    assert main([*words, "--bank-csv", str(tmp_path / "exemplars.csv"), "--bank-root", str(folder / "images")]) == 2
+    assert main([*words, "--bank-csv", str(tmp_path / "exemplars.csv"), "--bank-root", str(folder / "images")]) == 3
     assert "row 3: no image" in capsys.readouterr().err
 
 

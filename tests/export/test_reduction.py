@@ -10,7 +10,8 @@ from random_network import settled, structure
 
 from pscr import PscrError
 from pscr.export.reduction import factors, reduce
-from pscr.export.score_graph import OUTPUTS, to_onnx
+from pscr.export.score_graph import to_onnx
+from pscr.runtime.families.pscr import OUTPUTS
 from pscr.training.model import PSCR, build
 
 

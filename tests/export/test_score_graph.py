@@ -9,7 +9,7 @@ import torch
 from pscr.export import score_graph
 from pscr.export.baking import bake
 from pscr.runtime.bank import Bank
-from pscr.runtime.families.pscr import signature
+from pscr.runtime.families.pscr import OUTPUTS, signature
 from pscr.training.model import build, load_pretrained
 
 SIDE = 224
@@ -54,7 +54,7 @@ def bank(model):
 
 def run(session, patches, bank):
     feed = {"patches": patches, "bank_terms": bank[0], "bank_scores": bank[1]}
-    return dict(zip(score_graph.OUTPUTS, session.run(list(score_graph.OUTPUTS), feed), strict=True))
+    return dict(zip(OUTPUTS, session.run(list(OUTPUTS), feed), strict=True))
 
 
 def test_the_fused_graph_equals_the_published_computation(model, session, patches):
@@ -136,9 +136,7 @@ def test_the_baked_graph_needs_patches_only_and_scores_the_same(exact, session, 
     assert [value.name for value in baked.graph.input] == ["patches"]
     alone = ort.InferenceSession(baked.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = run(session, patches, bank)
-    for name, value in zip(
-        score_graph.OUTPUTS, alone.run(list(score_graph.OUTPUTS), {"patches": patches}), strict=True
-    ):
+    for name, value in zip(OUTPUTS, alone.run(list(OUTPUTS), {"patches": patches}), strict=True):
         np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 

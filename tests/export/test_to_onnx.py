@@ -166,10 +166,10 @@ def test_a_failed_parity_gate_exits_non_zero_and_leaves_nothing(run, tmp_path, m
 @pytest.mark.parametrize(
     ("damage", "code", "says"),
     [
-        (lambda run: (run / "config.json").unlink(), 1, "not a run of pscr train"),
+        (lambda run: (run / "config.json").unlink(), 3, "not a run of pscr train"),
         (lambda run: (run / "config.json").write_text("{"), 3, "not a configuration"),
         (lambda run: (run / "best.safetensors").write_bytes(b"junk"), 3, "not a checkpoint"),
-        (lambda run: (run / "best.safetensors").unlink(), 1, "no such checkpoint"),
+        (lambda run: (run / "best.safetensors").unlink(), 3, "no such checkpoint"),
         (lambda run: (run / "split.json").write_text("[]"), 3, "not a split"),
     ],
 )

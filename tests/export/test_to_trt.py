@@ -146,7 +146,7 @@ def test_pscr_engines_lists_them_with_why_they_do_not_run_here(
     own_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pscr(["engines", str(own_model)]) == 0
-    assert "has no engines; build it again: pscr export --engine" in capsys.readouterr().out
+    assert "has no engines; build it again: pscr export engine" in capsys.readouterr().out
     assert main([str(own_model), "--compute-capability", "8.9"]) == 0
     capsys.readouterr()
     assert pscr(["engines", str(own_model)]) == 3
