@@ -63,7 +63,7 @@ class StoredModel:
 
 def is_model(path: str | Path) -> bool:
     """Whether this is a model folder, or the name of an installed model, and not a training run."""
-    return (Path(path) / FILE_NAME).is_file() or (str(path) in packaged() and not Path(path).exists())
+    return str(path) in packaged() or (Path(path) / FILE_NAME).is_file()
 
 
 @contextmanager

@@ -14,11 +14,10 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pscr.runtime.engines import EXTRAS
+from pscr.runtime import libraries
 from pscr.runtime.errors import PscrError, Status, one_line
 
 Shape = Sequence[int]
@@ -46,21 +45,6 @@ class Built:
     inspected: str = "not inspected: this needs a GPU"
 
 
-def load(library: str) -> Any:
-    """Import a TensorRT library.
-
-    Raises:
-        PscrError: DEVICE_UNAVAILABLE; the message names the extra that installs it.
-    """
-    try:
-        return import_module("tensorrt_rtx") if library == "tensorrt_rtx" else import_module("tensorrt")
-    except (ImportError, OSError) as error:
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"{library} cannot be imported ({one_line(error)}); pip install 'pscr[{EXTRAS[library]}]'",
-        ) from error
-
-
 def build(
     graph: bytes,
     library: str,
@@ -79,7 +63,7 @@ def build(
         PscrError: DEVICE_UNAVAILABLE: the library or a capability is not to be had. MODEL_INVALID: the graph cannot be
             parsed, or has another precision. ENGINE_INCOMPATIBLE: the build failed, or the engine has other types.
     """
-    trt = load(library)
+    trt = libraries.load(library)
     logger = _Said(trt)
     builder = trt.Builder(logger.logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -179,7 +163,7 @@ def inspected(built: Built, library: str, precision: str) -> Built:
     Raises:
         PscrError: ENGINE_INCOMPATIBLE where the plan cannot be loaded, or no layer works in `precision`.
     """
-    trt = load(library)
+    trt = libraries.load(library)
     logger = _Said(trt)
     runtime = trt.Runtime(logger.logger)
     engine = runtime.deserialize_cuda_engine(built.plan)

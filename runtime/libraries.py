@@ -60,10 +60,8 @@ def load(name: str) -> Any:
             Status.DEVICE_UNAVAILABLE, f"{name} cannot be imported ({one_line(error)}); {remedy}"
         ) from error
     if not hasattr(library, needed):
-        found = (
-            f"{name} is installed in part only (it has no {needed}), as when one of two packages with that name goes"
-        )
-        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; pip uninstall every one of them, then {remedy}")
+        found = f"{name} is there in part only, without {needed}, as where one of two packages of its name was removed"
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; pip uninstall them all, then {remedy}")
     return library
 
 

@@ -52,9 +52,8 @@ def tolerance(manifest: Manifest) -> float:
     found: Any = (manifest.golden or {}).get("tolerance")
     low, high = manifest.score.range
     share = _MOST_INT8 if manifest.precision == "int8" else MOST
-    if (
-        _is_number(found) and 0 < found <= share * (high - low) * _DIGITS
-    ):  # before float(), for which an int may be too large
+    most = share * (high - low) * _DIGITS
+    if _is_number(found) and 0 < found <= most:  # before float(), for which an int may be too large
         return float(found)
     raise PscrError(
         Status.MODEL_INVALID,

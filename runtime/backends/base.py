@@ -110,7 +110,7 @@ class Backend(ABC):
             raise PscrError(Status.CLOSED, "the backend is closed; open the model again")
         expected = f"[N,P,{self.patch},{self.patch},3] uint8, C-contiguous"
         if not isinstance(patches, np.ndarray) or patches.dtype != np.uint8:
-            found: object = patches.dtype if isinstance(patches, np.ndarray) else type(patches).__name__
+            found = str(patches.dtype) if isinstance(patches, np.ndarray) else type(patches).__name__
             raise PscrError(Status.INVALID_ARGUMENT, f"patches are {found}; expected {expected}")
         fits = patches.ndim == 5 and patches.shape[2:] == (self.patch, self.patch, 3) and min(patches.shape[:2]) > 0
         if not fits or not patches.flags.c_contiguous:

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "pscr.commands": (*BELOW, *TABLES, *ENGINES, LABELS),
     "pscr.__main__": ("pscr.commands",),
 }
+IMPORTERS = ("import_module", "load")  # `pscr.runtime.libraries.load` imports the inference libraries
 ONE_FILE = {"onnxruntime": 2, "tensorrt": 2, "tensorrt_rtx": 2, "pycuda": 1, "cuda": 1, "openvino": 1}
 
 
@@ -60,7 +61,7 @@ def imported(house: str, file: Path):
             if node.level:
                 base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], base]).rstrip(".")
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "import_module":
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in IMPORTERS:
             first = node.args[0]
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith("PIL"):
                 yield first.value

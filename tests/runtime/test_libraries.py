@@ -16,6 +16,7 @@ import pscr
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.libraries import LIBRARIES, load
 
+MODULES = {"cpu": "onnxruntime", "openvino": "openvino"}
 # onnxruntime reports from two seconds after it has loaded
 SCORES = """
 import sys, time
@@ -49,9 +50,9 @@ def works(*command: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("device", ["cpu", "openvino"])
+@pytest.mark.parametrize("device", MODULES)
 def test_nothing_is_sent_and_the_home_folder_stays_empty(tiny_model: Path, tmp_path: Path, device: str) -> None:
-    pytest.importorskip("openvino")
+    pytest.importorskip(MODULES[device])
     home, log = tmp_path / "home", tmp_path / "calls"
     home.mkdir()
     watch = ("strace", "-f", "-qq", "-e", "trace=%network", "-o", str(log)) if works("strace", "-f") else ()
@@ -79,9 +80,9 @@ def test_the_package_through_which_openvino_reports_can_be_imported_afterwards(t
     assert run(told, HOME=str(tmp_path)).strip() == "there"
 
 
-@pytest.mark.parametrize("device", ["cpu", "openvino"])
+@pytest.mark.parametrize("device", MODULES)
 def test_a_machine_without_home_folders_scores(tiny_model: Path, device: str) -> None:
-    pytest.importorskip("openvino")
+    pytest.importorskip(MODULES[device])
     run(HOMELESS + SCORES.replace("time.sleep(3)", ""), str(tiny_model), device, HOME=None)
 
 
@@ -98,7 +99,7 @@ def test_a_library_of_which_pip_has_left_an_empty_folder_is_unavailable(
 @pytest.mark.parametrize(
     "error", ["RuntimeError", "OSError", "ImportError", "AttributeError", "SystemError", "KeyError"]
 )
-@pytest.mark.parametrize(("device", "name"), [("cpu", "onnxruntime"), ("openvino", "openvino")])
+@pytest.mark.parametrize(("device", "name"), MODULES.items())
 def test_a_library_whose_import_fails_is_unavailable_whatever_it_raises(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, name: str, error: str
 ) -> None:
