@@ -135,7 +135,7 @@ def test_a_split_file_decides_who_trains(labelled, tmp_path):
 )
 def test_a_split_file_that_cannot_be_used_is_one_clear_line(labelled, tmp_path, capsys, text, says):
     (tmp_path / "own.json").write_text(text)
-    assert run(labelled, tmp_path / "run", "--split", str(tmp_path / "own.json")) == 1
+    assert run(labelled, tmp_path / "run", "--split", str(tmp_path / "own.json")) == 2
     errors = capsys.readouterr().err
     assert says in errors
     assert errors.count("\n") == 1
