@@ -154,9 +154,11 @@ def test_missing_library_of_a_training_verb_names_it_and_the_extra(tmp_path: Pat
     """A module that shadows torch as a missing one does: its import fails."""
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for verb in ("train", "export"):
-        words = [sys.executable, "-m", "pscr", verb, "--help"]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    (tmp_path / "labels.csv").write_text("path,score\n")
+    work = {"train": ["--data", "csv:labels.csv", "-o", "run"], "export": ["onnx", "run", "-o", "model"]}
+    for verb, more in work.items():
+        words = [sys.executable, "-m", "pscr", verb, *more]
+        done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 3, done
         assert f"'pscr {verb}' needs the Python module torch" in done.stderr
         assert f"pip install 'pscr[{verb}]'" in done.stderr

@@ -196,10 +196,15 @@ def test_a_command_can_be_typed(words: list[str], monkeypatch: pytest.MonkeyPatc
         assert all((ROOT / word).exists() for word in rest if word.startswith("tests/"))
     elif program == "python" and rest[:2] == ["-m", "pscr"]:
         parse(rest[2:], monkeypatch)
+    elif program == "python" and rest[0] in SUBCOMMANDS:
+        parse(["export", SUBCOMMANDS[rest[0]], *rest[1:]], monkeypatch)
     elif program == "python":
         check_script(rest)
     else:
         assert program in OTHERS, f"{program}: neither checked here nor known"
+
+
+SUBCOMMANDS = {"export/to_onnx.py": "onnx", "export/to_trt.py": "engine"}  # the same commands as scripts
 
 
 class Parsed(BaseException):

@@ -147,7 +147,9 @@ def test_without_copies_the_loss_is_that_of_all_pairs():
 )
 def test_what_does_not_go_together_is_refused_and_leaves_nothing(labelled, tmp_path, options, capsys):
     run = tmp_path / "run"
-    assert train(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS, *options]) == (3 if "--also=csv:missing.csv" in options else 2)
+    assert train(["--data", f"csv:{labelled}", "-o", str(run), *OPTIONS, *options]) == (
+        3 if "--also=csv:missing.csv" in options else 2
+    )
     assert len(capsys.readouterr().err.splitlines()) <= 2
     assert not run.exists()
 
