@@ -14,8 +14,9 @@ from serve_process import serving
 from pscr.commands.main import main
 from pscr.runtime.errors import PscrError, Status
 from pscr.serve import engine
+from pscr.serve.access import read_token
 from pscr.serve.errors import Problem
-from pscr.serve.limits import Held, Hold, Limits, read_token
+from pscr.serve.limits import Held, Hold, Limits
 
 
 @pytest.mark.parametrize(
