@@ -43,8 +43,8 @@ async def read_images(request: Request, limits: Limits, hold: Hold) -> list[Uplo
 
     Raises:
         Problem: 400 for a body that is not what its type says, or is empty; 408 for one that takes too long; 413 for
-            one that is too large; 415 for another type, and for one that is compressed; 422 for too many parts, or another; 503 where all requests
-            hold too much.
+            one that is too large; 415 for another type, and for one that is compressed; 422 for too many parts, or
+            another; 503 where all requests hold too much.
         starlette.requests.ClientDisconnect: the client has gone.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
