@@ -28,6 +28,8 @@ from pscr.serve.limits import Held, Hold, Limits
         (["--max-mib", "200"], "raise --memory-mib or lower --max-mib"),
         (["--token-file", "no/such/file"], "cannot be read"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1"),
+        (["--formats", "jpeg,psd"], "expected names of jpeg, png"),
+        (["--allow-host", "http://pscr.lan:80"], "without a port"),
         (["--nonsense"], "pscr serve --help"),
     ],
 )
