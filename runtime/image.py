@@ -52,6 +52,7 @@ _TO_RGB = {
     "gray": cv2.COLOR_GRAY2RGB,
 }
 _CODECS = {"WebP": ".webp", "GIF": ".gif", "AVIF": ".avif", "JPEG 2000": ".jp2"}  # that an OpenCV build may lack
+_PILLOW_NAMES = {"JPEG 2000": "JPEG2000", "PNM": "PPM"}  # that differ from ours by more than capitals
 _pillow_lock = threading.Lock()  # one at a time, for the sake of _no_warnings
 _SCRIPTED = ("EPS", "WMF")  # for which Pillow starts other programs
 
@@ -176,11 +177,12 @@ def decode(
             found = f"{other}, which cannot be read" if other else f"not an image (starts with {data[:8]!r})"
             return _decode_with_pillow(data, name, found, max_pixels)
         if kind in _CODECS and not cv2.haveImageWriter(_CODECS[kind]):
-            return _decode_with_pillow(data, name, f"{kind}, which this build of OpenCV cannot read", max_pixels)
+            found = f"{kind}, which this build of OpenCV cannot read"
+            return _decode_with_pillow(data, name, found, max_pixels, kind)
         size = header.size(data, kind)
         if size is None:
             found = f"{kind} whose header gives no size: cut short or damaged"
-            return _decode_with_pillow(data, name, found, max_pixels)
+            return _decode_with_pillow(data, name, found, max_pixels, kind)
         _check_size(name, *size, max_pixels)
         pixels, warning = _decode_with_opencv(data, kind, name)
         _check_size(name, pixels.shape[1], pixels.shape[0], max_pixels)
@@ -285,15 +287,20 @@ def _decode_with_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, str]
     return pixels, words
 
 
-def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int) -> Pixels:
-    """Pillow's reading of what OpenCV does not read, under the same policy. found: what to call it where that fails."""
+def _decode_with_pillow(data: bytes, name: str, found: str, max_pixels: int, kind: str = "") -> Pixels:
+    """Pillow's reading of what OpenCV does not read, under the same policy.
+
+    found: what to call it where that fails. kind: of `image_header.opencv_format`, for Pillow to try no other; "" for
+        all formats that it knows.
+    """
     try:
         pillow = import_module("PIL.Image")
     except ImportError:
         advice = "for other formats: pip install pillow"
         raise _error(Status.DECODE_FAILED, name, f"{found}; expected {_EXPECTED}; {advice}") from None
     try:
-        with _pillow_lock, _no_warnings(), pillow.open(io.BytesIO(data)) as image:
+        formats = [_PILLOW_NAMES.get(kind, kind.upper())] if kind else None
+        with _pillow_lock, _no_warnings(), pillow.open(io.BytesIO(data), formats=formats) as image:
             if image.format in _SCRIPTED:
                 raise _error(Status.DECODE_FAILED, name, f"{image.format}; expected {_EXPECTED}; convert it first")
             return _pillow_pixels(image, name, max_pixels)

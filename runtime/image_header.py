@@ -16,7 +16,8 @@ def _table(*rows: tuple[str, bytes]) -> _Table:
 
 
 # What OpenCV is asked to read. Left out: the BMP of OS/2, whose size imagesize 2.0.1 misreads, and PNM whose maximum is
-# neither 255 nor 65535, which OpenCV does not scale.
+# neither 255 nor 65535, which OpenCV does not scale. No row fits the beginning of a format that OpenCV tells by other
+# bytes: with any length of an AVIF's first box, \xff\x4f\xff\x51 (JPEG 2000) or P5 could stand in its place.
 _OPENCV = _table(
     ("JPEG", rb"\xff\xd8\xff"),
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
@@ -24,7 +25,7 @@ _OPENCV = _table(
     ("BMP", rb"BM.{12}[\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
     ("TIFF", rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"),
     ("GIF", rb"GIF8[79]a"),
-    ("AVIF", rb".{4}ftyp(?:.{4}){0,16}?avi[fs]"),
+    ("AVIF", rb"\0\0\0.ftyp(?:.{4}){0,16}?avi[fs]"),
     ("JPEG 2000", rb"\0\0\0\x0cjP  \r\n\x87\n"),
     ("PNM", rb"P[14]\s|P[2356]" + _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP + rb"(?:255|65535)\s"),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from ..console import needing
+from ..serve.formats import FORMATS, USUAL
 from . import options as shared
 
 DESCRIPTION = """\
@@ -19,7 +21,8 @@ examples:
   curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8000/v1/score
   pscr serve --host 0.0.0.0 --token-file token.txt  other machines too, with: Authorization: Bearer TOKEN
 
-Without --token-file the token is the environment's PSCR_TOKEN; without either, everyone who can connect is served.
+Without --token-file the token is the environment's PSCR_TOKEN; without either, everyone who can connect is served,
+under the names localhost, 127.0.0.1, [::1], that of --host (any address, where that is 0.0.0.0 or ::) and --allow-host.
 """
 
 
@@ -36,6 +39,10 @@ def add(verbs: shared.Verbs) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)")
     add("--port", type=_port, default=8000, metavar="N", help="0 for one that is free (default: %(default)s)")
     add("--token-file", metavar="FILE", help="clients must send the token in it (default: PSCR_TOKEN, if it is set)")
+    add(
+        "--allow-host", type=_host, action="append", default=[], metavar="NAME",
+        help="a further name that it may be called by without a token, such as pscr.lan; may be repeated",
+    )  # fmt: skip
     shared.model(serve)
     shared.device(serve)
     shared.threads(serve)
@@ -47,6 +54,10 @@ def add(verbs: shared.Verbs) -> None:
     )  # fmt: skip
     add("--queue", type=shared.positive, default=64, metavar="N", help="images under way (default: %(default)s)")
     add("--max-images", type=shared.positive, default=16, metavar="N", help="of one request (default: %(default)s)")
+    add(
+        "--formats", type=_formats, default=USUAL, metavar="NAME,...",
+        help=f"of images, of {', '.join(FORMATS)} (default: {','.join(USUAL)})",
+    )  # fmt: skip
     add("--max-mib", type=shared.positive, default=32, metavar="N", help="of one image's file (default: %(default)s)")
     add(
         "--max-pixels",
@@ -103,6 +114,20 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a port from 0 to 65535")
     return int(text)
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+|\[?[0-9A-Fa-f:.]+]?", text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a host's name or address, without a port")
+    return text.strip("[]")
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"found {name!r}, expected names of {', '.join(FORMATS)}, with commas")
+    return names
 
 
 def _milliseconds(text: str) -> float:

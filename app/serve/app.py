@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -20,6 +21,7 @@ from ..runtime.quality_map import QualityMap, quality_map
 from ..runtime.scorer import Scorer
 from ..tables.fields import record
 from . import page
+from .access import needs_token
 from .errors import Problem, of_pscr_error, raise_for
 from .limits import Hold
 from .metrics import CONTENT_TYPE
@@ -40,14 +42,33 @@ def application(service: Service) -> Guard:
         description=_DESCRIPTION,
         docs_url=None,  # FastAPI's own pages load scripts from other hosts
         redoc_url=None,
+        openapi_url=None,  # the page adds it, when it is complete
         redirect_slashes=False,
+        dependencies=[Depends(_known_parameters)],
     )
     _handlers(app)
     _scoring(app, service)
     _watching(app, service)
-    _describe(app, service)
-    page.add(app, service.token is not None)
+    page.add(app, _described(app, service), service.access.token is not None)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and "GET" in route.methods:
+            route.methods.add("HEAD")  # after the description; uvicorn leaves the body out
     return Guard(app, service)
+
+
+def _known_parameters(request: Request) -> None:
+    """Refuse a query with a parameter that the route does not have, or has twice.
+
+    Raises:
+        Problem: 422.
+    """
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            found = f"a parameter named '{one_line(name[:60])}', or twice"
+            expected = f"expected {' or '.join(known) or 'none'}, once"
+            raise Problem(422, "INVALID_ARGUMENT", f"{found}; {expected}; see /docs")
+        known.remove(name)
 
 
 def _scoring(app: FastAPI, service: Service) -> None:
@@ -58,8 +79,8 @@ def _scoring(app: FastAPI, service: Service) -> None:
         "/v1/score",
         summary="Score one image, or several",
         response_model=Scores,
-        responses=refusals(400, 401, 408, 413, 415, 422, 500, 503),
-        openapi_extra=body(limits.images),
+        responses=refusals(400, 401, 408, 413, 415, 421, 422, 500, 503),
+        openapi_extra=body(limits.images, limits.formats),
     )
     async def score(request: Request) -> Any:
         """The body is an image file; or multipart/form-data, with a part named `image` for each.
@@ -80,10 +101,10 @@ def _scoring(app: FastAPI, service: Service) -> None:
         summary="Show where in an image the quality is good or bad",
         response_model=QualityMapAnswer,
         responses={
-            **refusals(400, 401, 408, 413, 415, 422, 500, 503),
+            **refusals(400, 401, 408, 413, 415, 421, 422, 500, 503),
             200: {"description": "The picture, or the numbers.", "content": {"image/png": {"schema": page.BINARY}}},
         },
-        openapi_extra=body(1),
+        openapi_extra=body(1, limits.formats),
     )
     async def quality(request: Request, format: Literal["png", "json"] = "png") -> Any:
         """The body is an image file. The picture shows it beside its map; dark is low, the frame marks the worst."""
@@ -92,6 +113,7 @@ def _scoring(app: FastAPI, service: Service) -> None:
             if len(uploads) > 1:
                 raise Problem(422, "INVALID_ARGUMENT", f"{len(uploads)} images; expected one; map them one by one")
             data = uploads[0].data
+            service.check_format(data)
             work = _picture if format == "png" else _numbers
             answer = await service.in_map_thread(request, lambda own: work(own, data, limits.map_pixels))
         if isinstance(answer, bytes):
@@ -100,21 +122,26 @@ def _scoring(app: FastAPI, service: Service) -> None:
 
 
 def _watching(app: FastAPI, service: Service) -> None:
-    @app.get("/healthz", summary="Whether the process works", response_model=Health, responses=refusals(503))
+    @app.get("/healthz", summary="Whether the process works", response_model=Health, responses=refusals(421, 422, 503))
     async def healthy() -> Any:
         """For a supervisor: where this is not 200, the process should be started again."""
         if not service.batcher.alive:
             raise Problem(503, "INTERNAL", "a thread of the service has ended; start it again")
         return Health(status="ok")
 
-    @app.get("/readyz", summary="Whether an image would be taken now", response_model=Health, responses=refusals(503))
+    @app.get(
+        "/readyz",
+        summary="Whether an image would be taken now",
+        response_model=Health,
+        responses=refusals(421, 422, 503),
+    )
     async def ready() -> Any:
         """For a load balancer: 503 where the queue is full or the service stops."""
         if not service.ready:
             raise Problem(503, "QUEUE_FULL", "no image would be taken now; send requests to another one", 1)
         return Health(status="ok")
 
-    @app.get("/v1/info", summary="The model, what runs it, and the limits", responses=refusals(401))
+    @app.get("/v1/info", summary="The model, what runs it, and the limits", responses=refusals(401, 421, 422))
     async def info() -> dict[str, Any]:
         """As `pscr info --json`, with the service's limits."""
         return service.facts()
@@ -123,7 +150,7 @@ def _watching(app: FastAPI, service: Service) -> None:
         "/metrics",
         summary="Prometheus metrics",
         response_class=Response,
-        responses={**refusals(401), 200: {"description": "Counts and times.", "content": {"text/plain": {}}}},
+        responses={**refusals(401, 421, 422), 200: {"description": "Counts and times.", "content": {"text/plain": {}}}},
     )
     async def metrics() -> Response:
         """Requests, images by status, times by stage, batch sizes, queue, memory."""
@@ -162,20 +189,20 @@ def _handlers(app: FastAPI) -> None:
         return answer
 
 
-def _describe(app: FastAPI, service: Service) -> None:
-    """Complete the description with what FastAPI cannot know: the problems' type and the token."""
+def _described(app: FastAPI, service: Service) -> dict[str, Any]:
+    """The OpenAPI description, with what FastAPI cannot know: the problems' type and the token."""
     schema = app.openapi()
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     schemas["ProblemAnswer"] = ProblemAnswer.model_json_schema()
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    if service.token is not None:
+    if service.access.token is not None:
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for path, operations in schema["paths"].items():
-            if Guard.guarded(path):
-                for operation in operations.values():
+            for method, operation in operations.items():
+                if needs_token(method.upper(), path):
                     operation["security"] = [{"token": []}]
-    app.openapi = lambda: schema  # type: ignore[method-assign]  # FastAPI's way to set it
+    return schema
 
 
 def _image_score(name: str, result: Result) -> ImageScore:

@@ -53,13 +53,24 @@ class Job:
 class Batcher:
     """Scores images that come from any thread, with one Scorer."""
 
-    def __init__(self, scorer: Scorer, metrics: Metrics, *, batch: int, wait: float, places: int, workers: int) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        metrics: Metrics,
+        *,
+        check: Callable[[bytes], None],
+        batch: int,
+        wait: float,
+        places: int,
+        workers: int,
+    ) -> None:
         """Start the threads.
 
+        check: is given each image's bytes before they are decoded; raises a PscrError for those that shall not be.
         batch: most images of one inference. wait: seconds that the first image of a batch waits for others.
         places: images that may be under way at once. workers: threads that decode.
         """
-        self._scorer, self._metrics = scorer, metrics
+        self._scorer, self._metrics, self._check = scorer, metrics, check
         self._batch, self._wait, self.places = batch, wait, places
         self._lock = threading.Lock()
         self._under_way = 0
@@ -140,6 +151,7 @@ class Batcher:
             self._metrics.stage("queue", job.lap())
             error = None
             try:
+                self._check(job.data)
                 job.prepared = self._scorer.prepare(job.data)
             except Exception as found:  # the next image must not suffer for a fault that this one has shown
                 if not isinstance(found, PscrError):

@@ -14,8 +14,9 @@ from ..describe import runs_on
 from ..runtime.errors import PscrError, Status
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
+from .access import Access, Names, read_token
 from .app import application
-from .limits import MIB, Limits, read_token
+from .limits import MIB, Limits
 from .server import Server, configuration
 from .service import Service
 
@@ -39,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, bank=options.bank, max_pixels=limits.pixels
         ) as scorer,
     ):
-        service = Service(scorer, limits, batch=options.batch, wait=options.max_wait_ms / 1000, token=token)
+        checked = token is None or options.allow_host
+        names = Names.of(options.host, listener.getsockname()[0], options.allow_host) if checked else None
+        access = Access(token, names)
+        service = Service(scorer, limits, access, batch=options.batch, wait=options.max_wait_ms / 1000)
         server = Server(configuration(application(service), limits), lambda: _tell(listener, scorer, token))
         service.metrics.gauge("connections", "Open connections", lambda: server.open_connections)
         try:
@@ -60,6 +64,7 @@ def _limits(options: argparse.Namespace) -> Limits:
     usual = Limits()
     return replace(
         usual,
+        formats=options.formats,
         image_bytes=options.max_mib * MIB,
         images=options.max_images,
         pixels=options.max_pixels,
@@ -76,12 +81,15 @@ def _limits(options: argparse.Namespace) -> Limits:
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens, so that a port that is taken is known before the model is opened.
 
+    On `::` it takes IPv4 connections too, where the system can.
+
     Raises:
         PscrError: INVALID_ARGUMENT.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family)
+        both = address[0] == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(address[:2], family=family, dualstack_ipv6=both)
         # Connections inherit it. asyncio sets it only on sockets that name TCP as their protocol, which these do not;
         # without it an answer's body waits for the client to acknowledge its head: 40 ms on a kept connection.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -96,6 +104,8 @@ def _tell(listener: socket.socket, scorer: Scorer, token: str | None) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     guarded = "with a token" if token else "without a token"
+    if host == "::" and listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        guarded += ", to IPv6 only"
     name = f"{scorer.manifest.name} {scorer.manifest.version}"
     err(f"pscr: serving {name} on http://{shown}:{port}, {guarded}; {runs_on(scorer.info)}")
     if token is None and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:

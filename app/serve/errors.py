@@ -11,7 +11,16 @@ from ..runtime.pipeline import Result
 
 MEDIA_TYPE = "application/problem+json"
 # Beside the names of Status: what only a service can say.
-CODES = ("UNAUTHORIZED", "NOT_FOUND", "METHOD_NOT_ALLOWED", "TIMEOUT", "UNSUPPORTED_MEDIA_TYPE", "QUEUE_FULL")
+CODES = (
+    "UNAUTHORIZED",
+    "NOT_FOUND",
+    "METHOD_NOT_ALLOWED",
+    "TIMEOUT",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "MISDIRECTED_REQUEST",
+    "QUEUE_FULL",
+)
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 415: {"Accept-Encoding": "identity"}}  # RFC 9110, 15.5.2 and 15.5.16
 
 
 class Problem(Exception):  # noqa: N818  # the name that RFC 9457 has for it
@@ -26,9 +35,9 @@ class Problem(Exception):  # noqa: N818  # the name that RFC 9457 has for it
 
     def response(self) -> JSONResponse:
         """The answer to send."""
-        headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
-        if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+        headers = dict(_HEADERS.get(self.status, {}))
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
         content = {"type": "about:blank", "title": _title(self.status), "status": self.status}
         content |= {"code": self.code, "detail": self.detail}
         return JSONResponse(content, self.status, headers, MEDIA_TYPE)

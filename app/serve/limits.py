@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
-from ..runtime.errors import PscrError, Status
 from .errors import Problem
+from .formats import USUAL
 
 MIB = 1 << 20
-LEAST_TOKEN = 16  # characters; fewer could be guessed at the rate that a service answers
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # b64token of RFC 6750, what a Bearer header can carry
 _ENVELOPE = 1 << 16  # of a multipart body, beside its images
 
 
@@ -21,9 +16,9 @@ _ENVELOPE = 1 << 16  # of a multipart body, beside its images
 class Limits:
     """The bounds of a service; together they bound its memory.
 
+    formats: of images, by their names in `formats.FORMATS`.
     image_bytes: of one encoded image. images: of one request. pixels: height * width of an image, refused from its
-        header. map_pixels: the same for a quality map, which takes a run of the network for each
-        of its windows.
+        header. map_pixels: the same for a quality map, which takes a run of the network for each of its windows.
     queue: images that were accepted and have no score yet; maps: the same of maps.
     held_bytes: of all request bodies in memory. connections: open at once.
     idle_seconds: from a connection's opening, or its last answer, to the end of the next request's headers; and for a
@@ -31,6 +26,7 @@ class Limits:
     stop_seconds: what is under way at SIGTERM may take.
     """
 
+    formats: tuple[str, ...] = USUAL
     image_bytes: int = 32 * MIB
     images: int = 16
     pixels: int = 50_000_000
@@ -83,26 +79,3 @@ class Hold:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.bytes -= self.bytes
-
-
-def read_token(file: str | None) -> str | None:
-    """The token that clients must send: the file's only line, else the environment's PSCR_TOKEN, else None.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT: the file cannot be read, or what is there can be no token.
-    """
-    if file is not None:
-        try:
-            text, origin = Path(file).read_text("utf-8"), f"--token-file {file}"
-        except (OSError, UnicodeDecodeError) as error:
-            found = f"--token-file {file} cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})"
-            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected a file with the token on one line") from error
-    elif "PSCR_TOKEN" in os.environ:
-        text, origin = os.environ["PSCR_TOKEN"], "PSCR_TOKEN"
-    else:
-        return None
-    token = text.strip()
-    if len(token) < LEAST_TOKEN or not _TOKEN.fullmatch(token):
-        expected = f"expected {LEAST_TOKEN} or more letters, digits and -._~+/ on one line"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{origin} holds no token; {expected}, such as: openssl rand -hex 32")
-    return token

@@ -1,9 +1,8 @@
-"""What stands before every route: the token, the headers of every answer, one log line and one count a request."""
+"""What stands before every route: who may ask, the headers of every answer, one log line and one count a request."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import time
 from typing import Any
@@ -32,11 +31,6 @@ class Guard:
         self._service = service
         self._routes = {route.path for route in app.routes if hasattr(route, "path")}
 
-    @staticmethod
-    def guarded(path: str) -> bool:
-        """Whether a path needs the token, where one is set. Open are the page, the description and the probes."""
-        return path.startswith("/v1/") or path == "/metrics"
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
@@ -56,11 +50,9 @@ class Guard:
             await send(message)
 
         try:
-            if self.guarded(scope["path"]) and not self._allowed(scope):
-                found = "no token, or another one; expected the header Authorization: Bearer TOKEN"
-                await Problem(401, "UNAUTHORIZED", found).response()(scope, counted_receive, headed_send)
-            else:
-                await self.app(scope, counted_receive, headed_send)
+            refusal = self._service.access.refusal(scope)
+            answer = self.app if refusal is None else refusal.response()
+            await answer(scope, counted_receive, headed_send)
         except asyncio.CancelledError:  # the time for a graceful stop is over
             if not seen["code"]:
                 found = "the service stopped before this was done; send the request to another one"
@@ -71,11 +63,3 @@ class Guard:
             self._service.metrics.request(route, seen["code"] or 500, seconds)
             line = "%s %s %d, %d bytes received, %.1f ms"
             _log.info(line, scope["method"], route, seen["code"] or 500, seen["received"], 1000 * seconds)
-
-    def _allowed(self, scope: Scope) -> bool:
-        token = self._service.token
-        if token is None:
-            return True
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        kind, _, word = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        return kind.lower() == b"bearer" and hmac.compare_digest(word.strip(), token.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from importlib import resources
 from typing import Any
@@ -22,9 +23,10 @@ FILES = {
 }
 
 
-def add(app: FastAPI, token: bool) -> None:
-    """Add the routes of the pages. The description is drawn from what the application says of itself, so call it last.
+def add(app: FastAPI, schema: dict[str, Any], token: bool) -> None:
+    """Add the routes of the pages.
 
+    schema: the OpenAPI description, which is shown to people and to programs.
     token: whether the page is to ask for one before it asks the service anything.
     """
     folder = resources.files(__package__) / "static"
@@ -33,12 +35,13 @@ def add(app: FastAPI, token: bool) -> None:
         if token and path == "/":
             data = data.replace(b'<form id="token-form" hidden>', b'<form id="token-form">')
         _serve(app, path, data, kind)
-    _serve(app, "/docs", _description(app.openapi()).encode(), "text/html")
+    _serve(app, "/docs", _description(schema).encode(), "text/html")
+    _serve(app, "/openapi.json", json.dumps(schema).encode(), "application/json")
 
 
 def _serve(app: FastAPI, path: str, data: bytes, kind: str) -> None:
     async def route() -> Response:
-        return Response(data, media_type=f"{kind}; charset=utf-8")
+        return Response(data, media_type=kind)
 
     app.add_api_route(path, route, include_in_schema=False)
 

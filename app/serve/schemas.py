@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -9,7 +10,8 @@ from pydantic import BaseModel, Field
 from ..runtime.errors import Status
 from ..tables.fields import FIELDS
 from .errors import CODES, MEDIA_TYPE
-from .uploads import FIELD, RAW_TYPES
+from .formats import FORMATS
+from .uploads import FIELD
 
 _ABOUT = {field.name: field.about for field in FIELDS}
 _BINARY = {"type": "string", "format": "binary"}
@@ -75,7 +77,8 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
         401: "The token is missing or another.",
         408: "The body did not arrive in time.",
         413: "Too many bytes or pixels.",
-        415: "The body's type is none that could be an image.",
+        415: "The body's type is none that could be an image, or it is compressed.",
+        421: "The Host is no name of this service.",
         422: "Not an image, too many images, or a field or parameter that is not known.",
         500: "A fault of the service; its log has more.",
         503: "The queue is full (Retry-After says when to try again), or the service stops.",
@@ -84,10 +87,11 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"description": words[code], "content": {MEDIA_TYPE: {"schema": schema}}} for code in codes}
 
 
-def body(images: int) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes one image as its body, or up to `images` as parts."""
+def body(images: int, formats: Iterable[str]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that takes one image of these formats as its body, or up to `images` as parts."""
     parts: dict[str, Any] = {"type": "array", "items": _BINARY, "minItems": 1, "maxItems": images}
     form = {"type": "object", "properties": {FIELD: parts}, "required": [FIELD], "additionalProperties": False}
-    content: dict[str, Any] = {kind: {"schema": _BINARY} for kind in RAW_TYPES}
+    content: dict[str, Any] = {FORMATS[name][1]: {"schema": _BINARY} for name in formats}
+    content["application/octet-stream"] = {"schema": _BINARY}
     content["multipart/form-data"] = {"schema": form}
     return {"requestBody": {"required": True, "content": content}}

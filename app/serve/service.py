@@ -16,6 +16,8 @@ from ..runtime.errors import PscrError, Status
 from ..runtime.pipeline import Result
 from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
+from . import formats
+from .access import Access
 from .batching import Batcher, Full
 from .errors import Problem, of_pscr_error
 from .limits import Held, Hold, Limits
@@ -47,19 +49,27 @@ class Service:
     """An open model behind HTTP. Its methods are called in the event loop's thread."""
 
     def __init__(
-        self, scorer: Scorer, limits: Limits, *, batch: int | None = None, wait: float = 0.002, token: str | None = None
+        self, scorer: Scorer, limits: Limits, access: Access, *, batch: int | None = None, wait: float = 0.002
     ) -> None:
         """Start the threads that score.
 
         batch: most images of one inference; None for a good number on this device. wait: seconds that a batch waits
-        for more images. token: what clients must send; None for a service that is open to all.
+        for more images.
         """
-        self.scorer, self.limits, self.token = scorer, limits, token
+        self.scorer, self.limits, self.access = scorer, limits, access
         self.metrics = Metrics()
         self.held = Held(limits.held_bytes)
         self.batch, self.wait = batch or scorer.batch, wait
         workers = min(_DECODERS, scorer.info["threads"])
-        self.batcher = Batcher(scorer, self.metrics, batch=self.batch, wait=wait, places=limits.queue, workers=workers)
+        self.batcher = Batcher(
+            scorer,
+            self.metrics,
+            check=self.check_format,
+            batch=self.batch,
+            wait=wait,
+            places=limits.queue,
+            workers=workers,
+        )
         self._maps = ThreadPoolExecutor(1, thread_name_prefix="pscr-map")
         self._maps_under_way = 0
         self.stopping = False
@@ -79,6 +89,7 @@ class Service:
         info = {key: value for key, value in scorer.info.items() if key not in _PRIVATE}
         info["calibration"] = scorer.calibration.to_dict() if scorer.calibration else None
         info["limits"] = {
+            "formats_of_an_image": list(limits.formats),
             "bytes_of_an_image": limits.image_bytes,
             "bytes_of_a_request": limits.request_bytes,
             "images_of_a_request": limits.images,
@@ -89,6 +100,14 @@ class Service:
         }
         info["batching"] = {"images": self.batch, "wait_ms": 1000 * self.wait}
         return info
+
+    def check_format(self, data: bytes) -> None:
+        """See whether an image file is of a format that this service decodes; may be called in any thread.
+
+        Raises:
+            PscrError: DECODE_FAILED.
+        """
+        formats.check(data, self.limits.formats)
 
     async def receive(self, request: Request, hold: Hold) -> list[Upload]:
         """The images of a request; refused before they are read where there is no place for one.

@@ -7,6 +7,7 @@ case. Nothing is written to disk, as Starlette's own form parser would.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -20,14 +21,13 @@ from .errors import Problem
 from .limits import Hold, Limits
 
 FIELD = "image"
-RAW_TYPES = (
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "application/octet-stream",
-)  # of the description; any image/* goes
 _LONGEST_HEADERS = 8192  # bytes, of one part
 _LONGEST_NAME = 255
+_LONGEST_LINE = 256  # bytes of the line before the first part: a boundary has 70 at most
+
+
+# The values with which a body, or a part, is the image's own bytes.
+_PLAIN = {"Content-Encoding": ("identity",), "Content-Transfer-Encoding": ("binary", "8bit", "7bit")}
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ async def read_images(request: Request, limits: Limits, hold: Hold) -> list[Uplo
 
     Raises:
         Problem: 400 for a body that is not what its type says, or is empty; 408 for one that takes too long; 413 for
-            one that is too large; 415 for another type; 422 for too many parts, or another; 503 where all requests
-            hold too much.
+            one that is too large; 415 for another type, and for one that is compressed; 422 for too many parts, or
+            another; 503 where all requests hold too much.
         starlette.requests.ClientDisconnect: the client has gone.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
@@ -53,6 +53,7 @@ async def read_images(request: Request, limits: Limits, hold: Hold) -> list[Uplo
         found = f"Content-Type {printable(kind.decode('latin-1')[:80])}"
         expected = "expected image/* or application/octet-stream with an image as the body, or multipart/form-data"
         raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", f"{found}; {expected} with parts named '{FIELD}'")
+    _check_plain("Content-Encoding", ",".join(request.headers.getlist("content-encoding")))
     most = limits.request_bytes if multipart else min(limits.image_bytes, limits.request_bytes)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
@@ -89,9 +90,8 @@ async def _read_parts(chunks: AsyncIterator[bytes], boundary: bytes, limits: Lim
         if not boundary:
             raise FormParserError("no boundary in the Content-Type")
         parser = MultipartParser(boundary, parts.callbacks())  # type: ignore[arg-type]
-        async for chunk in chunks:
-            if chunk:
-                parser.write(chunk)
+        async for chunk in _without_preamble(chunks, boundary):
+            parser.write(chunk)
         if not parts.ended:
             raise FormParserError("it ends before its last boundary")
     except FormParserError as error:
@@ -100,6 +100,23 @@ async def _read_parts(chunks: AsyncIterator[bytes], boundary: bytes, limits: Lim
     if not parts.uploads:
         raise Problem(400, "INVALID_ARGUMENT", f"no images; expected parts named '{FIELD}'")
     return parts.uploads
+
+
+async def _without_preamble(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[bytes]:
+    """What begins with the first line that is the boundary. Source: RFC 2046, 5.1.1, where a preamble is ignored."""
+    line = re.compile(rb"\r\n(--" + re.escape(boundary) + rb")(?:(?=--)|[ \t]*(?=\r\n))")
+    before = b"\r\n"  # a body may begin with that line
+    async for chunk in chunks:
+        before += chunk
+        found = line.search(before)
+        if found is not None:
+            yield found[1] + before[found.end() :]
+            break
+        last = before[max(before.rfind(b"\r\n"), 0) :]
+        before = last if len(last) <= _LONGEST_LINE else last[-1:]  # which may be a line's \r
+    async for chunk in chunks:
+        if chunk:
+            yield chunk
 
 
 class _Parts:
@@ -154,6 +171,8 @@ class _Parts:
         if kind != b"form-data" or field != FIELD:
             found = f"a part named '{printable(field[:60])}'"
             raise Problem(422, "INVALID_ARGUMENT", f"{found}; expected parts named '{FIELD}' only, an image each")
+        for name in _PLAIN:
+            _check_plain(name, self._headers.get(name.lower().encode(), b"").decode("latin-1"))
         self._name = options.get(b"filename", b"").decode("utf-8", "replace")[:_LONGEST_NAME]
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
@@ -177,3 +196,14 @@ class _Parts:
 
 def _too_large(found: str, most: int) -> Problem:
     return Problem(413, "IMAGE_TOO_LARGE", f"{found}; expected at most {most} bytes; send a smaller image")
+
+
+def _check_plain(header: str, value: str) -> None:
+    """Refuse an image that is compressed or encoded on its way; it would have to be unpacked within limits, too.
+
+    Raises:
+        Problem: 415.
+    """
+    if any(word.strip().lower() not in ("", *_PLAIN[header]) for word in value.split(",")):
+        found = f"{header} {printable(value[:80])}; expected none, or {' or '.join(_PLAIN[header])}"
+        raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", f"{found}; send the image file as it is")

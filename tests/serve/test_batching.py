@@ -50,7 +50,7 @@ def held(tiny_model: Path) -> Iterator[Held]:
 
 @pytest.fixture
 def batcher(held: Held) -> Iterator[Batcher]:
-    one = Batcher(held, Metrics(), batch=4, wait=0.05, places=6, workers=1)
+    one = Batcher(held, Metrics(), check=lambda data: None, batch=4, wait=0.05, places=6, workers=1)
     yield one
     held.gate.set()
     assert one.close(30)
@@ -121,7 +121,7 @@ def test_an_unforeseen_error_is_that_images_own(batcher: Batcher, held: Held, mo
 
 
 def test_closing_finishes_what_was_admitted_and_refuses_more(held: Held) -> None:
-    batcher = Batcher(held, Metrics(), batch=2, wait=0, places=6, workers=2)
+    batcher = Batcher(held, Metrics(), check=lambda data: None, batch=2, wait=0, places=6, workers=2)
     held.gate.clear()
     jobs = batcher.admit([picture(seed) for seed in range(6)])
     closing = threading.Thread(target=batcher.close, args=(30,))
@@ -134,7 +134,7 @@ def test_closing_finishes_what_was_admitted_and_refuses_more(held: Held) -> None
 
 
 def test_closing_does_not_wait_for_ever(held: Held) -> None:
-    batcher = Batcher(held, Metrics(), batch=2, wait=0, places=6, workers=1)
+    batcher = Batcher(held, Metrics(), check=lambda data: None, batch=2, wait=0, places=6, workers=1)
     held.gate.clear()
     (job,) = batcher.admit([picture(1)])
     assert not batcher.close(0.2)

@@ -22,7 +22,7 @@ def gauge(served: Served, name: str) -> float:
 
 def leave(served: Served, path: str, data: bytes, true: object) -> None:
     """Send a whole request, and close when something has become true."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.sendall(head.encode() + data)
         assert until(true)
@@ -48,7 +48,7 @@ def test_a_map_that_nobody_waits_for_is_not_finished(scorer: pscr.Scorer) -> Non
 def test_a_client_that_leaves_its_map_frees_the_thread(tiny_model: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2000, 2000), np.uint8)
     data = b"P5 2000 2000 255\n" + noise.tobytes()  # PNM: as large to decode as to send
-    with serving(tiny_model) as served:
+    with serving(tiny_model, "--formats", "pnm") as served:
         leave(served, "/v1/map", data, lambda: gauge(served, "maps") == 1)
         assert until(lambda: gauge(served, "maps") == 0)
         assert until(lambda: "POST /v1/map 499" in "".join(served.log))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from serve_process import serving, until
 
-HEAD = b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\nabc"
+HEAD = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\nabc"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -14,8 +14,9 @@ from serve_process import serving
 from pscr.commands.main import main
 from pscr.runtime.errors import PscrError, Status
 from pscr.serve import engine
+from pscr.serve.access import read_token
 from pscr.serve.errors import Problem
-from pscr.serve.limits import Held, Hold, Limits, read_token
+from pscr.serve.limits import Held, Hold, Limits
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ from pscr.serve.limits import Held, Hold, Limits, read_token
         (["--max-mib", "200"], "raise --memory-mib or lower --max-mib"),
         (["--token-file", "no/such/file"], "cannot be read"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1"),
+        (["--formats", "jpeg,psd"], "expected names of jpeg, png"),
+        (["--allow-host", "http://pscr.lan:80"], "without a port"),
         (["--nonsense"], "pscr serve --help"),
     ],
 )

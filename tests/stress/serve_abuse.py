@@ -36,7 +36,7 @@ CONNECTIONS, IDLE, BODY = 64, 2, 2  # open at once; seconds for headers, and for
 ALLOWED = 96  # MiB above the start, beside the bodies: buffers of the connections, decoded images, the allocator's own
 WORDS = ("--memory-mib", MEMORY, "--max-mib", IMAGE, "--connections", CONNECTIONS, "--queue", 32, "--batch", 4, "-q")
 WORDS += ("--idle-seconds", IDLE, "--body-seconds", BODY)
-HEAD = "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+HEAD = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Attack = Callable[[int, int], Awaitable[str]]
 
@@ -150,7 +150,7 @@ async def not_reading_the_end(port: int, count: int) -> str:
     """Clients that ask for 1, 10, 19 ... pages, the last one with an end of the connection, and take nothing."""
     every = await open_narrow(port, count)
     for place, (_, writer) in enumerate(every):
-        ask = b"GET /docs HTTP/1.1\r\nHost: x\r\n"
+        ask = b"GET /docs HTTP/1.1\r\nHost: localhost\r\n"
         writer.write((ask + b"\r\n") * (9 * place) + ask + b"Connection: close\r\n\r\n")
     address = f"http://127.0.0.1:{port}"
     left = await asyncio.to_thread(until, lambda: gauge(address, "connections") == 1, 5 * IDLE)
@@ -162,7 +162,7 @@ async def not_reading_the_end(port: int, count: int) -> str:
 async def not_reading(port: int, count: int) -> str:
     """Clients that ask for pages and maps without end, and take nothing of them."""
     every = await open_narrow(port, count)
-    ask = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+    ask = b"GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500
     gone = 0
 
     async def pour(writer: asyncio.StreamWriter) -> None:
@@ -208,7 +208,7 @@ async def many_connections(port: int, count: int) -> str:
     """Idle connections above the limit; a client that has a request is served meanwhile."""
     every = await open_all(port, count)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     code = await answer(reader, 10)
     await let_go([*every, (reader, writer)])
     assert code == "200", code
@@ -250,7 +250,7 @@ async def damaged_requests(port: int, count: int) -> str:
     """Whole requests with two images in multipart/form-data, damaged anywhere: in a header, a boundary, an image."""
     part = b'--line\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n%s\r\n' % image(16)
     body = part + part + b"--line--\r\n"
-    head = "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=line\r\n"
+    head = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=line\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
     rng = random.Random(1)
 
