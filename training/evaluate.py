@@ -73,8 +73,7 @@ class Measured:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `pscr evaluate`. Returns the exit code: 0; 1 for images that could not be scored; that of an error's status.
-    """
+    """Run `pscr evaluate`. Returns the exit code: 0; 1 for images that could not be scored; that of an error's status."""
     try:
         arguments = parser().parse_args(argv)
         check(arguments)
