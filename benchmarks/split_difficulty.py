@@ -57,6 +57,7 @@ def regressor_alone(
         y[train],
         np.random.default_rng(0),
         epochs=EPOCHS,
+        rate=3e-4,
         weight_decay=0.05,
         dropout=0.4,
     )

@@ -128,7 +128,7 @@ class Config:
     window: float = option(1.0, help="smallest share of a cached patch's side that a step sees", group=_HOW)
     optimizer: str = option("adamw", choices=("adamw", "adam"), help="adam: weight decay in the gradient", group=_HOW)
     lr: float = option(1.5e-4, help="highest learning rate of the backbone", group=_HOW)
-    head_lr: float = option(3e-4, help="highest learning rate of the regressor", group=_HOW)
+    head_lr: float = option(3e-4, help="highest learning rate of the regressor, in its own epochs too", group=_HOW)
     schedule: str = option("cosine", choices=("cosine", "constant"), help="of the learning rates", group=_HOW)
     warmup: int = option(100, metavar="N", help="steps in which they rise", group=_HOW)
     weight_decay: float = option(5e-2, help="weight decay", group=_HOW)

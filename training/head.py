@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-RATE, BATCH = 3e-4, 64
+BATCH = 64
 
 
 def cosine(progress: float) -> float:
@@ -25,18 +25,20 @@ def train_head(
     rng: np.random.Generator,
     *,
     epochs: int,
+    rate: float,
     weight_decay: float,
     dropout: float,
 ) -> None:
     """Change the parameters by AdamW, in `epochs` passes through the images.
 
     loss: of the features [B,C] and the opinions [B] of a batch. views [V,N,C]: the features of each image, such as
-    those of it and of its mirror image; a step takes one view of all its images. opinion [N].
+    those of it and of its mirror image; a step takes one view of all its images. opinion [N]. rate: the learning rate
+    that the first epoch begins with; it falls to zero as a cosine.
     """
-    optimizer, size = torch.optim.AdamW(parameters, lr=RATE, weight_decay=weight_decay), min(BATCH, len(opinion))
+    optimizer, size = torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay), min(BATCH, len(opinion))
     for epoch in range(epochs):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * cosine(epoch / epochs)
+            group["lr"] = rate * cosine(epoch / epochs)
         order = rng.permutation(len(opinion))
         for start in range(0, len(order) - size + 1, size):
             chosen = order[start : start + size]

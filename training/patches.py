@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,8 +23,10 @@ from ..runtime.pipeline import results
 from ..runtime.samplings import Pixels, Sampling
 from .copies import Copy, pixels
 from .databases import Item
+from .digests import sha256
 from .model import PSCR
 from .progress_bar import progress_bar
+from .terminal import say, visible
 
 GRAIN = 8  # positions: what the deeper layers stride over
 Choice = NDArray[np.int64]
@@ -128,8 +131,8 @@ class StemCache:
     """The activations of the frozen first blocks for every variant of every image, in half precision on disk.
 
     The cache is a plain .npy file of [variants of all images, h, w, c] float16, an image's behind those of the one
-    before, mapped into memory; a .json beside it says which files as they were, copies, weights and block it was made
-    from, and it is made anew where that differs. Each sampling but the published one has a file of its own name, so
+    before, mapped into memory; a .json beside it says which images (by their files' bytes, wherever they lie), copies,
+    weights and block it was made from. Where that differs it is made anew, which is said on stderr. Each sampling but the published one has a file of its own name, so
     that one folder serves them all.
 
     window: below 1, training steps see a part of each patch: a square whose side, a multiple of GRAIN positions, is
@@ -156,10 +159,13 @@ class StemCache:
                 "key": key,
                 "blocks": blocks,
                 "sampling": model.sampling.to_dict(),
-                "images": [_identity(source) for source in sources],
+                "images": _identities(sources),
             }
         )
-        if not (file.is_file() and note.is_file() and note.read_text() == stamp):
+        kept = note.read_text() if file.is_file() and note.is_file() else None
+        if kept != stamp:
+            if kept is not None:
+                say(f"{visible(file)}: made anew, it was of other images, weights or settings\n", sys.stderr)
             folder.mkdir(parents=True, exist_ok=True)
             note.unlink(missing_ok=True)
             self._fill(model, sources, file)
@@ -232,11 +238,13 @@ def _mirrors(sources: Sequence[Source]) -> NDArray[np.bool_]:
     return np.array([not isinstance(source, Copy) for source in sources])
 
 
-def _identity(source: Source) -> list[str | int]:
-    """What a source's activations depend on: its file as it is now, and which copy it is."""
-    stat = _path(source).stat()
-    which = [source.number, source.seed] if isinstance(source, Copy) else []
-    return [str(_path(source)), stat.st_size, stat.st_mtime_ns, *which]
+def _identities(sources: Sequence[Source]) -> list[list[str | int]]:
+    """What each source's activations depend on: the bytes of its file, and which copy it is."""
+    digests = {path: sha256(path) for path in {_path(source) for source in sources}}
+    return [
+        [digests[_path(source)], *((source.number, source.seed) if isinstance(source, Copy) else ())]
+        for source in sources
+    ]
 
 
 def _path(source: Source) -> Path:

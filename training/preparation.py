@@ -11,6 +11,7 @@ from torch import nn
 from ..runtime.errors import PscrError, Status
 from . import checkpoint
 from .config import Config
+from .digests import sha256
 from .model import PSCR, load_pretrained, load_state
 from .patches import CropSource, PatchSource, Source, StemCache, patch_counts
 from .processes import Processes
@@ -51,7 +52,8 @@ def check(config: Config, model: PSCR, images: int, processes: int) -> None:
 def first_weights(config: Config, model: PSCR) -> str:
     """Load the weights that training begins with; gives what the cache of frozen layers depends on."""
     load_pretrained(model, config.pretrained)
-    key = f"{config.backbone}/{config.pretrained}"
+    named = config.pretrained in ("imagenet", "none")
+    key = f"{config.backbone}/{config.pretrained if named else sha256(Path(config.pretrained))}"
     if config.pretrained == "none":
         key += f"/{config.seed}"
     if config.initial:
@@ -62,7 +64,7 @@ def first_weights(config: Config, model: PSCR) -> str:
         free = {id(parameter) for parameter in model.backbone.after(config.frozen_blocks)}
         kept = [name for name, parameter in model.backbone.named_parameters() if id(parameter) not in free]
         if any(not torch.equal(before[name], frozen[name]) for name in kept):
-            key += f"/{config.initial}"
+            key += f"/{sha256(file)}"
     return key
 
 

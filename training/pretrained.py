@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import sys
@@ -13,6 +12,7 @@ from torch import hub
 
 from ..runtime.errors import PscrError, Status, one_line
 from .backbones import BackboneSpec
+from .digests import sha256
 
 
 def imagenet_weights(spec: BackboneSpec) -> Path:
@@ -40,7 +40,7 @@ def download(url: str, folder: Path) -> Path:
             came is not what the hash promises.
     """
     path = folder / url.rsplit("/", 1)[-1]
-    if path.is_file() and _sha256(path).startswith(_promised(path)):
+    if path.is_file() and sha256(path).startswith(_promised(path)):
         return path
     otherwise = f"fetch {path.name} another way and name it: --pretrained FILE"
     try:
@@ -64,7 +64,7 @@ def check_hash(path: Path) -> None:
     Raises:
         PscrError: MODEL_INVALID where they differ.
     """
-    found, expected = _sha256(path), _promised(path)
+    found, expected = sha256(path), _promised(path)
     if not found.startswith(expected):
         raise PscrError(Status.MODEL_INVALID, f"{path}: sha256 starts {found[:8]}; expected {expected}; fetch it again")
 
@@ -87,11 +87,3 @@ def _packaged(spec: BackboneSpec) -> Path:
 
 def _promised(path: Path) -> str:
     return path.stem.rsplit("-", 1)[-1]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

@@ -159,6 +159,7 @@ class Trainer:
             self.opinion[self.own_set],
             rng,
             epochs=config.head_epochs,
+            rate=config.head_lr,
             weight_decay=config.weight_decay,
             dropout=config.dropout,
         )

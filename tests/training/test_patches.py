@@ -1,14 +1,19 @@
 """A training step sees the pixels it should, cached or not."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
 from pscr import PscrError
+from pscr.training.config import Config
 from pscr.training.databases import Item
+from pscr.training.head import train_head
 from pscr.training.model import build, load_pretrained
 from pscr.training.patches import CropSource, StemCache, crops, every_patch, patch_counts
+from pscr.training.preparation import first_weights
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,54 @@ def test_a_cache_of_other_images_or_weights_is_made_anew(model, items, tmp_path)
         assert again != changed
     finally:
         cv2.imwrite(str(items[0].path), pixels)
+
+
+def test_a_cache_is_of_pixels_not_of_names_sizes_and_times(model, items, tmp_path, capsys):
+    """Other pixels under the same name, size and time are other images; the same ones elsewhere are not."""
+    path = tmp_path / "a.bmp"  # no compression: other pixels, as many bytes
+    here = [Item("a", path, 1.0, "a")]
+    before = cv2.imread(str(items[0].path))
+
+    def activations(pixels, some=here):
+        cv2.imwrite(str(some[0].path), pixels)
+        os.utime(some[0].path, ns=(0, 0))
+        made = StemCache(model, some, NINE[:1], 2, tmp_path / "cache", "key")
+        return np.array(made.activations[0]), capsys.readouterr().err
+
+    first, said = activations(before)
+    assert said == ""
+    other, said = activations(255 - before)
+    assert not np.array_equal(first, other)
+    assert "stem.npy: made anew, it was of other images" in said
+    assert said.count("\n") == 1
+    moved, said = activations(255 - before, [Item("b", tmp_path / "b.bmp", 1.0, "b")])
+    assert said == ""
+    np.testing.assert_array_equal(moved, other)
+
+
+def test_frozen_layers_are_of_the_checkpoint_s_bytes_not_of_its_name(tmp_path):
+    file = tmp_path / "weights.pth"
+    config = Config(data="", backbone="resnet18", pretrained=str(file))
+    keys = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(build("resnet18").backbone.state_dict(), file)
+        keys.append(first_weights(config, build("resnet18")))
+    assert keys[0] != keys[1]
+
+
+def test_the_regressor_s_own_epochs_learn_at_the_rate_that_they_are_given():
+    def step(rate):
+        head = torch.nn.Linear(2, 1)
+        torch.nn.init.zeros_(head.weight)
+        views, opinion = torch.ones(1, 4, 2), torch.ones(4)
+        rng = np.random.default_rng(0)
+        loss = lambda features, wished: (head(features)[:, 0] - wished).square().mean()  # noqa: E731
+        train_head(head.parameters(), loss, views, opinion, rng, epochs=1, rate=rate, weight_decay=0.0, dropout=0.0)
+        return float(head.weight.detach().abs().max())
+
+    assert step(0.01) == pytest.approx(0.01, rel=1e-3)  # AdamW's first step is the rate itself
+    assert step(0.03) == pytest.approx(0.03, rel=1e-3)
 
 
 def test_images_of_any_size_train_together(model, tmp_path):
