@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-gpu lint stress bench clean
+.PHONY: demo test test-fast test-gpu lint stress bench clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
@@ -13,6 +13,10 @@ demo: $(VENV)/.cpu
 # Two processes, a file of tests at a time in each: most tests keep one core busy.
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
+
+# What answers within a minute and a half: everything that neither trains, exports, builds engines, nor starts a browser.
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
 # With a GPU and TensorRT installed in $(VENV): pip install -e '.[dev,trt]' or '.[dev,rtx]'.
 test-gpu: $(VENV)/.dev

@@ -8,6 +8,8 @@ import pytest
 
 import pscr
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "examples" / "images"
 DEGRADED = sorted(path for path in IMAGES.iterdir() if "-" in path.stem)

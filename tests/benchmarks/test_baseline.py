@@ -11,6 +11,8 @@ import pscr
 from pscr.bench.pictures import jpegs
 from pscr.runtime.image import load
 
+pytestmark = pytest.mark.slow
+
 # torchvision's ResNet18 at 224x224 without its classifier, by hand from the layer table of He et al. (2015), table 1:
 # 7x7 stem; four 3x3 layers of 64 channels at 56x56; then, at half the side and twice the width, three times
 # one 3x3 layer from half the width, three of the full one, and a 1x1 shortcut.

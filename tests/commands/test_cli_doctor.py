@@ -16,6 +16,8 @@ from cli_testing import Cli
 import pscr
 from pscr.runtime import gpus
 
+pytestmark = pytest.mark.slow
+
 
 def test_doctor_tries_the_cpu_and_exits_0_where_it_works(cli: Cli, tiny_model: Path) -> None:
     done = cli("doctor", "--model", tiny_model)

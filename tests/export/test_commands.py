@@ -18,6 +18,8 @@ from pscr.export.import_command import main as import_main
 from pscr.export.to_view import ViewExport, export_view
 from pscr.runtime.errors import PscrError
 
+pytestmark = pytest.mark.slow
+
 HELP = [
     ["pscr.export.command"],
     *(["pscr.export.command", name] for name in COMMANDS),

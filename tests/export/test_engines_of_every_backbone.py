@@ -16,6 +16,8 @@ from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this platform")
 ALL = trt_builder.PORTABLE
 

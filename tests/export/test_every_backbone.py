@@ -26,6 +26,8 @@ from pscr.training.model import PSCR
 from pscr.training.run_folder import RunFolder
 from pscr.training.train import main as train
 
+pytestmark = pytest.mark.slow
+
 PATCHES = {"vgg16": 2, "vgg19": 2, "inception_v4": 2}  # of the nine: these take seconds per patch
 OPINIONS = np.linspace(0.5, 4.5, 5, dtype=np.float32)
 

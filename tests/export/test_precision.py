@@ -22,6 +22,8 @@ from pscr.runtime.families.pscr import signature
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 IMAGES = str(ROOT / "examples" / "images")
 DEFAULT = PACKAGED / packaged()[0]

@@ -16,6 +16,8 @@ from pscr.runtime.bank import Bank
 from pscr.runtime.image import load
 from pscr.runtime.manifest import Manifest
 
+pytestmark = pytest.mark.slow
+
 EXEMPLARS = ("2.png", "5.png", "8.png")
 
 

@@ -12,6 +12,8 @@ from pscr.runtime.bank import Bank
 from pscr.runtime.families.pscr import OUTPUTS, signature
 from pscr.training.model import build, load_pretrained
 
+pytestmark = pytest.mark.slow
+
 SIDE = 224
 
 

@@ -26,6 +26,8 @@ from pscr.runtime.manifest import Manifest
 from pscr.training.run_folder import RunFolder
 from pscr.training.train import main as train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -29,6 +29,8 @@ from pscr.runtime.manifest import Manifest
 from pscr.runtime.samplings import Pixels
 from pscr.training.model import PSCR
 
+pytestmark = pytest.mark.slow
+
 IMAGES = str(Path(__file__).parents[2] / "examples" / "images")
 OPINIONS = np.linspace(0.5, 4.5, 5, dtype=np.float32)
 FACTORS = [1, 20]  # labels of 0 to 5, and of 0 to 100

@@ -28,6 +28,8 @@ import pytest
 
 from pscr.commands.main import DELEGATED, build_parser
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(

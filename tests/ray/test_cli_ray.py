@@ -27,6 +27,8 @@ import pyarrow.parquet
 from pscr.ray.engine import STORE
 from pscr.tables.parquet import SCHEMA
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 
 

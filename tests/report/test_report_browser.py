@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from report_testing import HOSTILE, Opened
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., Opened]
 WIDTHS = {"desktop": 1280, "phone": 390, "small phone": 320}
 

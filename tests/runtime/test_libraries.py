@@ -16,6 +16,8 @@ import pscr
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.libraries import LIBRARIES, load
 
+pytestmark = pytest.mark.slow
+
 MODULES = {"cpu": "onnxruntime", "openvino": "openvino"}
 # onnxruntime reports from two seconds after it has loaded
 SCORES = """

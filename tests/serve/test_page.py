@@ -13,6 +13,8 @@ from serve_testing import picture
 
 import pscr
 
+pytestmark = pytest.mark.slow
+
 SHOTS = os.environ.get("PSCR_SCREENSHOTS")  # a folder, to look at them
 TOKEN = "a-token-of-the-tests-0123456789"
 DROP = """([selector, name, type, data]) => {

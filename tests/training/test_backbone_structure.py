@@ -9,6 +9,8 @@ from random_network import settled, structure
 from pscr.training.backbones import BACKBONES
 from pscr.training.model import build
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = {  # parameters without the classifier, as their authors and timm's tables give them
     "efficientnet_lite0": 4_652_008 - 1_281_000,
     "efficientnet_lite1": 5_416_680 - 1_281_000,

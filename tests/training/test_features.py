@@ -12,6 +12,8 @@ from pscr.training.databases import Item
 from pscr.training.model import build, load_pretrained
 from pscr.training.patches import GRAIN, CropSource, StemCache, every_patch
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = 5
 
 

@@ -14,6 +14,8 @@ from pscr.training.interrupts import Stopped
 from pscr.training.run_folder import RunFolder
 from pscr.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):

@@ -20,6 +20,8 @@ from pscr.training.recipes import defaults
 from pscr.training.run_folder import RunFolder
 from pscr.training.train import main as train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):

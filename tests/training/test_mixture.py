@@ -20,6 +20,8 @@ from pscr.training.mixture import Labels, Mixture
 from pscr.training.regressor import Regressor
 from pscr.training.train import main as train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):

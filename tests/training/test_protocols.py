@@ -19,6 +19,8 @@ from pscr.training.run_report import headline, maxima
 from pscr.training.train import main
 from pscr.training.validation import Validator
 
+pytestmark = pytest.mark.slow
+
 ITEMS = [Item(f"{index}.png", None, float(index), f"{index}.png") for index in range(2982)]
 
 

@@ -21,6 +21,8 @@ from pscr.training.run_folder import RunFolder, write_atomically
 from pscr.training.train import main
 from pscr.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
