@@ -18,7 +18,7 @@ from PIL import Image
 import pscr
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.image import load
-from pscr.runtime.noise import in_one_line
+from pscr.runtime.stderr_capture import in_one_line
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
 
@@ -111,7 +111,7 @@ def test_stderr_of_python_and_of_other_programs_is_not_touched(tiny_model: Path)
     program = f"""
 import os, subprocess, sys, threading
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_noise import damaged_jpeg
+from test_stderr_capture import damaged_jpeg
 from pscr.runtime.image import load
 data, stop = damaged_jpeg(), threading.Event()
 def work():
@@ -136,7 +136,7 @@ def test_stderr_of_c_is_given_back_after_each_image() -> None:
     program = f"""
 import ctypes, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_noise import damaged_jpeg
+from test_stderr_capture import damaged_jpeg
 from pscr.runtime.image import load
 load(damaged_jpeg())
 ctypes.CDLL(None).perror(b"from C")
