@@ -2,26 +2,34 @@
 
 The policy (one test file for each line, tests/runtime/test_image_*.py):
 
-- orientation (EXIF; in AVIF the `irot` and `imir` properties) is applied;
+- orientation is applied: EXIF's, of any type of number but BYTE, or where it has none XMP's; in AVIF that of the `irot`
+  and `imir` properties;
 - alpha is dropped, not composited: the colour under it is what is scored. GIF and animated WebP store no colour for a
   fully transparent pixel, which takes the canvas colour;
-- grey is repeated to three channels, CMYK is converted (profiles are ignored), 16 bits become 8, to within one level;
-- of an animation or a multi-page file the first frame is read, of PNG and TIFF even where a later one is cut off;
-- a file cut short, an empty file and a file that is no image are DECODE_FAILED, as are signed and floating-point
-  samples, which have no fixed white; damage in the middle of a file goes unseen where its format has no checksum;
-- an image above the pixel limit is IMAGE_TOO_LARGE, told from its header before any pixel is decoded.
+- colours are taken to sRGB by an ICC profile of three curves and a matrix, or of one curve for grey, in JPEG, PNG, WebP,
+  TIFF and AVIF; a profile of sRGB changes nothing, one of another kind (CMYK, tables) is said and not applied. PNG's
+  gAMA, cHRM and cICP and AVIF's numbered colours are not applied;
+- grey is repeated to three channels, CMYK is converted without a profile, 10 to 16 bits become 8, to within one level;
+- of an animation or a multi-page file the first frame is read, of PNG and TIFF even where a later one is cut off; a GIF's
+  screen is as large as its first frame;
+- what follows a PNG's end, and its large chunks that are no part of the pixels, are passed over;
+- a file cut short, an empty file, a file that is no image, and a TIFF with a damaged strip or tile are DECODE_FAILED, as
+  are signed and floating-point samples, which have no fixed white; damage in the middle of a file goes unseen where its
+  format has no checksum, and is a message where the decoder speaks of it;
+- an image above the pixel limit is IMAGE_TOO_LARGE, told from its header before any pixel is decoded, and so is a file of
+  2 GiB; of a file that does not begin as an image no more is read than 256 MiB, where it has no more.
 
 OpenCV decodes what it knows, equal to Pillow's `convert("RGB")` (CMYK: to within one level). Pillow, where it is
-installed, is asked for other formats only, so that no score depends on whether it is there.
+installed, is asked for other formats and kinds of TIFF only, and for faxes, whose damage it tells: no score depends on
+whether it is there.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -29,18 +37,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from . import image_colour, image_pillow, image_png, image_tiff
+from . import image_file, image_pillow
 from . import image_header as header
-from . import image_metadata as metadata
 from .errors import PscrError, Status
-from .image_errors import EXPECTED, check_size, refused
+from .image_words import EXPECTED, check_size, refused
 from .samplings import Pixels
-from .stderr_capture import caught
 
 DEFAULT_MAX_PIXELS = 178_000_000
 PIXEL_FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray")
 
-_log = logging.getLogger(__name__)
 _HEAD = 4096  # bytes of a file that tell its format
 _MOST_BYTES = 2**31 - 1  # of an encoded image: OpenCV counts them in 32 bits
 _MOST_UNKNOWN = 1 << 28  # of a file that does not begin as an image that OpenCV reads
@@ -51,7 +56,6 @@ _TO_RGB = {
     "bgra": cv2.COLOR_BGRA2RGB,
     "gray": cv2.COLOR_GRAY2RGB,
 }
-_CODECS = {"WebP": ".webp", "GIF": ".gif", "AVIF": ".avif", "JPEG 2000": ".jp2"}  # that an OpenCV build may lack
 
 
 class PillowImage(Protocol):
@@ -82,7 +86,8 @@ def load(
     pixel_format: one of `PIXEL_FORMATS`; needed for an array of 3 or 4 channels (an array of one is "gray"), and not
         used for anything else, which says it itself.
     max_pixels: largest height * width that is accepted.
-    notes: where the decoder's warnings on an image that it could read after all are put; they are logged too.
+    notes: where it is put what the decoder had to say of an image that it could read after all, which is logged too,
+        and what became of the image's colour profile.
 
     Returns [H,W,3] uint8, RGB, C-contiguous; the caller's own memory where that already was such an array.
 
@@ -97,7 +102,10 @@ def load(
         return decode(source, max_pixels=max_pixels, notes=notes)
     pillow = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
     if pillow is not None and isinstance(source, pillow.Image):
-        return _noted(*image_pillow.from_image(source, max_pixels), "Pillow image", notes)
+        pixels, said = image_pillow.from_image(source, max_pixels)
+        if notes is not None:
+            notes += said
+        return pixels
     if not isinstance(source, np.ndarray):
         raise PscrError(
             Status.INVALID_ARGUMENT,
@@ -189,37 +197,13 @@ def decode(
         data = bytes(data)
         if not data:
             raise refused(Status.DECODE_FAILED, name, f"empty (0 bytes); expected {EXPECTED}")
-        pixels, said = _decoded(data, name, max_pixels)
+        pixels, said = image_file.pixels_of(data, name, max_pixels)
         check_size(name, pixels.shape[1], pixels.shape[0], max_pixels)
-        return _noted(pixels, said, name, notes)
+        if notes is not None:
+            notes += said
+        return pixels
     except MemoryError as error:
         raise refused(Status.OUT_OF_MEMORY, name, "the decoded image does not fit into memory") from error
-
-
-def _decoded(data: bytes, name: str, max_pixels: int) -> tuple[Pixels, list[str]]:
-    """The pixels of an image file, and what is to be said of them."""
-    kind = header.opencv_format(data)
-    if not kind:
-        other = header.other_format(data)
-        found = f"{other}, which cannot be read" if other else f"not an image (starts with {data[:8]!r})"
-        return image_pillow.decode(data, name, found, max_pixels)
-    if kind in _CODECS and not cv2.haveImageWriter(_CODECS[kind]):
-        found = f"{kind}, which this build of OpenCV cannot read"
-        return image_pillow.decode(data, name, found, max_pixels)
-    size = header.size(data, kind)
-    if size is None:
-        return image_pillow.decode(data, name, f"{kind} whose header gives no size: cut short or damaged", max_pixels)
-    check_size(name, *size, max_pixels)
-    return _from_tiff(data, name, max_pixels) if kind == "TIFF" else _from_opencv(data, kind, name)
-
-
-def _noted(pixels: Pixels, said: list[str], name: str, notes: list[str] | None) -> Pixels:
-    """The pixels, after what is to be said of them has been logged and added to `notes`."""
-    for words in said:
-        _log.warning("%s: %s", name, words)
-    if notes is not None:
-        notes += said
-    return pixels
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -274,94 +258,6 @@ def from_array(array: Pixels, pixel_format: str, *, max_pixels: int = DEFAULT_MA
         return array if pixel_format == "rgb" else _convert(array, _TO_RGB[pixel_format])
     except (MemoryError, cv2.error) as error:
         raise refused(Status.OUT_OF_MEMORY, "array", "its RGB form does not fit into memory") from error
-
-
-def _from_tiff(data: bytes, name: str, max_pixels: int) -> tuple[Pixels, list[str]]:
-    """`_from_opencv` where OpenCV reads this kind of TIFF rightly, else Pillow where that does."""
-    directory = image_tiff.Directory(data)
-    if not image_tiff.fixed_white(directory):
-        found = "TIFF with signed or floating-point samples; expected unsigned 8 or 16 bits; convert it first"
-        raise refused(Status.DECODE_FAILED, name, found)
-    if rare := image_tiff.rare_kind(directory):
-        found = f"this kind of TIFF ({rare}), which cannot be read"
-        if not image_tiff.pillow_reads(directory):
-            raise refused(Status.DECODE_FAILED, name, f"{found}; expected 8 or 16 bits and up to 4 samples; convert it")
-        return image_pillow.decode(data, name, found, max_pixels)
-    if directory.number(image_tiff.COMPRESSION) in image_tiff.FAX and image_pillow.installed():
-        return image_pillow.decode(data, name, "TIFF of a fax, cut short or damaged", max_pixels)
-    flags = cv2.IMREAD_COLOR
-    if packed := directory.number(image_tiff.BITS) in image_tiff.PACKED:
-        flags |= cv2.IMREAD_ANYDEPTH
-
-    def read() -> NDArray[Any] | None:
-        if damage := image_tiff.damage(directory):
-            found = f"TIFF, cut short or damaged: {damage}; make or copy it again"
-            raise refused(Status.DECODE_FAILED, name, found)
-        return cv2.imdecode(np.frombuffer(image_tiff.for_opencv(directory), np.uint8), flags)
-
-    decoded, notes = _told(read, "TIFF", name)
-    if packed:
-        decoded = image_tiff.from_packed(decoded, directory)
-    return _finished(decoded, metadata.of_tiff(directory), notes)
-
-
-def _from_opencv(data: bytes, kind: str, name: str) -> tuple[Pixels, list[str]]:
-    """The pixels of an image of another format, and what is to be said of them."""
-    # JPEG straight to RGB: converted afterwards, a 12-megapixel photograph would lie in memory twice.
-    flags = cv2.IMREAD_COLOR_RGB if kind == "JPEG" else cv2.IMREAD_COLOR
-    meant = metadata.Metadata()
-    if kind == "JPEG":
-        meant = metadata.of_jpeg(data)
-    elif kind == "PNG":
-        chunks = image_png.chunks(data)
-        if claimed := image_png.claim(data, chunks):
-            found = f"PNG with a part of {claimed} bytes in a file of {len(data)}; expected a whole file"
-            raise refused(Status.DECODE_FAILED, name, f"{found}; make or copy it again")
-        meant = metadata.of_png(data, chunks)
-        data = image_png.for_opencv(data, chunks)
-    elif kind == "WebP":
-        meant = metadata.of_webp(data)
-    elif kind == "AVIF":
-        meant = metadata.of_avif(data)
-    encoded = header.gif_for_opencv(data) if kind == "GIF" else data
-    flags |= cv2.IMREAD_IGNORE_ORIENTATION  # it is applied below: OpenCV sees EXIF only, and not all of that
-    decoded, notes = _told(lambda: cv2.imdecode(np.frombuffer(encoded, np.uint8), flags), kind, name)
-    if kind == "AVIF":
-        turns, mirrored = header.avif_orientation(data)
-        decoded = np.rot90(decoded, turns)
-        decoded = np.ascontiguousarray(decoded if mirrored is None else np.flip(decoded, mirrored))
-    return _finished(decoded, meant, notes, rgb=kind == "JPEG")
-
-
-def _told(read: Callable[[], NDArray[Any] | None], kind: str, name: str) -> tuple[NDArray[Any], list[str]]:
-    """What OpenCV decodes, and what the format's library had to say of it."""
-    try:
-        decoded, words = caught(read)
-    except cv2.error as error:
-        if error.code == -4:  # cv::Error::StsNoMem
-            raise MemoryError from error
-        if "CV_IO_MAX_IMAGE" in str(error):
-            found = "above OpenCV's own limit; scale it down, or set OPENCV_IO_MAX_IMAGE_PIXELS before the start"
-            raise refused(Status.IMAGE_TOO_LARGE, name, found) from error
-        found = f"{kind} that OpenCV cannot decode ({error.err}); make or copy it again"
-        raise refused(Status.DECODE_FAILED, name, found) from error
-    if decoded is None:
-        reason = f" ({words})" if words else ""
-        found = f"{kind}, cut short, damaged or of a rare kind{reason}; expected a whole file; make or copy it again"
-        raise refused(Status.DECODE_FAILED, name, found)
-    return decoded, [f"the decoder says: {words}"] if words else []
-
-
-def _finished(
-    decoded: NDArray[Any], meant: metadata.Metadata, notes: list[str], *, rgb: bool = False
-) -> tuple[Pixels, list[str]]:
-    """Decoded pixels as RGB, upright and in sRGB. rgb: whether they are RGB already, and not BGR."""
-    try:
-        pixels = np.asarray(decoded, np.uint8) if rgb else _convert(decoded, cv2.COLOR_BGR2RGB)
-        pixels, colour = image_colour.to_srgb(metadata.upright(pixels, meant.orientation), meant.profile)
-    except cv2.error as error:
-        raise MemoryError from error
-    return pixels, [*notes, colour] if colour else notes
 
 
 def _convert(pixels: NDArray[Any], code: int) -> Pixels:

@@ -18,6 +18,7 @@ from .samplings import Pixels
 
 _STEPS = 1 << 16  # of linear light, fine enough for the steep end of sRGB's curve
 _ROWS = 1 << 20  # pixels that are converted at a time, so that memory stays small
+_TOO_MUCH = 1e6  # in a curve or a matrix: damage
 _SAME = 2  # levels of 255: what rounding makes of two ways to write down one curve
 # sRGB's red, green and blue in columns, as XYZ under D50, which is what profiles hold.
 _SRGB_TO_XYZ = np.array(
@@ -97,7 +98,7 @@ def _conversion(profile: bytes) -> Conversion | None:
             return Conversion(name)
     except (struct.error, KeyError, ValueError, ArithmeticError):
         return None
-    if not (np.isfinite(curves).all() and np.isfinite(matrix).all()):
+    if not (np.abs(curves).max() < _TOO_MUCH and np.abs(matrix).max() < _TOO_MUCH):  # nor NaN
         return None
     levels = np.arange(0, 256, 15, dtype=np.uint8)
     probe = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
@@ -137,7 +138,7 @@ def _curve(tag: bytes) -> Curve:
         a, b, c, d = numbers
     elif kind == 4:
         a, b, c, d, e, f = numbers
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         return np.asarray(np.where(levels >= d, (a * levels + b) ** g + e, c * levels + f))
 
 

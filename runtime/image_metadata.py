@@ -19,6 +19,7 @@ from .samplings import Pixels
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _APP1, _APP2 = 0xE1, 0xE2
+_BYTE = 1
 
 
 class Metadata(NamedTuple):
@@ -95,12 +96,13 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _orientation(exif: bytes, xmp: bytes) -> int:
-    """EXIF's orientation counts, of whatever type its number is; XMP's where EXIF has none."""
+    """EXIF's orientation counts, of whatever type of number (a BYTE is none to Pillow and to browsers); else XMP's."""
     while exif.startswith(_EXIF):
         exif = exif[len(_EXIF) :]
     if exif[:4] in (b"II*\0", b"MM\0*"):
-        numbers = image_tiff.Directory(exif).numbers(image_tiff.ORIENTATION)
-        if len(numbers) == 1:
+        directory = image_tiff.Directory(exif)
+        numbers = directory.numbers(image_tiff.ORIENTATION)
+        if len(numbers) == 1 and directory.entries[image_tiff.ORIENTATION].kind != _BYTE:
             return _known(numbers[0])
     found = _XMP_ORIENTATION.search(xmp)
     return _known(int(found[1])) if found else 1

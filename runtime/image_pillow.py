@@ -22,11 +22,12 @@ import numpy as np
 
 from . import image_colour
 from .errors import PscrError, Status, one_line
-from .image_errors import EXPECTED, check_size, refused
+from .image_words import EXPECTED, check_size, decoder_says, refused
 from .samplings import Pixels
 from .stderr_capture import caught, in_one_line
 
 _lock = threading.Lock()  # one at a time: warnings and handlers belong to the whole process
+_OBJECT = "Pillow image"  # what messages call one that the caller has opened
 _SCRIPTED = ("EPS", "WMF")  # for which Pillow starts other programs
 
 
@@ -57,7 +58,7 @@ def decode(data: bytes, name: str, found: str, max_pixels: int) -> tuple[Pixels,
 
     try:
         (pixels, colour, words), written = caught(read)
-        return pixels, _notes(words, written, colour)
+        return pixels, _notes(words, written, colour, name)
     except (PscrError, MemoryError):
         raise
     except pillow.UnidentifiedImageError:
@@ -80,18 +81,18 @@ def from_image(image: Any, max_pixels: int) -> tuple[Pixels, list[str]]:
 
     def read() -> tuple[Pixels, str, list[str]]:
         with _told() as words:
-            return *_pixels(image, "Pillow image", max_pixels), words
+            return *_pixels(image, _OBJECT, max_pixels), words
 
     try:
         (pixels, colour, words), written = caught(read, alone=True)  # it reads its file only once
-        return pixels, _notes(words, written, colour)
+        return pixels, _notes(words, written, colour, _OBJECT)
     except PscrError:
         raise
     except MemoryError as error:
-        raise refused(Status.OUT_OF_MEMORY, "Pillow image", "its RGB form does not fit into memory") from error
+        raise refused(Status.OUT_OF_MEMORY, _OBJECT, "its RGB form does not fit into memory") from error
     except Exception as error:  # as above; also a file that was closed meanwhile
         found = f"Pillow says {one_line(error)!r}; open the image again"
-        raise refused(Status.DECODE_FAILED, "Pillow image", found) from error
+        raise refused(Status.DECODE_FAILED, _OBJECT, found) from error
 
 
 def _pixels(image: Any, name: str, max_pixels: int) -> tuple[Pixels, str]:
@@ -111,10 +112,10 @@ def _pixels(image: Any, name: str, max_pixels: int) -> tuple[Pixels, str]:
     return image_colour.to_srgb(pixels, profile)
 
 
-def _notes(words: list[str], written: str, colour: str) -> list[str]:
+def _notes(words: list[str], written: str, colour: str, name: str) -> list[str]:
     """What Pillow logged, what its libraries wrote, and what was done to colours."""
-    said = in_one_line("\n".join([*words, written]))
-    return [note for note in (f"the decoder says: {said}" if said else "", colour) if note]
+    notes = decoder_says(in_one_line("\n".join([*words, written])), name)
+    return [*notes, colour] if colour else notes
 
 
 class _Collector(logging.Handler):

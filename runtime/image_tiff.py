@@ -168,6 +168,8 @@ def damage(directory: Directory) -> str:
         return "its directory does not say where its pixels are"
     codec, data = directory.number(COMPRESSION, 1), memoryview(directory.data)
     tables = directory.body(JPEG_TABLES)
+    if codec != _PLAIN and sum(found.lengths) > len(data):
+        return "its parts are longer together than the file"
     for number, (place, length, size) in enumerate(zip(found.places, found.lengths, found.sizes, strict=True)):
         if codec == _PLAIN and len(found.places) == 1:
             length = size  # which libtiff takes as well, where a single strip's length is wrong
@@ -266,8 +268,11 @@ def _lzw_length(block: memoryview, enough: int) -> int:
     """Bytes of LZW data, as above; -1 where a code is used that means nothing yet. Source: TIFF 6.0, section 13."""
     if len(block) > 1 and block[0] == 0 and block[1] & 1:
         return enough  # bits in the other order: files from before 1992, which are not looked into
-    start = total = 0
+    start = total = runs = 0
     while total < enough:
+        runs += 1
+        if runs > 8 + total // 256:
+            return -1  # cleared at every turn, which no encoder does: it is full after some 3800 codes
         codes, bits = _lzw_codes(block, start)
         ends = np.flatnonzero(codes >> 1 == 128)  # 256 clears the table, 257 ends the data
         stop = int(ends[0]) if len(ends) else len(codes)
