@@ -6,18 +6,18 @@ The policy (one test file for each line, tests/runtime/test_image_*.py):
   and `imir` properties;
 - alpha is dropped, not composited: the colour under it is what is scored. GIF and animated WebP store no colour for a
   fully transparent pixel, which takes the canvas colour;
-- colours are taken to sRGB by an ICC profile of three curves and a matrix, or of one curve for grey, in JPEG, PNG, WebP,
-  TIFF and AVIF; a profile of sRGB changes nothing, one of another kind (CMYK, tables) is said and not applied. PNG's
-  gAMA, cHRM and cICP and AVIF's numbered colours are not applied;
-- grey is repeated to three channels, CMYK is converted without a profile, 10 to 16 bits become 8, to within one level;
-- of an animation or a multi-page file the first frame is read, of PNG and TIFF even where a later one is cut off; a GIF's
-  screen is as large as its first frame;
+- colours are taken to sRGB by an ICC profile of three curves and a matrix, or of one curve for grey, in JPEG, PNG,
+  WebP, TIFF and AVIF; a profile of sRGB changes nothing, one of another kind (CMYK, tables) is said and not applied.
+  PNG's gAMA, cHRM and cICP and AVIF's numbered colours are not applied;
+- grey is repeated to three channels, CMYK converted without a profile, 10 to 16 bits become 8, to within one level;
+- of an animation or a multi-page file the first frame is read, of PNG and TIFF even where a later one is cut off; the
+  screen of a GIF is at least as large as its first frame;
 - what follows a PNG's end, and its large chunks that are no part of the pixels, are passed over;
-- a file cut short, an empty file, a file that is no image, and a TIFF with a damaged strip or tile are DECODE_FAILED, as
-  are signed and floating-point samples, which have no fixed white; damage in the middle of a file goes unseen where its
-  format has no checksum, and is a message where the decoder speaks of it;
-- an image above the pixel limit is IMAGE_TOO_LARGE, told from its header before any pixel is decoded, and so is a file of
-  2 GiB; of a file that does not begin as an image no more is read than 256 MiB, where it has no more.
+- a file cut short, an empty file, a file that is no image, and a TIFF with a damaged strip or tile are DECODE_FAILED,
+  as are signed and floating-point samples, which have no fixed white; damage in the middle of a file goes unseen where
+  its format has no checksum, and is a message where the decoder speaks of it;
+- an image above the pixel limit is IMAGE_TOO_LARGE, told from its header before any pixel is decoded, and so is a file
+  of 2 GiB; a file that does not begin as an image is DECODE_FAILED above 256 MiB, and is not read.
 
 OpenCV decodes what it knows, equal to Pillow's `convert("RGB")` (CMYK: to within one level). Pillow, where it is
 installed, is asked for other formats and kinds of TIFF only, and for faxes, whose damage it tells: no score depends on

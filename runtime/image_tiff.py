@@ -29,6 +29,8 @@ _CODECS = (_PLAIN, _LZW, _JPEG, _PACKBITS, *_DEFLATE, *FAX)
 _GREY, _RGB, _PALETTE, _CMYK = (0, 1), 2, 3, 5
 PACKED = (10, 12, 14)  # bits that OpenCV unpacks, where it is asked for 16
 
+_LARGE_TILE = 1 << 24  # pixels that a tile may have, whatever the size of the image
+
 _CODES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 7: "c", 8: "h", 9: "i", 13: "I", 16: "Q"}
 _LONG, _LONG8 = 4, 16
 
@@ -143,7 +145,7 @@ def layout(directory: Directory) -> Layout | None:
     tiled = TILE_WIDTH in directory.entries
     wide = directory.number(TILE_WIDTH) if tiled else width
     high = directory.number(TILE_HEIGHT) if tiled else min(directory.number(ROWS_PER_STRIP) or height, height)
-    if not (width and height and wide and high):
+    if not (width and height and wide and high) or wide * high > max(4 * width * height, _LARGE_TILE):
         return None
     row = -(-wide * bits // 8)
     across, down, planes = -(-width // wide), -(-height // high), samples if planar else 1

@@ -89,6 +89,12 @@ def assembled(
     return mark + head + body + number + entries + bytes(8)
 
 
+def packed(samples: NDArray[np.int64], bits: int) -> bytes:
+    """Samples [H,W,C] of so many bits, one after the other, each row filled up to a byte."""
+    rows = samples.reshape(len(samples), -1, 1)
+    return np.packbits((rows >> np.arange(bits - 1, -1, -1) & 1).astype(np.uint8).reshape(len(rows), -1), 1).tobytes()
+
+
 def _block(pixels: NDArray[Any], size: tuple[int, int] | None, order: str) -> bytes:
     """A strip or, padded to its size, a tile."""
     if size:
