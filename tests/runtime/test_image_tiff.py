@@ -125,8 +125,8 @@ def test_damaged_strip_is_refused_and_named(compression: str, nonsense: bytes) -
     data = bytearray(encoded(NOISE, "TIFF", compression=compression, strip_size=128 * 3 * 16))
     np.testing.assert_array_equal(decode(bytes(data)), NOISE)
     directory = image_tiff.Directory(bytes(data))
-    third = directory.numbers(image_tiff.STRIPS)[2]
-    data[third : third + 500] = nonsense * 500
+    third, length = directory.numbers(image_tiff.STRIPS)[2], directory.numbers(image_tiff.STRIP_BYTES)[2]
+    data[third : third + length] = nonsense * length
     with pytest.raises(PscrError) as caught:
         decode(bytes(data), name="scan.tif")
     assert_refused(caught, Status.DECODE_FAILED, "scan.tif: TIFF, cut short or damaged: part 3 of 6 is damaged")
