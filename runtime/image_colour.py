@@ -132,8 +132,9 @@ def _curve(tag: bytes) -> Curve:
     g, *numbers = (value / 65536 for value in struct.unpack_from(f">{_PARAMETERS[kind]}i", tag, 12))
     a, b, c, d, e, f = 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if kind in (1, 2):
-        a, b, e, f = *numbers[:2], *(numbers[2:] * 2 or (0.0, 0.0))
+        a, b = numbers[:2]
         d = -b / a
+        e = f = numbers[2] if kind == 2 else 0.0
     elif kind == 3:
         a, b, c, d = numbers
     elif kind == 4:

@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     """One entry of a directory: the type and number of its values, their place in the file, and its own bytes."""
 
     kind: int
-    count: int
+    values: int
     place: int
     raw: bytes
 
@@ -75,9 +75,9 @@ class Directory:
         """The values of an entry of whole numbers; none where there is no such entry, or they are not in the file."""
         entry = self.entries.get(tag)
         code = _CODES.get(entry.kind, "c") if entry else "c"
-        if entry is None or code == "c" or entry.place + entry.count * struct.calcsize("=" + code) > len(self.data):
+        if entry is None or code == "c" or entry.place + entry.values * struct.calcsize("=" + code) > len(self.data):
             return ()
-        return struct.unpack_from(f"{self.order}{entry.count}{code}", self.data, entry.place)
+        return struct.unpack_from(f"{self.order}{entry.values}{code}", self.data, entry.place)
 
     def number(self, tag: int, default: int = 0) -> int:
         """The first value of an entry."""
@@ -86,7 +86,7 @@ class Directory:
     def body(self, tag: int) -> bytes:
         """The bytes of an entry of single bytes, as far as they are in the file."""
         entry = self.entries.get(tag)
-        return bytes(self.data[entry.place : entry.place + entry.count]) if entry and entry.kind in (1, 2, 7) else b""
+        return bytes(self.data[entry.place : entry.place + entry.values]) if entry and entry.kind in (1, 2, 7) else b""
 
 
 class Layout(NamedTuple):
