@@ -7,6 +7,8 @@ import re
 import struct
 from collections.abc import Iterator
 
+from .image_tiff import HEIGHT, WIDTH, Directory
+
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _Table = tuple[tuple[str, re.Pattern[bytes]], ...]
 
@@ -39,6 +41,11 @@ _OTHERS = _table(
 )
 
 
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
+
+
 def opencv_format(data: bytes) -> str:
     """The name of the format that OpenCV is asked to read, or "" for any other."""
     return next((name for name, begins in _OPENCV if begins.match(data)), "")
@@ -53,18 +60,46 @@ def size(data: bytes, kind: str) -> tuple[int, int] | None:
     """Width and height, before any rotation, or None where the header does not give them.
 
     kind: what `opencv_format` said. imagesize 2.0.1 gives no size for a rotated AVIF, so there the largest `ispe`
-    property counts, which is never below the image's own; and it takes the sides of a GIF for signed numbers.
+    property counts, which is never below the image's own; and it takes the sides of a GIF for signed numbers. JPEG,
+    TIFF and GIF are read here, which is faster; of a GIF the screen and the first frame count.
     """
-    if kind == "GIF" and len(data) >= 10:
-        width, height = struct.unpack_from("<HH", data, 6)
-        return (width, height) if width and height else None
+    if kind == "GIF" and len(data) >= 13:
+        return _positive(*_gif_size(data))
     if kind == "AVIF":
         found = re.findall(rb"ispe\0{4}(.{8})", data, re.DOTALL)
         sizes: list[tuple[int, int]] = [struct.unpack(">II", pair) for pair in found]
         return max(sizes, key=lambda pair: pair[0] * pair[1], default=None)
+    if kind == "JPEG":
+        sides = (place + 1 for marker, place, _ in jpeg_segments(data) if marker in _STARTS_OF_FRAME)
+        place = next(sides, len(data))
+        height, width = struct.unpack_from(">HH", data, place) if place + 4 <= len(data) else (0, 0)
+        return _positive(width, height)
+    if kind == "TIFF":
+        directory = Directory(data)
+        return _positive(directory.number(WIDTH), directory.number(HEIGHT))
     from imagesize import get
 
-    width, height = get(io.BytesIO(data), exif_rotation=False)
+    return _positive(*get(io.BytesIO(data), exif_rotation=False))
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, and place and end of the body, of each segment before the first scan. Source: ITU-T T.81, annex B."""
+    place, last = 2, len(data) - 4
+    while 0 <= place <= last:
+        marker = data[place + 1]
+        if data[place] != 0xFF or marker in _WITHOUT_LENGTH:
+            place = data.find(b"\xff", place + 1)
+        elif marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker in (_START_OF_SCAN, _END_OF_IMAGE):
+            return
+        else:
+            end = place + 2 + (data[place + 2] << 8 | data[place + 3])
+            yield marker, place + 4, end
+            place = max(end, place + 4)
+
+
+def _positive(width: int, height: int) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
@@ -78,57 +113,26 @@ def avif_orientation(data: bytes) -> tuple[int, int | None]:
     return (turn[1][0] & 3 if turn else 0), (mirror[1][0] & 1 if mirror else None)
 
 
-def png_claims(data: bytes) -> int:
-    """The length of the first chunk that promises far more than the file has, or 0.
-
-    OpenCV takes memory for what a chunk's length says before it looks at the file: 85 bytes can ask for 2 GiB. Up to
-    16 MiB may be promised, so that an animation that is cut short in a later frame keeps its first.
-    Source: PNG, third edition (W3C), 5.3 Chunk layout.
-    """
-    place = 8
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        if length > max(len(data), 1 << 24):
-            return int(length)
-        place += 12 + length
-    return 0
+def gif_for_opencv(data: bytes) -> bytes | bytearray:
+    """The same GIF with a screen that holds its first frame, as browsers see it: mostly the file itself."""
+    screen = size(data, "GIF")
+    if screen is None or screen == struct.unpack_from("<HH", data, 6):
+        return data
+    enlarged = bytearray(data)
+    struct.pack_into("<HH", enlarged, 6, *screen)
+    return enlarged
 
 
-def tiff_has_plain_samples(data: bytes) -> bool:
-    """Whether a TIFF's samples are unsigned integers: SampleFormat 1, or 4 (undefined)."""
-    return all(value in (1, 4) for tag, _, value in _tiff_shorts(data) if tag == 339)
-
-
-def tiff_without_straight_alpha(data: bytes) -> bytes:
-    """The same TIFF with straight alpha called premultiplied (ExtraSamples 2 made 1).
-
-    libtiff multiplies colour by straight alpha, which composites it over black; alpha is to be dropped instead.
-    """
-    for tag, place, value in _tiff_shorts(data):
-        if tag == 338 and value == 2:
-            return data[:place] + struct.pack(_order(data) + "H", 1) + data[place + 2 :]
-    return data
-
-
-def _tiff_shorts(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Tag, place and first value of the 16-bit entries in the first directory. Source: TIFF 6.0, section 2; BigTIFF."""
-    order, big = _order(data), data[2:4] in (b"\x2b\0", b"\0\x2b")
-    offset, count, entry, inline = ("Q", "Q", "HHQ", 8) if big else ("I", "H", "HHI", 4)
-    try:
-        (place,) = struct.unpack_from(order + offset, data, 8 if big else 4)
-        (entries,) = struct.unpack_from(order + count, data, place)
-        place += struct.calcsize(order + count)
-        for _ in range(entries):
-            tag, kind, values = struct.unpack_from(order + entry, data, place)
-            where = place + struct.calcsize(order + entry)
-            place = where + inline
-            if kind == 3:
-                if 2 * values > inline:
-                    (where,) = struct.unpack_from(order + offset, data, where)
-                yield tag, where, struct.unpack_from(order + "H", data, where)[0]
-    except struct.error:
-        return  # the directory leads out of the file, which OpenCV refuses
-
-
-def _order(data: bytes) -> str:
-    return "<" if data.startswith(b"II") else ">"
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """Width and height of the screen, or as far as the first frame reaches. Source: GIF89a, sections 18 to 20."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    place = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while data[place : place + 1] == b"!":  # an extension: a label, then blocks to an empty one
+        place += 2
+        while place < len(data) and data[place]:
+            place += 1 + data[place]
+        place += 1
+    if width and height and data[place : place + 1] == b"," and place + 9 <= len(data):
+        left, top, wide, high = struct.unpack_from("<4H", data, place + 1)
+        return min(max(width, left + wide), 0xFFFF), min(max(height, top + high), 0xFFFF)
+    return width, height

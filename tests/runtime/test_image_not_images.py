@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +72,24 @@ def test_postscript_is_not_run() -> None:
     with pytest.raises(PscrError) as caught:
         decode(header, name="page.eps")
     assert_refused(caught, Status.DECODE_FAILED, "page.eps: EPS", "convert it first")
+
+
+def test_large_file_that_begins_as_no_image_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "zeros.jpg"
+    with path.open("wb") as stream:
+        stream.truncate(1_500_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PscrError) as caught:
+        load(path)
+    assert_refused(caught, Status.DECODE_FAILED, "zeros.jpg: not an image", "above 268435456 bytes", "expected JPEG")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+def test_image_file_longer_than_opencv_reads_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "endless.png"
+    with path.open("wb") as stream:
+        stream.write(b"\x89PNG\r\n\x1a\n")
+        stream.truncate(2**31)
+    with pytest.raises(PscrError) as caught:
+        load(path)
+    assert_refused(caught, Status.IMAGE_TOO_LARGE, "endless.png: PNG of more than 2147483647 bytes")

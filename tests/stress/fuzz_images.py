@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import struct
 import sys
+from pathlib import Path
 
 import numpy as np
 from harness import main
-from PIL import Image, PngImagePlugin
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, PngImagePlugin
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
+
+from image_makers import png_chunk
+from tiff_maker import packed, tiff
 
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.image import load
@@ -34,14 +42,16 @@ def samples() -> tuple[bytes, ...]:
     text.add_text("a", "b" * 2000, zip=True)
     text.add_itxt("c", "d" * 500)
     frames = [Image.fromarray(np.roll(rgb, 9 * n, 1)) for n in range(1, 4)]
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     deep = Image.fromarray(rgb[..., 0].astype(np.uint16) * 257)
     kinds: list[tuple[Image.Image, str, dict[str, object]]] = [
         (image, "JPEG", {}),
         (image, "JPEG", {"progressive": True, "exif": exif, "icc_profile": bytes(300), "comment": b"c" * 300}),
+        (image, "JPEG", {"icc_profile": srgb, "xmp": b'<x tiff:Orientation="6"/>'}),
         (image.convert("L"), "JPEG", {"restart_marker_blocks": 2}),
         (image.convert("CMYK"), "JPEG", {"subsampling": 2}),
         (image, "PNG", {"pnginfo": text, "exif": exif, "icc_profile": bytes(200)}),
-        (image.convert("P"), "PNG", {"transparency": 3}),
+        (image.convert("P"), "PNG", {"transparency": 3, "icc_profile": srgb}),
         (image.convert("RGBA"), "PNG", {}),
         (deep, "PNG", {}),
         (image.convert("1"), "PNG", {}),
@@ -50,7 +60,10 @@ def samples() -> tuple[bytes, ...]:
         (image, "WEBP", {"save_all": True, "append_images": frames}),
         (image, "BMP", {}),
         (image.convert("P"), "BMP", {}),
-        *((image, "TIFF", {"compression": name}) for name in ("raw", "tiff_lzw", "tiff_deflate", "jpeg", "packbits")),
+        *(
+            (image, "TIFF", {"compression": name})
+            for name in ("raw", "tiff_lzw", "tiff_deflate", "jpeg", "packbits", "zstd")
+        ),
         (deep, "TIFF", {}),
         (image.convert("RGBA"), "TIFF", {"save_all": True, "append_images": frames}),
         (image.convert("1"), "TIFF", {"compression": "group4"}),
@@ -67,7 +80,28 @@ def samples() -> tuple[bytes, ...]:
         stream = io.BytesIO()
         picture.save(stream, name, **options)
         found.append(stream.getvalue())
-    return tuple(found)
+    return (*found, *_made_by_hand(rgb, found[5]))
+
+
+def _made_by_hand(rgb: NDArray[np.uint8], png: bytes) -> list[bytes]:
+    """What Pillow does not write: BigTIFF in both orders, tiles that are turned, packed samples, and odd PNGs."""
+    deep = packed(rgb[..., :1].astype(np.int64) * 16, 12)
+    rows = np.frombuffer(deep, np.uint8).reshape(96, -1)
+    kinds = [
+        tiff(rgb, big=True, order=order, rows=16, compression=compression)
+        for order, compression in itertools.product("<>", (1, 8))
+    ]
+    kinds += [
+        tiff(rgb, tile=(32, 32), compression=8, tags={274: 6}),
+        tiff(rgb, tile=(16, 48), tags={274: 3}, big=True),
+        tiff(rgb.astype(np.uint16) * 257, tile=(16, 16), planar=True, tags={274: 8}, order=">"),
+        tiff(rows, tags={256: 128, 258: 12}),
+        tiff(np.dstack([rgb, rgb[..., 0]]), tile=(16, 16), tags={338: 2}),
+        tiff(rgb, compression=50002),
+    ]
+    place = png.index(b"IDAT") - 4
+    large = png_chunk(b"iTXt", b"workflow\0\0\0\0\0" + bytes(8_000_001))
+    return [*kinds, png + b"x" * 8, png + bytes(3000), png[:place] + large + png[place:]]
 
 
 def mutated(seed: int, number: int) -> bytes:

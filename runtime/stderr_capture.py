@@ -1,12 +1,13 @@
 """What C libraries write while they decode an image, caught: it becomes the image's message, not the terminal's.
 
-libjpeg and libpng write warnings with C's `stderr`. While an image is decoded that variable names a file in memory, so
-their words can be read back. Only the variable changes: file descriptor 2, Python's sys.stderr and programs that are
-started meanwhile are not touched. Where several images are decoded at once and something was written, the one that it
-belongs to is found by decoding again alone. OpenCV's own log lines, which say no more than our error does, are turned
-off for the same time.
+libjpeg, libpng and Pillow's libtiff write warnings with C's `stderr`. While an image is decoded that variable names a
+file in memory, so their words can be read back. Only the variable changes: file descriptor 2, Python's sys.stderr and
+programs that are started meanwhile are not touched. Where several images are decoded at once and something was
+written, the one that it belongs to is found by decoding again alone. OpenCV's own log lines are turned off for the same
+time: it writes them past that variable, so that they cannot be caught.
 
-It needs glibc (elsewhere `stderr` is no variable that may be set) and is left out where there is none.
+It is always on, in a program that imports pscr as on the command line: there is nothing to switch. It needs glibc
+(elsewhere `stderr` is no variable that may be set) and is left out where there is none.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ class _Capture:
             libc.gnu_get_libc_version  # noqa: B018  # AttributeError without glibc
             libc.fdopen.restype = ctypes.c_void_p
             libc.setvbuf.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t)
-            self._file = os.memfd_create("pscr-noise")
+            self._file = os.memfd_create("pscr-stderr")
             self._stream = libc.fdopen(self._file, b"w")
             libc.setvbuf(self._stream, None, 2, 0)  # _IONBF: nothing waits in a buffer
             self._stderr = ctypes.c_void_p.in_dll(libc, "stderr")
 
-    def run(self, decode: Callable[[], T]) -> tuple[T, str]:
-        """What `decode` gives, and what was written for it."""
+    def run(self, decode: Callable[[], T], alone: bool) -> tuple[T, str]:
+        """What `decode` gives, and what was written for it. alone: while no other image is decoded, and once."""
         if self._stream is None:
             return decode(), ""
-        result, text, alone = self._run(decode, alone=False)
-        if text and not alone:
+        result, text, undisturbed = self._run(decode, alone)
+        if text and not undisturbed:
             result, text, _ = self._run(decode, alone=True)
         return result, text
 
@@ -104,16 +105,17 @@ _capture: _Capture | None = None
 _making = threading.Lock()
 
 
-def caught(decode: Callable[[], T]) -> tuple[T, str]:
+def caught(decode: Callable[[], T], *, alone: bool = False) -> tuple[T, str]:
     """Run a decoder; gives its result, and what C libraries wrote to stderr for it as one line, mostly empty.
 
-    It may run twice. Exceptions of `decode` propagate, and what was written for it is then lost.
+    It may run twice, unless `alone`: then it runs once, while others wait. Exceptions of `decode` propagate, and what
+    was written for it is then lost.
     """
     global _capture
     if _capture is None:
         with _making:
             _capture = _capture or _Capture()
-    result, text = _capture.run(decode)
+    result, text = _capture.run(decode, alone)
     return result, in_one_line(text)
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image
 import pscr
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.image import load
-from pscr.runtime.noise import in_one_line
+from pscr.runtime.stderr_capture import in_one_line
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
 
@@ -86,7 +87,7 @@ def test_among_many_decoded_at_once_the_message_is_the_right_images(scorer: pscr
 
 
 def test_no_format_that_is_cut_or_damaged_writes_anything() -> None:
-    for name in ("JPEG", "PNG", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000", "BMP"):
+    for name in ("JPEG", "PNG", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000", "BMP", "TGA", "PCX"):
         stream = io.BytesIO()
         Image.fromarray(picture()).save(stream, name)
         whole = stream.getvalue()
@@ -100,6 +101,45 @@ def test_no_format_that_is_cut_or_damaged_writes_anything() -> None:
                 assert error.status in (Status.DECODE_FAILED, Status.IMAGE_TOO_LARGE)  # noqa: PT017
 
 
+def test_what_pillow_and_its_libraries_say_is_the_images_message() -> None:
+    """Its libtiff writes, its Python code warns and logs: all three are caught, for bytes and for an opened image."""
+    stream = io.BytesIO()
+    fax = Image.fromarray(picture()).convert("1")
+    fax.save(stream, "TIFF", compression="tiff_ccitt")
+    data = bytearray(stream.getvalue())
+    data[len(data) // 2 : len(data) // 2 + 200] = b"\x55" * 200
+    for source in (bytes(data), Image.open(io.BytesIO(data))):
+        notes: list[str] = []
+        load(source, notes=notes)
+        assert len(notes) == 1
+        assert notes[0].startswith("the decoder says: Fax3")
+
+
+def test_pillows_log_lines_become_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "TGA")
+    convert = Image.Image.convert
+
+    def talking(image: Image.Image, *words: object, **named: object) -> Image.Image:
+        logging.getLogger("PIL.TgaImagePlugin").warning("odd %s", "footer")
+        warnings.warn_explicit("truncated tag", UserWarning, Image.__file__, 1)
+        return convert(image, *words, **named)
+
+    monkeypatch.setattr(Image.Image, "convert", talking)
+    notes: list[str] = []
+    load(stream.getvalue(), notes=notes)
+    assert notes == ["the decoder says: odd footer; truncated tag"]
+
+
+def test_a_broken_image_that_was_opened_with_pillow_writes_nothing() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "TIFF", compression="tiff_lzw")
+    data = stream.getvalue().replace(stream.getvalue()[2000:2400], b"\xff" * 400)
+    with pytest.raises(PscrError) as caught:
+        load(Image.open(io.BytesIO(data)))
+    assert caught.value.status is Status.DECODE_FAILED
+
+
 def test_opencvs_own_log_level_is_as_it_was() -> None:
     before = cv2.utils.logging.getLogLevel()
     load(damaged_jpeg())
@@ -111,7 +151,7 @@ def test_stderr_of_python_and_of_other_programs_is_not_touched(tiny_model: Path)
     program = f"""
 import os, subprocess, sys, threading
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_noise import damaged_jpeg
+from test_stderr_capture import damaged_jpeg
 from pscr.runtime.image import load
 data, stop = damaged_jpeg(), threading.Event()
 def work():
@@ -136,7 +176,7 @@ def test_stderr_of_c_is_given_back_after_each_image() -> None:
     program = f"""
 import ctypes, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_noise import damaged_jpeg
+from test_stderr_capture import damaged_jpeg
 from pscr.runtime.image import load
 load(damaged_jpeg())
 ctypes.CDLL(None).perror(b"from C")
