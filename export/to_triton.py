@@ -7,6 +7,7 @@ Format: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/
 
 from __future__ import annotations
 
+import reprlib
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import onnx
 
 from ..runtime.engines import Engine, files
 from ..runtime.errors import PscrError, Status
+from ..runtime.manifest import Manifest, is_portable
 from ..training.options import option, parser, read
 from . import shell
 from .baking import bake
@@ -72,7 +74,7 @@ def config(
     preferred = sorted({size for size in (4, 8, 16, 32) if size < most} | {most})
     warm = "".join(_warm_up(size, f"[ {sampling.count}, {side} ]") for size in sorted({1, most}))
     return f"""\
-# {model.manifest.name} {model.manifest.version}, {model.manifest.precision}: {model.manifest.score.meaning}
+# {_comment(model.manifest)}
 name: "{name}"
 backend: "{backend}"
 default_model_filename: "{BACKENDS[backend]}"
@@ -87,6 +89,12 @@ output [
 dynamic_batching {{ preferred_batch_size: [ {", ".join(map(str, preferred))} ] max_queue_delay_microseconds: {delay} }}
 instance_group [ {{ count: {instances} kind: {KINDS[kind]} }} ]
 {warm}"""
+
+
+def _comment(manifest: Manifest) -> str:
+    """What the model is, on one line: a manifest's text may hold line ends, which would end the comment."""
+    words = f"{manifest.name} {manifest.version}, {manifest.precision}: {manifest.score.meaning}"
+    return " ".join(words.split())
 
 
 def _outputs(model: StoredModel) -> Iterator[str]:
@@ -106,9 +114,16 @@ def write(model: StoredModel, output: Path, plan: Engine | None, *, instances: i
 
     Raises:
         PscrError: ENGINE_INCOMPATIBLE: the engine is damaged, of another model, of tensorrt_rtx, or takes a bank.
+            MODEL_INVALID: the model's name cannot be a folder's.
     """
-    graph = bake(onnx.load_from_string(model.graph), model.signature).SerializeToString(deterministic=True)
     name = model.manifest.name
+    if not is_portable(name):
+        raise PscrError(
+            Status.MODEL_INVALID,
+            f"{model.folder}: the model's name is {reprlib.repr(name)}; Triton's folders are named by it: expected "
+            "letters, digits, '.', '_' and '-', no '.' first; export the model again with another --name",
+        )
+    graph = bake(onnx.load_from_string(model.graph), model.signature).SerializeToString(deterministic=True)
     models = {
         f"{name}_onnx": (
             config(f"{name}_onnx", "onnxruntime", model, most=most, instances=instances, kind=kind),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -163,6 +164,13 @@ class Manifest:
                 path, f"has sha256 {found[:12]}...; expected {entry.sha256[:12]}...; fetch or export the model again"
             )
         return data
+
+
+def is_portable(word: str) -> bool:
+    """Whether a model's name or version may become a part of a path: ASCII letters and digits, '.', '_' and '-', the
+    first of them no '.', and 100 at most. Others are read and score as ever, but no exporter makes a path of them.
+    """
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", word) is not None
 
 
 def _check_version(path: Path, entries: dict[str, Any]) -> None:

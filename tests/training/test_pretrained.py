@@ -1,5 +1,6 @@
 """Pretrained weights: installed, downloaded once, or from a file; never half of one, never another network's."""
 
+import dataclasses
 import hashlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
@@ -115,6 +116,24 @@ def test_every_address_ends_in_the_hash_of_the_design():
         *("vgg16-397923af.pth", "vgg19-dcbb9e9d.pth", "resnet18-f37072fd.pth", "resnet50-0676ba61.pth"),
         "inceptionv4-8e4777a0.pth",
     }
+
+
+def test_weights_come_by_https_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PSCR_CACHE", str(tmp_path))
+    assert all(spec.url.startswith("https://") for spec in BACKBONES.values() if spec.url)
+    plain = dataclasses.replace(BACKBONES["resnet18"], url=f"http://127.0.0.1:9/good-{HASH}.pth")
+    with pytest.raises(PscrError, match="https alone") as caught:
+        pretrained.imagenet_weights(plain)
+    assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+def test_packaged_weights_are_pinned_by_their_whole_hash():
+    """A file whose hash only begins as its name says is not taken."""
+    spec = BACKBONES["efficientnet_lite0"]
+    assert all(len(one.sha256) == 64 for one in BACKBONES.values() if one.package)
+    with pytest.raises(PscrError, match="expected 57934424ffff") as caught:
+        pretrained.imagenet_weights(dataclasses.replace(spec, sha256=spec.sha256[:8] + "f" * 56))
+    assert caught.value.status is Status.MODEL_INVALID
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])

