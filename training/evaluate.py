@@ -135,8 +135,8 @@ def _evaluate(given: argparse.Namespace) -> int:
         spreads = [measured[0].scored[0][place].result.spread for place in measured[0].good]
         protocol = f"held out: {given.split[0].rpartition('/')[2]} of {measured[0].database.name}"
         scores, opinions = measured[0].scores(0), measured[0].opinions
-        known = [one for one in spreads if one is not None]
-        whole = known if len(known) == len(scores) else None
+        known_spreads = [spread for spread in spreads if spread is not None]
+        whole = known_spreads if len(known_spreads) == len(scores) else None
         say(calibration_table(calibrate(locate(given.model), scores, whole, opinions, protocol, given.calibrate_by)))
     return 1 if failed else 0
 
