@@ -51,7 +51,7 @@ def application(service: Service) -> Guard:
     _watching(app, service)
     page.add(app, _described(app, service), service.access.token is not None)
     for route in app.routes:
-        if isinstance(route, APIRoute) and "GET" in route.methods:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")  # after the description; uvicorn leaves the body out
     return Guard(app, service)
 
