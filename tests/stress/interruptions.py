@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tiny_model as tiny
 
+from pscr.tables.fields import COLUMNS
+
 # A shell starts its background jobs with Ctrl-C ignored, and the programs that are ended here would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,7 +53,7 @@ def whole_rows(out: Path) -> list[str]:
     if out.suffix == ".jsonl":
         return [json.loads(line)["path"] for line in data.splitlines()]
     _, *rows = csv.reader(data.decode().splitlines())
-    assert all(len(row) == 7 for row in rows)
+    assert all(len(row) == len(COLUMNS) for row in rows)
     return [row[0] for row in rows]
 
 
