@@ -17,6 +17,8 @@ from pscr.bench.record import Record
 from pscr.runtime.image import load
 from pscr.training.distortions import TYPES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "examples" / "images"
 

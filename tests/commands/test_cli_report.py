@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from cli_testing import Cli, command, write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two(tmp_path: Path) -> list[Path]:

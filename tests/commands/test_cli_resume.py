@@ -19,6 +19,8 @@ from cli_testing import Cli, Process, command, write_image
 from pscr.tables.formats import COLUMNS
 from pscr.tables.results_file import Earlier, ResultsFile
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ["csv", "jsonl"]
 
 

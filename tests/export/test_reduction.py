@@ -14,6 +14,8 @@ from pscr.export.score_graph import to_onnx
 from pscr.runtime.families.pscr import OUTPUTS
 from pscr.training.model import PSCR, build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> PSCR:

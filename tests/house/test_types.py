@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mypy", reason="mypy is not installed: pip install 'pscr[dev]'")
 
 ROOT = Path(__file__).parents[2]

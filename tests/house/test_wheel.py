@@ -14,6 +14,8 @@ import pytest
 import pscr
 from pscr.runtime.models import packaged
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HOUSES = {"app": "pscr", "runtime": "pscr/runtime", "export": "pscr/export", "training": "pscr/training"}
 

@@ -10,6 +10,8 @@ from scipy import stats
 
 from pscr.report.statistics import Comparison, compare
 
+pytestmark = pytest.mark.slow
+
 
 def two(a: np.ndarray, b: np.ndarray, units: list[object] | None = None, **more: object) -> Comparison:
     """Groups "a" and "b", every image a unit of its own unless `units` says otherwise."""

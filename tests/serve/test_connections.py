@@ -13,6 +13,8 @@ from uvicorn.server import ServerState
 from pscr.serve.limits import Limits
 from pscr.serve.server import LINGER, configuration
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

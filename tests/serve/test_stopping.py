@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from serve_process import serving, until
 
+pytestmark = pytest.mark.slow
+
 HEAD = b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\nabc"
 
 

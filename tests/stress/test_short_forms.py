@@ -24,7 +24,7 @@ import serve_abuse
 
 import pscr
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
 
 def pictures(count: int) -> list[np.ndarray]:

@@ -15,6 +15,8 @@ from pscr.runtime.bank_building import Labelled, build
 from pscr.runtime.score_scale import ScoreScale
 from pscr.training.metrics import agreement, paired, within_groups
 
+pytestmark = pytest.mark.slow
+
 GROUPS = ("dark", "bright")
 
 

@@ -13,6 +13,8 @@ from pscr.runtime.image import load
 from pscr.training import distortions
 from pscr.training.distortions import GROUPS, LEVELS, TYPES, by_name, distort, severity
 
+pytestmark = pytest.mark.slow
+
 IMAGES = sorted((Path(__file__).parents[2] / "examples" / "images").iterdir())
 LEVEL = range(1, LEVELS + 1)
 each = pytest.mark.parametrize("one", TYPES, ids=[one.name.replace(" ", "_") for one in TYPES])

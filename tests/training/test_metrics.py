@@ -19,6 +19,8 @@ from pscr.training.metrics import (
     within_groups,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_small_example_by_hand():
     """x = 1 2 3 4, y = 1 3 2 4: two ranks are swapped; d = 0 1 1 0, one of six pairs is the wrong way round."""

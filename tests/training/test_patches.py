@@ -15,6 +15,8 @@ from pscr.training.model import build, load_pretrained
 from pscr.training.patches import CropSource, StemCache, crops, every_patch, patch_counts
 from pscr.training.preparation import first_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -16,6 +16,8 @@ from pscr.training.backbones import BACKBONES
 from pscr.training.model import build, load_pretrained
 from pscr.training.train import main
 
+pytestmark = pytest.mark.slow
+
 CONTENT = b"weights" * 50_000
 HASH = hashlib.sha256(CONTENT).hexdigest()[:8]
 
