@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-fast test-gpu lint stress bench clean
+.PHONY: demo test test-fast test-other-python test-lowest test-gpu lint stress bench clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
@@ -17,6 +17,23 @@ test: $(VENV)/.dev lint
 # What answers within two minutes: everything that neither trains, exports, builds engines, nor starts a browser.
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
+
+# The runtime's tests (but for those on tables of data) without torch: on another Python, and with the oldest libraries
+# that pyproject.toml allows.
+OTHER ?= python3.13
+RUNTIME := '.[cpu,pillow]' 'pytest>=8' 'onnx>=1.17'
+RUNTIME_TESTS := -m 'not slow and not gpu' tests/runtime tests/hostile --ignore=tests/runtime/test_notebook.py
+
+test-other-python:
+	$(OTHER) -m venv --clear .venv-$(notdir $(OTHER))
+	.venv-$(notdir $(OTHER))/bin/python -m pip install -q $(RUNTIME)
+	.venv-$(notdir $(OTHER))/bin/python -m pytest $(RUNTIME_TESTS)
+
+test-lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install -q uv
+	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct $(RUNTIME)
+	.venv-lowest/bin/python -m pytest $(RUNTIME_TESTS)
 
 # With a GPU and TensorRT installed in $(VENV): pip install -e '.[dev,trt]' or '.[dev,rtx]'.
 test-gpu: $(VENV)/.dev
@@ -63,4 +80,4 @@ $(VENV)/.dev: $(VENV)/bin/python $(SOURCES)
 	@touch $@ $(VENV)/.cpu
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-* build dist *.egg-info

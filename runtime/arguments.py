@@ -18,7 +18,7 @@ _CHANNELS = (1, 3, 4)
 def whole(value: object, least: int = 1, most: int | None = None) -> int | None:
     """The whole number from `least` to `most` that a value is, whatever its type (int, NumPy's ...); else None."""
     try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         return None
     return number if number is not None and number >= least and (most is None or number <= most) else None

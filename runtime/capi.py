@@ -106,8 +106,7 @@ def pscr_open(model: str, device: str, threads: int, handle_out: Any) -> int:
     """Open a model. Slow (it loads and runs the model once); `pscr_close` releases it.
 
     model       [in]  name of a packaged model, or path of a model folder.
-    device      [in]  "auto", "cpu", "cuda", "cuda:N", "tensorrt", "tensorrt:N", "openvino"
-                      or "openvino-bf16"; only "auto" chooses.
+    device      [in]  "auto", or what `pscr score --help` lists, such as "cpu" or "cuda:1"; only "auto" chooses.
     threads     [in]  CPU threads of inference and OpenCV together, 1 to 1024; 0 for every core.
     handle_out  [out] int32 or int64, 1 item: the handle, above 0.
 

@@ -46,8 +46,8 @@ def open(
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
     model: a packaged model's name or a model folder.
-    device: auto, or an entry of `devices.DEVICES`: cpu | cuda[:N] | tensorrt[:N] | onnxruntime-tensorrt[:N] |
-        openvino | openvino-bf16. Only auto chooses; another device that cannot be had is an error.
+    device: auto, or one of `devices.EXPECTED`, which `pscr score --help` lists, such as cpu, cuda:1 or openvino. Only
+        auto chooses; another device that cannot be had is an error.
     threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use (its
         affinity, its container's quota). OpenCV's number of threads belongs to the whole process.
     bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.

@@ -69,8 +69,7 @@ class Config:
     data: str = option(help=databases.EXPECTED)
     label: str = option(
         "quality",
-        help="what the scores judge: quality; agiqa3k also alignment; aigciqa2023 also authenticity, correspondence; "
-        "csv any word",
+        help=f"what the scores judge: {databases.LABELS}",
     )
     also: str = option("", metavar="SPECS", help="further databases that train along, separated by spaces")
 

@@ -6,7 +6,7 @@ missing image, a name that stands twice, a number that is none. Messages name th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ def load(
             label file or image.
     """
     kind, _, location = spec.partition(":")
-    if location and kind in _LOADERS:
-        return _LOADERS[kind](Path(location), label)
+    if location and kind in _PUBLISHED:
+        known = _PUBLISHED[kind].labels
+        if label not in known:
+            found = f"{kind} has no label {label!r}; expected {' or '.join(known)}"
+            raise PscrError(Status.INVALID_ARGUMENT, found)
+        return _PUBLISHED[kind].read(Path(location), label, known[label])
     if location and kind == "csv":
         return _csv(Path(location), label, path_column, score_column, group_column, more_columns)
     raise PscrError(Status.INVALID_ARGUMENT, f"database {spec!r} is not known; expected {EXPECTED}")
@@ -126,18 +130,17 @@ def read_columns(file: Path, *wanted: str) -> Iterator[tuple[int, list[Any]]]:
     return columns(file, lines(file), *wanted)
 
 
-def _agiqa1k(folder: Path, label: str) -> Database:
+def _agiqa1k(folder: Path, label: str, column: str) -> Database:
     """AGIQA-1K (arXiv 2303.12618): 1080 images of two generators, 720 prompts; scores 0 to 5.
 
     The published file has one name twice, with two different scores: the list of names skips dreamStudio_8_5_0_0.jpg
     and repeats its last entry, dreamStudio_8_9_1_1.jpg. No one can tell which score is that image's, so both rows
     are left out and the note says so: 1078 images remain. Any other name that stands twice is an error.
     """
-    _column("agiqa1k", label, {"quality": "MOS"})
     file = folder / "AIGC_MOS_Zscore.xlsx"
     rows = [
         Row(number, name, score, {"prompt": prompt, "generator": _prefix(name)})
-        for number, (name, score, prompt) in columns(file, sheet(file, "Sheet1"), "Image", "MOS", "Prompt")
+        for number, (name, score, prompt) in columns(file, sheet(file, "Sheet1"), "Image", column, "Prompt")
     ]
     twice = [row for row in rows if row.name == AGIQA1K_TWICE]
     notes = []
@@ -146,15 +149,14 @@ def _agiqa1k(folder: Path, label: str) -> Database:
         numbers = " and ".join(str(row.number) for row in twice)
         notes.append(f"{file}: {AGIQA1K_TWICE} has two scores, in rows {numbers}; both rows are left out")
     found = items(file, folder / "file", rows, "Image", "prompt")
-    return Database("AGIQA-1K", "MOS", (0.0, 5.0), found, MEANINGS[label], tuple(notes))
+    return Database("AGIQA-1K", column, (0.0, 5.0), found, MEANINGS[label], tuple(notes))
 
 
-def _agiqa3k(folder: Path, label: str) -> Database:
+def _agiqa3k(folder: Path, label: str, column: str) -> Database:
     """AGIQA-3K (arXiv 2306.04717): 2982 images of six generators, 300 prompts; scores 0 to 5.
 
     The generator is what an image's name begins with, up to the first underscore.
     """
-    column = _column("agiqa3k", label, {"quality": "mos_quality", "alignment": "mos_align"})
     file = folder / "data.csv"
     rows = (
         Row(number, name, score, {"prompt": prompt, "generator": _prefix(name)})
@@ -165,15 +167,13 @@ def _agiqa3k(folder: Path, label: str) -> Database:
     )
 
 
-def _aigciqa2023(folder: Path, label: str) -> Database:
+def _aigciqa2023(folder: Path, label: str, column: str) -> Database:
     """AIGCIQA2023 (arXiv 2307.00211): 2400 images, 100 prompts; z-scores that its authors put on a scale of 0 to 100.
 
     Row k of a label file, counted from 0, is the score of Image/allimg/k.png. The images are ordered by generator
     (six), then prompt (100), then draw (four), so prompt k % 400 // 4 is the group: three independent public loaders
     that join images and prompts read the order so, the label files themselves do not say it.
     """
-    kinds = {"quality": "mosz1", "authenticity": "mosz2", "correspondence": "mosz3"}
-    column = _column("aigciqa2023", label, kinds)
     file = folder / "DATA" / "MOS" / f"{column}.mat"
     scores = matrix(file, "MOSz", (AIGCIQA2023_IMAGES, 1))
     rows = (
@@ -184,29 +184,28 @@ def _aigciqa2023(folder: Path, label: str) -> Database:
     return Database("AIGCIQA2023", column, (0.0, 100.0), found, MEANINGS[label])
 
 
-def _clive(folder: Path, label: str) -> Database:
+def _clive(folder: Path, label: str, column: str) -> Database:
     """CLIVE, the LIVE In the Wild Image Quality Challenge Database: 1162 photographs of phones; MOS 0 to 100.
 
     D. Ghadiyaram and A. C. Bovik, IEEE Transactions on Image Processing 25(1), 2016. The first seven of the 1169
     published names are images that people were trained on, in a folder of their own; by convention they are left out.
     """
-    _column("clive", label, {"quality": "AllMOS_release"})
     file = folder / "labels.csv"
     if file.is_file():
         rows = [Row(number, *cells) for number, cells in read_columns(file, "path", "score")]
         return Database("CLIVE", "score", (0.0, 100.0), items(file, folder, rows, "path"), MEANINGS[label])
     file = folder / "Data" / "AllMOS_release.mat"
     names = cell_of_words(folder / "Data" / "AllImages_release.mat", "AllImages_release", CLIVE_IMAGES)
-    scores = matrix(file, "AllMOS_release", (1, CLIVE_IMAGES))
+    scores = matrix(file, column, (1, CLIVE_IMAGES))
     rows = [Row(k + 1, name, score) for k, (name, score) in enumerate(zip(names, scores, strict=True))]
     found = items(file, folder / "Images", rows[CLIVE_TRAINING:], "name")
     note = (
         f"{file}: the first {CLIVE_TRAINING} images, on which people were trained, are left out, as is the convention"
     )
-    return Database("CLIVE", "AllMOS_release", (0.0, 100.0), found, MEANINGS[label], (note,))
+    return Database("CLIVE", column, (0.0, 100.0), found, MEANINGS[label], (note,))
 
 
-def _avt_ai(folder: Path, label: str) -> Database:
+def _avt_ai(folder: Path, label: str, column: str) -> Database:
     """AVT-AI-Image-Dataset: 135 images of five generators for 27 prompts, with photographs; mean ratings 1 to 5.
 
     S. Göring et al., "Analysis of appeal for realistic AI-generated photos", IEEE Access 11, 2023 (realism), and
@@ -215,7 +214,6 @@ def _avt_ai(folder: Path, label: str) -> Database:
     (image_key, rating; formerly in evaluation_quality_appeal/) and evaluation/all_ratings.csv (image_key,
     realism_mean). The photographs (own/) are left out: here images of generators are compared.
     """
-    column = _column("avt_ai", label, {"quality": "quality", "appeal": "appeal", "realism": "realism"})
     file = folder / "labels.csv"
     if file.is_file():
         table = read_columns(file, "path", column, "generator", "prompt")
@@ -254,21 +252,31 @@ def _csv(
     return Database(file.stem, score_column, (min(scores), max(scores)), found, meaning, declared=False)
 
 
-_LOADERS: dict[str, Callable[[Path, str], Database]] = {
-    "agiqa1k": _agiqa1k,
-    "agiqa3k": _agiqa3k,
-    "aigciqa2023": _aigciqa2023,
-    "clive": _clive,
-    "avt_ai": _avt_ai,
+@dataclass(frozen=True)
+class Published:
+    """A database as its authors publish it.
+
+    read: from its folder, a label, and the column or file that the label's scores stand in. labels: what the scores may
+    judge, each with that column or file; the first is the usual one.
+    """
+
+    read: Callable[[Path, str, str], Database]
+    labels: Mapping[str, str]
+
+
+_PUBLISHED = {
+    "agiqa1k": Published(_agiqa1k, {"quality": "MOS"}),
+    "agiqa3k": Published(_agiqa3k, {"quality": "mos_quality", "alignment": "mos_align"}),
+    "aigciqa2023": Published(_aigciqa2023, {"quality": "mosz1", "authenticity": "mosz2", "correspondence": "mosz3"}),
+    "clive": Published(_clive, {"quality": "AllMOS_release"}),
+    "avt_ai": Published(_avt_ai, {"quality": "quality", "appeal": "appeal", "realism": "realism"}),
 }
-EXPECTED = ", ".join(f"{name}:DIR" for name in _LOADERS) + " or csv:FILE"
-
-
-def _column(database: str, label: str, known: dict[str, str]) -> str:
-    if label not in known:
-        found = f"{database} has no label {label!r}; expected {' or '.join(known)}"
-        raise PscrError(Status.INVALID_ARGUMENT, found)
-    return known[label]
+LABELS = "; ".join(
+    ["quality"]
+    + [f"{name} also {', '.join(list(one.labels)[1:])}" for name, one in _PUBLISHED.items() if len(one.labels) > 1]
+    + ["csv any word"]
+)
+EXPECTED = ", ".join(f"{name}:DIR" for name in _PUBLISHED) + " or csv:FILE"
 
 
 def _prefix(name: Any) -> Any:

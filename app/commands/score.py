@@ -16,7 +16,7 @@ from ..runtime.errors import Status
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS
-from ..tables.formats import MACHINE_WRITERS, TableWriter, Writer, output_format
+from ..tables.formats import BY_ENDING, MACHINE_WRITERS, TableWriter, Writer, output_format
 from ..tables.inputs import Item, items_of
 from ..tables.results_file import RESUMABLE, Earlier, check_output, open_output
 from ..tables.scoring import check_same_model, in_order, summarised
@@ -57,12 +57,12 @@ def add(verbs: shared.Verbs) -> None:
     shared.bank(score)
     score.add_argument(
         "--format",
-        choices=("table", "csv", "jsonl"),
-        help="default: by the ending of -o FILE (.csv, .jsonl, .txt), else table",
+        choices=("table", *MACHINE_WRITERS),
+        help=f"default: by the ending of -o FILE ({', '.join(BY_ENDING)}), else table",
     )
     score.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE ('-': standard output)")
     score.add_argument(
-        "--resume", action="store_true", help="go on with the -o FILE of an interrupted run (csv or jsonl)"
+        "--resume", action="store_true", help=f"go on with the -o FILE of an interrupted run ({' or '.join(RESUMABLE)})"
     )
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     earlier = Earlier()
     if options.resume:
         if options.output in (None, "-") or form not in RESUMABLE:
-            raise UsageError("--resume goes on from a file; expected -o FILE in the format csv or jsonl")
+            raise UsageError("--resume goes on from a file; expected -o FILE in the format " + " or ".join(RESUMABLE))
         earlier = Earlier.read(Path(options.output), form)
         items, total = _not_done(items, total, earlier)
     with interruptible(), ExitStack() as stack:

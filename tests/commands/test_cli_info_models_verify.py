@@ -133,6 +133,7 @@ def test_manifest_of_a_newer_format_is_refused_by_name(cli: Cli, tiny_model: Pat
     assert "upgrade pscr" in done.error
 
 
+@pytest.mark.slow
 def test_info_and_verify_find_a_packaged_model_by_name(cli: Cli) -> None:
     if not packaged():
         pytest.skip("no model is packaged in this checkout")

@@ -85,6 +85,7 @@ def test_3_where_the_model_cannot_be_used(cli: Cli, image: Path, tmp_path: Path)
     assert not (tmp_path / "map.png").exists()
 
 
+@pytest.mark.slow
 def test_the_default_model_maps_an_example(tmp_path: Path) -> None:
     """The real model: its windows are 192 pixels, and a half that is damaged has the lowest one."""
     rng = np.random.default_rng(0)

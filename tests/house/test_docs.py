@@ -28,10 +28,11 @@ import pytest
 
 from pscr.commands.main import DELEGATED, build_parser
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 BLOCK = re.compile(
     r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -39,7 +40,21 @@ _EXTRAS = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dep
 EXTRAS = set(re.findall(r"^(\w+) = \[", _EXTRAS, re.MULTILINE))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 # Programs of other people that the pages tell the reader to use; what they are given is not checked.
-OTHERS = {"cat", "cd", "curl", "cut", "docker", "find", "git", "kill", "ray", "sort", "tritonserver", "uniq"}
+OTHERS = {
+    "cat",
+    "cd",
+    "curl",
+    "cut",
+    "docker",
+    "find",
+    "git",
+    "kill",
+    "pre-commit",
+    "ray",
+    "sort",
+    "tritonserver",
+    "uniq",
+}
 
 
 @dataclass(frozen=True)
@@ -163,6 +178,7 @@ def test_every_block_says_what_it_is_and_every_mark_is_known() -> None:
             json.loads(block.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("python"))
 def test_a_python_block_runs(block: Block, tmp_path: Path) -> None:
     if block.mark.startswith("not run"):
@@ -173,6 +189,7 @@ def test_a_python_block_runs(block: Block, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("sh", "run"))
 def test_a_shell_block_that_is_marked_runs(block: Block, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -11,6 +11,7 @@ import httpx
 from serve_process import Served
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_no_answer_that_the_description_does_not_have(served: Served, tmp_path: Path) -> None:
     """Some 200 requests with data that fits the description, images too, and data that does not; all its checks."""
     words = ["run", f"{served.url}/openapi.json", "--max-examples", "40", "--seed", "1", "--no-color"]
