@@ -14,7 +14,7 @@ demo: $(VENV)/.cpu
 test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
-# What answers within two minutes: everything that neither trains, exports, builds engines, nor starts a browser.
+# What answers within 90 seconds on two idle cores: everything that neither trains, exports, builds engines, nor starts a browser.
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not gpu'
 
