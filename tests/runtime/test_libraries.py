@@ -64,15 +64,10 @@ def test_nothing_is_sent_and_the_home_folder_stays_empty(tiny_model: Path, tmp_p
     assert not watch or log.read_text() == ""
 
 
-@pytest.mark.skipif(not works("unshare", "-rn"), reason="no namespaces here, and nothing may be sent")
-def test_what_the_user_has_set_stays(tiny_model: Path, tmp_path: Path) -> None:
-    """With the reports of onnxruntime let through, there is something to see in the home folder (without a network)."""
+def test_what_the_user_has_set_stays() -> None:
     found = "import pscr.runtime.libraries, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     assert run(found, ORT_DISABLE_TELEMETRY="0").strip() == "0"
     assert run(found, ORT_DISABLE_TELEMETRY=None).strip() == "1"
-    if tuple(map(int, load("onnxruntime").__version__.split(".")[:2])) >= (1, 29):
-        run(SCORES, str(tiny_model), "cpu", before=("unshare", "-rn"), HOME=str(tmp_path), ORT_DISABLE_TELEMETRY="0")
-        assert list(tmp_path.rglob("*"))
 
 
 def test_the_package_through_which_openvino_reports_can_be_imported_afterwards(tmp_path: Path) -> None:
