@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..console import INTERRUPTED, UsageError, err, error, needing
-from ..runtime.errors import OUTSIDE, PscrError
+from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams
+from ..runtime.errors import OUTSIDE, PscrError, one_line
 from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
 
 USAGE, UNUSABLE, BROKEN_PIPE = 2, 3, 141
@@ -45,6 +45,7 @@ DELEGATED = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
+    replace_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     if debug:
@@ -76,7 +77,8 @@ def _report(problem: Exception) -> int:
     if isinstance(problem, OSError):
         _drop_unwritable_stdout()
         where = f" ({problem.filename})" if problem.filename else ""
-        error(f"the system refused to read or write{where}: {problem.strerror}; what was written before is kept")
+        reason = problem.strerror or one_line(problem)
+        error(f"the system refused to read or write{where}: {reason}; what was written before is kept")
         return UNUSABLE
     hint = "this is a fault in pscr or in a library it uses; run again with --debug for the traceback, and report it"
     error(f"INTERNAL: {type(problem).__name__}: {problem}; {hint}")
