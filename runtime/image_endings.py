@@ -16,10 +16,7 @@ _READ_BY = {
     "pillow_heif": (".heic", ".heif", ".hif"),
     "pillow_jxl": (".jxl",),
 }
-_PLUGINS = {
-    "pillow_heif": "register_heif_opener",
-    "pillow_jxl": "",
-}  # what makes it known to Pillow, besides its import
+_PLUGINS = {"pillow_heif": "register_heif_opener", "pillow_jxl": ""}  # what makes it known, besides its import
 ENDINGS = frozenset(ending for endings in _READ_BY.values() for ending in endings)
 
 
@@ -28,6 +25,11 @@ def readable() -> frozenset[str]:
     """The endings of image files that can be read here, in lower case, with their dot."""
     there = (endings for module, endings in _READ_BY.items() if not module or find_spec(module))
     return frozenset(ending for endings in there for ending in endings)
+
+
+def advice() -> str:
+    """What would let more formats be read, as the end of a message; nothing where all can be."""
+    return "" if readable() == ENDINGS else "; pip install 'pscr[formats]' reads more"
 
 
 @cache

@@ -138,7 +138,11 @@ def _check_stdout() -> None:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):  # a program that captures it
         return
-    os.write(descriptor, b"")
+    try:
+        os.write(descriptor, b"")
+    except OSError as problem:
+        if problem.errno == errno.EBADF:  # closed; a full disk is told where something is written
+            raise
 
 
 def _check_place(place: Path, given: str) -> None:

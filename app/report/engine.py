@@ -78,7 +78,8 @@ def _scores_kept(results: Sequence[Result], output: str) -> Iterator[None]:
         yield
     except Exception:
         place = Path(output if output_file.is_regular(output) else "report.html")
-        names = (place.with_name(f"{place.name}.scores{n}.csv") for n in ("", *(f"-{n}" for n in itertools.count(2))))
+        endings = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+        names = (place.with_name(f"{place.name}.scores{ending}.csv") for ending in endings)
         file = next(name for name in names if not os.path.lexists(name))
         rows = io.BytesIO()
         writer = CsvWriter(rows)

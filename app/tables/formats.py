@@ -163,9 +163,9 @@ class Format:
 FORMATS = {
     one.name: one
     for one in (
-        Format("table", (".txt",), TableWriter, for_people=True),
         Format("csv", (".csv",), CsvWriter, CsvRows()),
         Format("jsonl", (".jsonl", ".ndjson"), JsonlWriter, JsonlRows()),
+        Format("table", (".txt",), TableWriter, for_people=True),
         Format("parquet", ()),  # a folder of files, which the Ray engine writes: see `parquet`
     )
 }

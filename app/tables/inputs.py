@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from ..console import UsageError
 from ..runtime.errors import one_line
-from ..runtime.image_endings import ENDINGS, readable
+from ..runtime.image_endings import ENDINGS, advice, readable
 
 EXTENSIONS = ENDINGS  # of image files, whether or not this machine can read them
 STDIN = "-"
@@ -74,7 +74,7 @@ def in_words(left_out: Counter[str]) -> str:
     if rest := left_out.total() - sum(count for _, count in named):
         kinds += f", {rest} others"
     if any(kind in ENDINGS for kind in left_out):
-        kinds += "; pip install 'pscr[formats]' reads more formats"
+        kinds += advice()
     return f"{left_out.total()} left out ({kinds})"
 
 

@@ -100,9 +100,9 @@ class ResultsFolder:
         while path.exists():  # the input has changed since an earlier run, so the place is another image's
             count += 1
             path = self.path / f"{name}-{count}.parquet"
-        temporary = path.with_name(f".{path.stem}.tmp")
+        temporary = path.with_name(f".{path.stem}.tmp")  # none is there: the folder is ours, see `_take`
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("xb") as stream:
                 pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), SCHEMA), stream)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -195,16 +195,33 @@ def test_labels_that_name_no_image_are_refused(cli: Cli, tiny_model: Path, image
 
 
 def test_the_page_goes_to_standard_output_and_an_old_one_stays_where_writing_fails(
-    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = cli("report", images, "-o", "-", "--model", tiny_model, "--no-maps", "-q")
     assert done.code == 0
     assert done.out.startswith("<!DOCTYPE html>")
     page = tmp_path / "report.html"
     page.write_text("old")
-    (tmp_path / "report.html.tmp").mkdir()  # what it would be written to first
+    others = tmp_path / "report.html.tmp"
+    others.symlink_to(tmp_path / "target")  # a name that a program might write to first
+    monkeypatch.setattr("pscr.report.engine.render", lambda report: 1 / 0)
     assert cli("report", images, "-o", page, "--model", tiny_model, "--no-maps", "-q").code == 3
     assert page.read_text() == "old"
+    assert not others.exists()
+
+
+def test_scores_are_kept_where_the_page_cannot_be_drawn_and_go_into_the_next_one(
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("report", images, "-o", tmp_path / "report.html", "--model", tiny_model, "--no-maps", "-q")
+    with monkeypatch.context() as broken:
+        broken.setattr("pscr.report.engine.assemble", lambda *words: 1 / 0)
+        done = cli(*words)
+    kept = tmp_path / "report.html.scores.csv"
+    assert done.code == 3
+    assert f"--scores {kept}" in done.err
+    assert len(kept.read_text().splitlines()) == 5
+    assert cli(*words, "--scores", kept).code == 0
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])
