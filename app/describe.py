@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .runtime.gpus import Gpus
-from .runtime.scorer import Scorer
+
+if TYPE_CHECKING:
+    from .runtime.scorer import Scorer
 
 
 def title(scorer: Scorer, bank: str | None = None) -> str:
