@@ -37,8 +37,21 @@ LIBRARIES = (
     ("ray", "pscr score --engine ray", "ray"),
     ("torch", "training and export only", "train"),
 )
-# Two packages that install the same module overwrite each other's files.
-RIVALS = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
+# Packages that install the same module overwrite each other's files. Of each row, what to install alone.
+RIVALS = {
+    "onnxruntime or onnxruntime-gpu": (
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "onnxruntime-openvino",
+        "onnxruntime-directml",
+    ),
+    "opencv-python-headless": (
+        "opencv-python",
+        "opencv-python-headless",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,15 @@ class Finding:
     usable: bool
     version: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest of the devices, the one that `auto` takes, "" where there is none, and why it took no better one."""
+
+    fastest: str = ""
+    auto: str = ""
+    passed_over: tuple[str, ...] = ()
 
 
 def missing() -> tuple[str, str] | None:
@@ -74,14 +96,11 @@ def listed() -> list[Finding]:
     return [replace(one, usable=False, detail=problem) if one.name == name else one for one in found] + rivals()
 
 
-def written(devices: Sequence[Finding], *, usable: bool, as_json: bool) -> int:
-    """Write the system, the libraries and the devices that were tried; returns the exit code.
-
-    usable: whether images can be scored here.
-    """
-    facts, found = system(gpus.find()), listed()
+def written(devices: Sequence[Finding], choice: Choice, *, as_json: bool) -> int:
+    """Write the system, the libraries and the devices that were tried; returns the exit code."""
+    facts, found, usable = system(gpus.find()), listed(), bool(choice.auto)
     if as_json:
-        told = {"system": facts, "libraries": found, "devices": devices, "usable": usable}
+        told = {"system": facts, "libraries": found, "devices": devices, **asdict(choice), "usable": usable}
         out(json.dumps(told, indent=2, default=asdict))
         return 0 if usable else UNUSABLE
     out("system")
@@ -95,6 +114,12 @@ def written(devices: Sequence[Finding], *, usable: bool, as_json: bool) -> int:
         out(line)
     ready = ", ".join(one.name for one in devices if one.usable)
     out(f"\nimages can be scored here on: {ready}" if ready else "\nimages cannot be scored here")
+    if choice.fastest:
+        out(f"the fastest here with this model, one image at a time: {choice.fastest}")
+    if choice.auto:
+        out(f"--device auto takes: {choice.auto}")
+    for reason in choice.passed_over:
+        out(one_line(f"  and not {reason}"))
     return 0 if usable else UNUSABLE
 
 
@@ -125,10 +150,13 @@ def library(module: str, purpose: str, extra: str) -> Finding:
 def rivals() -> list[Finding]:
     """Packages that are installed together and must not be."""
     found = []
-    for pair in RIVALS:
-        if all(map(_installed, pair)):
-            advice = f"both are installed and overwrite each other's files; remove both, then install {pair[1]} alone"
-            found.append(Finding(" + ".join(pair), False, "", advice))
+    for alone, packages in RIVALS.items():
+        there = list(filter(_installed, packages))
+        if len(there) > 1:
+            advice = (
+                f"together they overwrite each other's files; remove them all, then install {alone} alone"
+            )
+            found.append(Finding(" + ".join(there), False, "", advice))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..console import error, out
-from ..installation import UNUSABLE, written
+from ..installation import UNUSABLE, Choice, written
 from ..runtime.version import __version__
 
 HELP = """\
@@ -30,6 +30,6 @@ def run(words: Sequence[str], problem: str) -> int:
         out(HELP.format(problem=problem).rstrip())
         return 0
     if asked == ["doctor"]:
-        return written([], usable=False, as_json="--json" in words)
+        return written([], Choice(), as_json="--json" in words)
     error(f"{problem}; 'pscr doctor' says more")
     return UNUSABLE
