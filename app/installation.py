@@ -153,9 +153,7 @@ def rivals() -> list[Finding]:
     for alone, packages in RIVALS.items():
         there = list(filter(_installed, packages))
         if len(there) > 1:
-            advice = (
-                f"together they overwrite each other's files; remove them all, then install {alone} alone"
-            )
+            advice = f"together they overwrite each other's files; remove them all, then install {alone} alone"
             found.append(Finding(" + ".join(there), False, "", advice))
     return found
 
