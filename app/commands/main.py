@@ -10,14 +10,18 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from .. import __version__
 from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams
+from ..installation import UNUSABLE, missing
 from ..runtime.errors import OUTSIDE, PscrError, one_line
-from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
+from ..runtime.version import __version__
+from . import without_libraries
 
-USAGE, UNUSABLE, BROKEN_PIPE = 2, 3, 141
+if TYPE_CHECKING:
+    from . import options
+
+USAGE, BROKEN_PIPE = 2, 141
 
 EPILOG = """\
 exit codes:
@@ -30,9 +34,6 @@ exit codes:
 Results go to standard output or to -o; errors, one line each, and the progress bar go to standard error.
 'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds the log, and Python tracebacks to errors.
 """
-
-# In the order of the help.
-VERBS = (score, rank, map, models, engines, doctor, bench, bank, report, serve)
 
 # Verbs of other parts of the package, with a parser of their own: module, extra, one-line summary.
 DELEGATED = {
@@ -93,6 +94,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run_verb(words: list[str]) -> int:
+    if found := missing():
+        return without_libraries.run(words, found[1])
     rest = words[1:] if words[:1] == ["--debug"] else words
     if rest and rest[0] in DELEGATED:
         return _delegate(rest[0], rest[1:])
@@ -130,6 +133,9 @@ def _refuse(unknown: list[str], parser: argparse.ArgumentParser) -> NoReturn:
 
 def build_parser() -> options.Parser:
     """The whole command line's parser."""
+    # The verbs' files need NumPy and OpenCV, which are proved first.
+    from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
+
     parser = options.Parser(
         "pscr",
         description="Quality scores for AI-generated images.",
@@ -140,7 +146,7 @@ def build_parser() -> options.Parser:
     parser.add_argument("--version", action="version", version=f"pscr {__version__}")
     options.debug(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
-    for verb in VERBS:
+    for verb in (score, rank, map, models, engines, doctor, bench, bank, report, serve):  # in the order of the help
         verb.add(verbs)
     for name, (_, extra, summary) in DELEGATED.items():
         options.add_verb(verbs, name, f"{summary} (needs pscr[{extra}])", add_help=False)
