@@ -60,6 +60,7 @@ def load(name: str) -> Any:
         with _importing, _unreported():
             library = import_module(name)
     except Exception as error:  # whatever a damaged installation or an unusual machine drives an import to
+        _raise_interrupt(error)
         raise PscrError(
             Status.DEVICE_UNAVAILABLE, f"{name} cannot be imported ({one_line(error)}); {remedy}"
         ) from error
@@ -67,6 +68,15 @@ def load(name: str) -> Any:
         found = f"{name} is there in part only, without {needed}, as where one of two packages of its name was removed"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; pip uninstall them all, then {remedy}")
     return library
+
+
+def _raise_interrupt(error: BaseException) -> None:
+    """Raise the Ctrl-C or SIGTERM that a library, stopped by it while it was imported, has made an ImportError of."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
 
 
 @contextmanager
