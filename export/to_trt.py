@@ -146,7 +146,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     profile = make_profile(model, options.batch, options.bake_bank, options.windows)
     built = trt_builder.build(graph, library, precision, profile, target, options.timing_cache)
     if gpu is not None and gpu.compute_capability in capabilities:
-        built = trt_builder.inspected(built, library, precision)
+        built = trt_builder.inspected(built, library)
     sidecar = Sidecar(
         library=library,
         library_version=built.version,
