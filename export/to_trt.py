@@ -138,19 +138,19 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     gpu = there.found[options.device] if options.device < len(there.found) else None
     if gpu is not None:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(gpu.index))  # TensorRT builds for the first that it sees
-    capabilities, target = choose_target(library, options.compute_capability, gpu)
+    capabilities, here = choose_target(options.compute_capability, gpu), gpu.compute_capability if gpu else ""
     precision = options.precision or model.manifest.precision
     graph = in_precision(model, precision, options.calibrate, options.threads)
     if options.bake_bank:
         graph = _baked(graph, model.signature)
     profile = make_profile(model, options.batch, options.bake_bank, options.windows)
-    built = trt_builder.build(graph, library, precision, profile, target, options.timing_cache)
-    if gpu is not None and gpu.compute_capability in capabilities:
+    built = trt_builder.build(graph, library, precision, profile, capabilities, options.timing_cache, here)
+    if gpu is not None and here in capabilities:
         built = trt_builder.inspected(built, library)
     sidecar = Sidecar(
         library=library,
         library_version=built.version,
-        gpu="" if target else gpu.name if gpu else "",
+        gpu=gpu.name if gpu is not None and library == "tensorrt" else "",
         compute_capabilities=list(capabilities),
         precision=precision,
         profile={name: [list(shape) for shape in shapes] for name, shapes in profile.items()},
@@ -163,7 +163,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         built=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
     engine = write(sidecar, built.plan, options.output or model.folder / FOLDER)
-    if gpu is None or gpu.compute_capability not in capabilities or options.bake_bank:
+    if gpu is None or here not in capabilities or options.bake_bank:
         return BuiltEngine(engine, built, ("not run here: there is no GPU that it is for, or it takes no bank",))
     from pscr.export.engine_check import check  # scipy, and the runtime's CUDA
 
@@ -205,8 +205,8 @@ def choose_library(asked: str | None, there: gpus.Gpus) -> str:
     return asked
 
 
-def choose_target(library: str, asked: Sequence[str], gpu: gpus.Gpu | None) -> tuple[Sequence[str], Sequence[str]]:
-    """The compute capabilities that the engine is for, and those that the builder is told (none: this machine's GPU).
+def choose_target(asked: Sequence[str], gpu: gpus.Gpu | None) -> Sequence[str]:
+    """The compute capabilities that the engine is for: those named, else this machine's GPU's, else the portable ones.
 
     Raises:
         PscrError: INVALID_ARGUMENT for words that are no compute capability.
@@ -214,11 +214,7 @@ def choose_target(library: str, asked: Sequence[str], gpu: gpus.Gpu | None) -> t
     wrong = [word for word in asked if not all(part.isdecimal() for part in word.split(".")) or word.count(".") != 1]
     if wrong:
         raise PscrError(Status.INVALID_ARGUMENT, f"--compute-capability {wrong[0]!r}; expected numbers such as 8.9")
-    if asked:
-        return asked, asked
-    if gpu is not None:
-        return [gpu.compute_capability], []
-    return trt_builder.PORTABLE, trt_builder.PORTABLE
+    return asked or ((gpu.compute_capability,) if gpu is not None else trt_builder.PORTABLE)
 
 
 def in_precision(model: StoredModel, precision: str, calibrate: Sequence[str], threads: int) -> bytes:

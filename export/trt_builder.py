@@ -50,14 +50,16 @@ def build(
     library: str,
     precision: str,
     profile: Mapping[str, tuple[Shape, Shape, Shape]],
-    capabilities: Sequence[str] = (),
+    capabilities: Sequence[str],
     cache: Path | None = None,
+    here: str = "",
 ) -> Built:
     """Build an engine of a score graph.
 
     precision: fp32, fp16 or int8, which the graph must have already. profile: smallest, best and largest shape of each
-    input. capabilities: compute capabilities such as "8.9", one plan for all of them; tensorrt_rtx alone takes them,
-    and without them both libraries build for the GPU of this machine. cache: a timing cache, read and written.
+    input. capabilities: the compute capabilities that the engine is for, such as "8.9", one plan for all of them; with
+    tensorrt only that of this machine's GPU. cache: a timing cache, read and written. here: the compute capability of
+    this machine's GPU, empty without one.
 
     Raises:
         PscrError: DEVICE_UNAVAILABLE: the library or a capability is not to be had. MODEL_INVALID: the graph cannot be
@@ -80,7 +82,7 @@ def build(
     for name, (low, best, high) in profile.items():
         optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
     config.add_optimization_profile(optimization)
-    _target(trt, config, library, capabilities)
+    _target(trt, config, library, capabilities, here)
     timing = _timing(config, cache)
     started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
@@ -160,8 +162,8 @@ def check_size(built: Built, precision: str) -> None:
 def inspected(built: Built, library: str) -> Built:
     """Add what the engine inspector says of a plan; needs the GPU that the plan is for.
 
-    It is told and not judged: the types of the parsed network are the proof of precision, and TensorRT for RTX makes one
-    layer of a whole graph, of which the inspector sees the uint8 that goes in and the fp32 that comes out.
+    It is told and not judged: the types of the parsed network are the proof of precision, and TensorRT for RTX makes
+    one layer of a whole graph, of which the inspector sees the uint8 that goes in and the fp32 that comes out.
 
     Raises:
         PscrError: ENGINE_INCOMPATIBLE where the plan cannot be loaded.
@@ -209,26 +211,28 @@ def _computes(trt: Any, layer: Any, origin: Mapping[str, Any]) -> str:
     return "+".join(sorted(str(kind).rpartition(".")[2] for kind in kinds))
 
 
-def _target(trt: Any, config: Any, library: str, capabilities: Sequence[str]) -> None:
-    """Say which GPUs the engine is for."""
-    if not capabilities:
-        return
+def _target(trt: Any, config: Any, library: str, capabilities: Sequence[str], here: str) -> None:
+    """Say which GPUs the engine is for: tensorrt_rtx does not take the machine's own for granted, tensorrt must."""
     if library != "tensorrt_rtx":
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"{library} builds for the GPU it runs on; --compute-capability is for --library tensorrt_rtx",
-        )
+        if list(capabilities) != [here]:
+            raise PscrError(
+                Status.DEVICE_UNAVAILABLE,
+                f"{library} builds for the GPU it runs on; --compute-capability is for --library tensorrt_rtx",
+            )
+        return
     known = {name: value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
-    names = ["SM" + capability.replace(".", "") for capability in capabilities]
-    if not set(names) <= set(known):
+    targets = [known.get("SM" + capability.replace(".", "")) for capability in capabilities]
+    if None in targets and list(capabilities) == [here]:
+        targets = [trt.ComputeCapability.CURRENT]  # the library has the last word on a GPU that it does not list
+    if None in targets or not targets:
         raise PscrError(
             Status.DEVICE_UNAVAILABLE,
             f"{library} {trt.__version__} knows no compute capability {', '.join(capabilities)}; it builds for "
             f"{', '.join(f'{name[2:-1]}.{name[-1]}' for name in known)}; for other GPUs use --library tensorrt",
         )
-    config.num_compute_capabilities = len(names)
-    for index, name in enumerate(names):
-        config.set_compute_capability(known[name], index)
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        config.set_compute_capability(target, index)
 
 
 def _timing(config: Any, cache: Path | None) -> Any:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,9 +130,44 @@ def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
 
 def test_the_gpu_of_the_machine_is_built_for_unless_others_are_named() -> None:
     card = gpus.Gpu(0, "Card", "9.0", 1)
-    assert to_trt.choose_target("tensorrt", [], card) == (["9.0"], [])
-    assert to_trt.choose_target("tensorrt_rtx", ["8.9"], card) == (["8.9"], ["8.9"])
-    assert to_trt.choose_target("tensorrt_rtx", [], None) == (trt_builder.PORTABLE, trt_builder.PORTABLE)
+    assert to_trt.choose_target([], card) == ("9.0",)
+    assert to_trt.choose_target(["8.9"], card) == ["8.9"]
+    assert to_trt.choose_target([], None) == trt_builder.PORTABLE
+
+
+class Config:
+    """Stands in for a builder's configuration, which says nothing of what it was told."""
+
+    num_compute_capabilities = 0
+
+    def __init__(self) -> None:
+        self.told: dict[int, str] = {}
+
+    def set_compute_capability(self, capability: Any, index: int) -> None:
+        self.told[index] = capability.name
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "here", "told"),
+    [
+        (["8.6", "12.0"], "", {0: "SM86", 1: "SM120"}),
+        (["8.9"], "8.9", {0: "SM89"}),
+        (["9.0"], "9.0", {0: "CURRENT"}),  # on such a GPU: not listed, and the library's to refuse
+    ],
+)
+def test_rtx_is_always_told_what_it_builds_for(capabilities: list[str], here: str, told: dict[int, str]) -> None:
+    """Told nothing it builds for what it takes to be portable, also where there is a GPU."""
+    config = Config()
+    trt_builder._target(pytest.importorskip("tensorrt_rtx"), config, "tensorrt_rtx", capabilities, here)
+    assert (config.num_compute_capabilities, config.told) == (len(told), told)
+
+
+def test_tensorrt_builds_for_the_gpu_of_the_machine_alone() -> None:
+    config = Config()
+    trt_builder._target(None, config, "tensorrt", ["9.0"], "9.0")
+    assert not config.told
+    with pytest.raises(PscrError, match="is for --library tensorrt_rtx"):
+        trt_builder._target(None, config, "tensorrt", ["8.9"], "9.0")
 
 
 def test_it_needs_no_torch_and_runs_as_a_script_and_as_a_module(own_model: Path) -> None:
