@@ -17,7 +17,6 @@ def check(
     engine: Engine,
     model: StoredModel,
     index: int,
-    batch: tuple[int, int, int],
     paths: Sequence[str],
     threads: int,
 ) -> tuple[bool, list[str]]:
@@ -33,7 +32,7 @@ def check(
     with OnnxRuntimeBackend(model.graph, model.signature, sampling.patch, threads=threads) as reference:
         expected = scores(reference, images)
     with TensorRTBackend(engine, model.signature, sampling.patch, index=index) as native:
-        low, _, high = batch
+        low, _, high = (shape[0] for shape in engine.sidecar.profile["patches"])
         found = scores(native, images, low)
         apart = in_batches(native, images[:4], range(low, high + 1), low, turns=1)
     difference, scale = compare(expected, found), model.manifest.score.range

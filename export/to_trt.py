@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pscr.export import shell, trt_builder
+from pscr.export import profiles, shell, trt_builder
 from pscr.export.model_folder import StoredModel
 from pscr.runtime import gpus
 from pscr.runtime.engines import EXTRAS, FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
@@ -22,9 +22,6 @@ from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
 from pscr.training.options import option, parser, read
 
-BATCH = (1, 8, 64)
-WINDOWS = 4  # of an image; longer ones than 4:1 are rare, and each costs every batch its memory
-LARGEST_BANK = 4096  # exemplars: more than any public database has training images
 _log = logging.getLogger("pscr.export.to_trt")
 
 
@@ -41,7 +38,7 @@ class EngineExport:
     """What `export_engine` is to build.
 
     model: a model folder, or an installed model's name. library: one of `LIBRARIES`, None for the one that builds here.
-    precision: of the trunk, None for the model's own. batch: fewest, usual and most images of one.
+    precision: of the trunk, None for the model's own. batch: fewest, usual and most images of one; None for what fits.
     windows: of one image at most. compute_capability: of the GPUs it is for, as ("8.9",); empty for this machine's.
     device: which GPU of this machine. timing_cache: a file of measured kernel times. bake_bank: the bank inside.
     calibrate: images, folders and patterns for int8 and the comparison. output: None for the model's engines/.
@@ -57,14 +54,15 @@ class EngineExport:
         "tensorrt where it and a GPU are, else tensorrt_rtx)",
     )
     precision: str | None = option(None, choices=PREFERRED, help="of the trunk (default: the model's own)")
-    batch: tuple[int, int, int] = option(
-        BATCH,
+    batch: tuple[int, int, int] | None = option(
+        None,
         type=_batch,
         nargs=None,
         metavar="MIN,OPT,MAX",
-        help=f"images of a batch: fewest, usual, most (default: {','.join(map(str, BATCH))})",
+        help=f"images of a batch: fewest, usual, most (default: 1, {profiles.BEST}, and up to {profiles.MOST} that a "
+        "GPU of 8 GB holds)",
     )
-    windows: int = option(WINDOWS, metavar="N", help="of one image at most, its aspect rounded up")
+    windows: int = option(profiles.WINDOWS, metavar="N", help="of one image at most, its aspect rounded up")
     compute_capability: tuple[str, ...] = option(
         (),
         metavar="X.Y",
@@ -95,6 +93,7 @@ class BuiltEngine:
         """For people."""
         car = self.engine.sidecar
         batch, largest = " ".join(str(shape[0]) for shape in car.profile["patches"]), car.profile["patches"][2][1]
+        tuned = " and for ".join(str(shape[0]) for shape in car.static)
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.built.types.items())
         return [
             f"engine     {self.engine.path}",
@@ -103,7 +102,8 @@ class BuiltEngine:
             f"precision  {car.precision}: convolutions of the network {kinds}; {self.built.inspected}",
             f"size       {car.plan_size / 1e6:.1f} MB; weights in their types {self.built.weights / 1e6:.1f} MB",
             f"build      {car.build_seconds:.1f} s",
-            f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image",
+            f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image; tuned for {tuned} "
+            "images of the usual view",
             *self.checks,
         ]
 
@@ -143,8 +143,14 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     graph = in_precision(model, precision, options.calibrate, options.threads)
     if options.bake_bank:
         graph = _baked(graph, model.signature)
-    profile = make_profile(model, options.batch, options.bake_bank, options.windows)
-    built = trt_builder.build(graph, library, precision, profile, capabilities, options.timing_cache, here)
+    chosen = profiles.choose(
+        graph,
+        model,
+        options.batch,
+        windows=options.windows,
+        lean=library == "tensorrt_rtx" and precision == "int8",
+    )
+    built = trt_builder.build(graph, library, precision, chosen, capabilities, options.timing_cache, here)
     if gpu is not None and here in capabilities:
         built = trt_builder.inspected(built, library)
     sidecar = Sidecar(
@@ -153,7 +159,8 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         gpu=gpu.name if gpu is not None and library == "tensorrt" else "",
         compute_capabilities=list(capabilities),
         precision=precision,
-        profile={name: [list(shape) for shape in shapes] for name, shapes in profile.items()},
+        profile={name: [list(shape) for shape in shapes] for name, shapes in chosen[0].items()},
+        static=profiles.static_shapes(chosen),
         bank_inside=options.bake_bank,
         onnx_sha256=hashlib.sha256(model.graph).hexdigest(),
         graph_sha256=hashlib.sha256(graph).hexdigest(),
@@ -167,7 +174,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         return BuiltEngine(engine, built, ("not run here: there is no GPU that it is for, or it takes no bank",))
     from pscr.export.engine_check import check  # scipy, and the runtime's CUDA
 
-    good, lines = check(engine, model, gpu.index, options.batch, options.calibrate, options.threads)
+    good, lines = check(engine, model, gpu.index, options.calibrate, options.threads)
     if not good:
         engine.path.unlink()
         engine.path.with_name(engine.path.name + ".json").unlink()
@@ -241,26 +248,6 @@ def in_precision(model: StoredModel, precision: str, calibrate: Sequence[str], t
     for line in report(made):
         _log.info("%s", line)
     return made.graph
-
-
-def make_profile(
-    model: StoredModel, batch: tuple[int, int, int], bank_inside: bool, windows: int = WINDOWS
-) -> dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]:
-    """Smallest, usual and largest shape of each input.
-
-    Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view;
-    usual is one window. Memory goes with the largest batch times the largest number of patches.
-    """
-    sampling = model.manifest.sampling
-    side, (low, best, high) = (sampling.patch, sampling.patch, 3), batch
-    count = sampling.count
-    profile: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
-        "patches": ((low, 1, *side), (best, count, *side), (high, min(sampling.most, windows * count), *side))
-    }
-    for name, value in model.signature.constants.items() if not bank_inside else ():
-        rows, *width = value.shape
-        profile[name] = ((1, *width), (rows, *width), (max(LARGEST_BANK, rows), *width))
-    return profile
 
 
 def write(sidecar: Sidecar, plan: bytes, folder: Path) -> Engine:

@@ -24,7 +24,8 @@ Shape = Sequence[int]
 PORTABLE = ("8.0", "8.6", "8.9", "12.0")  # what tensorrt_rtx builds for on a machine without a GPU, unless told
 _NAMES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 _BYTES = {"FLOAT": 4, "HALF": 2, "INT8": 1}
-# Bytes of a plan that are not weights: of any, for each convolution, and for each in int8, which mostly bring a kernel.
+# Bytes of a plan that are not weights: of any, for each convolution, and for each in int8, which mostly bring a kernel;
+# a further profile brings as much as two first ones, since weights are laid out anew for some of its kernels.
 _OVERHEAD, _LAYER, _KERNEL = 4_000_000, 40_000, 250_000
 
 
@@ -34,7 +35,7 @@ class Built:
 
     types: the trunk's convolutions by the type they compute with. inspected: what the engine inspector says of the
     layers' types, or why it was not asked. seconds: of the build, wall clock. weights: bytes that the network's
-    convolutions and constants take in their own types.
+    convolutions and constants take in their own types. profiles: how many it was built for.
     """
 
     plan: bytes
@@ -43,23 +44,24 @@ class Built:
     seconds: float
     weights: int
     inspected: str = "not inspected: this needs a GPU"
+    profiles: int = 1
 
 
 def build(
     graph: bytes,
     library: str,
     precision: str,
-    profile: Mapping[str, tuple[Shape, Shape, Shape]],
+    profiles: Sequence[Mapping[str, tuple[Shape, Shape, Shape]]],
     capabilities: Sequence[str],
     cache: Path | None = None,
     here: str = "",
 ) -> Built:
     """Build an engine of a score graph.
 
-    precision: fp32, fp16 or int8, which the graph must have already. profile: smallest, best and largest shape of each
-    input. capabilities: the compute capabilities that the engine is for, such as "8.9", one plan for all of them; with
-    tensorrt only that of this machine's GPU. cache: a timing cache, read and written. here: the compute capability of
-    this machine's GPU, empty without one.
+    precision: fp32, fp16 or int8, which the graph must have already. profiles: of each the smallest, best and largest
+    shape of each input. capabilities: the compute capabilities that the engine is for, such as "8.9", one plan for all
+    of them; with tensorrt only that of this machine's GPU. cache: a timing cache, read and written. here: the compute
+    capability of this machine's GPU, empty without one.
 
     Raises:
         PscrError: DEVICE_UNAVAILABLE: the library or a capability is not to be had. MODEL_INVALID: the graph cannot be
@@ -78,10 +80,11 @@ def build(
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default: it would round the products of an fp32 engine to 10 bits
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector has no types to show
-    optimization = builder.create_optimization_profile()
-    for name, (low, best, high) in profile.items():
-        optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
-    config.add_optimization_profile(optimization)
+    for profile in profiles:
+        optimization = builder.create_optimization_profile()
+        for name, (low, best, high) in profile.items():
+            optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
+        config.add_optimization_profile(optimization)
     _target(trt, config, library, capabilities, here)
     timing = _timing(config, cache)
     started = time.perf_counter()
@@ -95,7 +98,7 @@ def build(
         )
     if cache is not None and timing is not None:
         cache.write_bytes(bytes(config.get_timing_cache().serialize()))
-    built = Built(bytes(plan), str(trt.__version__), types, seconds, weights(trt, network))
+    built = Built(bytes(plan), str(trt.__version__), types, seconds, weights(trt, network), profiles=len(profiles))
     check_size(built, precision)
     return built
 
@@ -150,7 +153,7 @@ def check_size(built: Built, precision: str) -> None:
         PscrError: ENGINE_INCOMPATIBLE.
     """
     kernels = _LAYER * sum(built.types.values()) + _KERNEL * built.types.get("INT8", 0)
-    allowed = 1.1 * built.weights + _OVERHEAD + kernels
+    allowed = 1.1 * built.weights + _OVERHEAD + kernels * (2 * built.profiles - 1)
     if len(built.plan) > allowed:
         raise PscrError(
             Status.ENGINE_INCOMPATIBLE,
@@ -194,9 +197,9 @@ def summarise(text: str) -> str:
     return f"of {len(layers)} layers the inspector names {line or 'no types'}"
 
 
-def _mentioned(layer: dict[str, Any]) -> set[str]:
+def _mentioned(entry: dict[str, Any]) -> set[str]:
     """The types that a layer's inputs and outputs are said to have."""
-    text = json.dumps([layer.get("Inputs", []), layer.get("Outputs", [])]).lower()
+    text = json.dumps([entry.get("Inputs", []), entry.get("Outputs", [])]).lower()
     patterns = {"FLOAT": r"fp32|\bfloat\b|kfloat", "HALF": r"fp16|\bhalf\b|khalf", "INT8": r"(?<!u)int8"}
     return {kind for kind, pattern in patterns.items() if re.search(pattern, text)}
 
