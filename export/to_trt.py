@@ -13,14 +13,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pscr.export import profiles, shell, trt_builder
+from pscr.export import profiles, shell, tolerance, trt_builder
+from pscr.export.drawing import draw
 from pscr.export.model_folder import StoredModel
+from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
 from pscr.runtime.engines import EXTRAS, FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
 from pscr.training.options import option, parser, read
+
+if TYPE_CHECKING:
+    from pscr.export.convert import Converted
 
 _log = logging.getLogger("pscr.export.to_trt")
 
@@ -41,7 +47,8 @@ class EngineExport:
     precision: of the trunk, None for the model's own. batch: fewest, usual and most images of one; None for what fits.
     windows: of one image at most. compute_capability: of the GPUs it is for, as ("8.9",); empty for this machine's.
     device: which GPU of this machine. timing_cache: a file of measured kernel times. bake_bank: the bank inside.
-    calibrate: images, folders and patterns for int8 and the comparison. output: None for the model's engines/.
+    calibrate: images, folders and patterns for int8 and the comparison. tolerance: see `tolerance.converted`.
+    output: None for the model's engines/.
     """
 
     model: str | Path = option(
@@ -74,7 +81,13 @@ class EngineExport:
         None, metavar="FILE", help="measured kernel times, read and written: builds go faster"
     )
     bake_bank: bool = option(False, help="the bank inside the engine, for other programs such as Triton")
-    calibrate: tuple[str, ...] = option((), metavar="PATH", help="images for int8, and for the parity table")
+    calibrate: tuple[str, ...] = option(
+        (),
+        metavar="PATH",
+        help=f"images or folders: int8 is calibrated on {CALIBRATION_IMAGES} of them, and scores are compared on "
+        f"{JUDGING_IMAGES} others",
+    )
+    tolerance: float | None = option(None, metavar="SHARE", help=TOLERANCE)
     output: Path | None = option(
         None, short="-o", metavar="DIR", help="where to write (default: MODEL/engines, where pscr looks)"
     )
@@ -100,6 +113,7 @@ class BuiltEngine:
             f"library    {car.library} {car.library_version}, for {car.gpu or 'any GPU'} of compute capability "
             f"{', '.join(car.compute_capabilities)}",
             f"precision  {car.precision}: convolutions of the network {kinds}; {self.built.inspected}",
+            *([f"converted  {car.parity['drawn']}"] if car.parity else []),
             f"size       {car.plan_size / 1e6:.1f} MB; weights in their types {self.built.weights / 1e6:.1f} MB",
             f"build      {car.build_seconds:.1f} s",
             f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image; tuned for {tuned} "
@@ -140,7 +154,8 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(gpu.index))  # TensorRT builds for the first that it sees
     capabilities, here = choose_target(options.compute_capability, gpu), gpu.compute_capability if gpu else ""
     precision = options.precision or model.manifest.precision
-    graph = in_precision(model, precision, options.calibrate, options.threads)
+    made = converted(model, precision, options)
+    graph = made.graph if made else model.graph
     if options.bake_bank:
         graph = _baked(graph, model.signature)
     chosen = profiles.choose(
@@ -161,6 +176,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         precision=precision,
         profile={name: [list(shape) for shape in shapes] for name, shapes in chosen[0].items()},
         static=profiles.static_shapes(chosen),
+        parity=made.parity() if made else {},
         bank_inside=options.bake_bank,
         onnx_sha256=hashlib.sha256(model.graph).hexdigest(),
         graph_sha256=hashlib.sha256(graph).hexdigest(),
@@ -174,7 +190,9 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         return BuiltEngine(engine, built, ("not run here: there is no GPU that it is for, or it takes no bank",))
     from pscr.export.engine_check import check  # scipy, and the runtime's CUDA
 
-    good, lines = check(engine, model, gpu.index, options.calibrate, options.threads)
+    images = made.images if made else draw(options.calibrate, model.manifest.sampling, precision)
+    share = tolerance.ENGINE[precision] if options.tolerance is None else options.tolerance
+    good, lines = check(engine, model, gpu.index, images.judging, share, options.threads)
     if not good:
         engine.path.unlink()
         engine.path.with_name(engine.path.name + ".json").unlink()
@@ -224,30 +242,38 @@ def choose_target(asked: Sequence[str], gpu: gpus.Gpu | None) -> Sequence[str]:
     return asked or ((gpu.compute_capability,) if gpu is not None else trt_builder.PORTABLE)
 
 
-def in_precision(model: StoredModel, precision: str, calibrate: Sequence[str], threads: int) -> bytes:
-    """The model's graph in a precision, converted where it is in another.
+def converted(model: StoredModel, precision: str, options: EngineExport) -> Converted | None:
+    """The model's graph in another precision; None where it is in that one.
 
     Raises:
         PscrError: INVALID_ARGUMENT where int8 has no images; MODEL_INVALID where it cannot be converted.
     """
     own = model.manifest.precision
     if precision == own:
-        return model.graph
+        return None
     if own != "fp32":
         raise PscrError(
             Status.MODEL_INVALID,
             f"{model.folder}: found a model in {own}; expected {precision} or fp32; convert from the one in fp32",
         )
-    if precision == "int8" and not calibrate:
+    if precision == "int8" and not options.calibrate:
         raise PscrError(Status.INVALID_ARGUMENT, "int8 needs --calibrate IMAGES, such as those that will be scored")
-    from pscr.export.convert import convert, patches_of, report  # onnx and scipy, which a ready graph needs not
+    from pscr.export.convert import convert, report  # scipy and the converters, which a ready graph needs not
 
-    sampling, scale = model.manifest.sampling, model.manifest.score.range
-    images = patches_of(calibrate, sampling)
-    made = convert(model.graph, precision, sampling, model.signature, images, score_range=scale, threads=threads)
+    sampling = model.manifest.sampling
+    made = convert(
+        model.graph,
+        precision,
+        sampling,
+        model.signature,
+        draw(options.calibrate, sampling, precision),
+        score_range=model.manifest.score.range,
+        tolerated=options.tolerance,
+        threads=options.threads,
+    )
     for line in report(made):
         _log.info("%s", line)
-    return made.graph
+    return made
 
 
 def write(sidecar: Sidecar, plan: bytes, folder: Path) -> Engine:

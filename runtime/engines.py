@@ -33,11 +33,14 @@ class Sidecar:
     gpu: the GPU's name that it was built on and for; empty where it was built without one.
     compute_capabilities: of the GPUs it runs on, such as ["8.9"].
     precision: of the trunk, as the network's types had it: fp32, fp16 or int8.
-    profile: each input's smallest, best and largest shape. static: the shapes of `patches` that the engine's further
-    profiles are for, each alone and with the model's own constants, in their order; none in engines of before.
+    profile: each input's smallest, best and largest shape.
     bank_inside: whether the exemplars are constants of the engine, for other programs than this one.
     onnx_sha256: of the model folder's model.onnx; graph_sha256: of the graph that was built, in its precision.
     plan_sha256, plan_size: of the engine file itself. build_seconds: wall clock. built: ISO date and time, UTC.
+    static: the shapes of `patches` that the engine's further profiles are for, each alone and with the model's own
+        constants, in their order; engines of before have none.
+    parity: what converting the graph from fp32 changed, on which images, as a manifest says it; empty where it was not
+        converted, and in engines of before.
     """
 
     library: str
@@ -55,6 +58,7 @@ class Sidecar:
     built: str
     format_version: int = FORMAT_VERSION
     static: list[list[int]] = field(default_factory=list)
+    parity: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -214,6 +218,8 @@ def _is(value: Any, kind: Any) -> bool:
         return type(value) is kind
     if kind == list[str]:
         return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    if kind == dict[str, Any]:
+        return isinstance(value, dict)
     if kind == list[list[int]]:
         return isinstance(value, list) and all(isinstance(shape, list) for shape in value)
     return isinstance(value, dict) and all(

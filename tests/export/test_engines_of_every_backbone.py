@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from pscr.export import profiles, trt_builder
-from pscr.export.convert import patches_of
+from pscr.export.drawing import draw
 from pscr.export.model_folder import StoredModel
 from pscr.export.precision import to_half, to_int8
 from pscr.runtime.errors import PscrError, Status
@@ -31,7 +31,7 @@ def in_each_precision(name: str) -> dict[str, bytes]:
     """A packaged model's graph in each precision."""
     folder = PACKAGED / name
     proto = onnx.load(folder / "model.onnx")
-    images = [patches[:1] for patches in patches_of([], Manifest.read(folder).sampling)[:2]]
+    images = [patches[:1] for patches in draw([], Manifest.read(folder).sampling, "fp32").judging[:2]]
     protos = {"fp32": proto, "fp16": to_half(proto), "int8": to_int8(proto, images, 6)}
     return {precision: made.SerializeToString() for precision, made in protos.items()}
 

@@ -54,6 +54,19 @@ def test_precision_is_converted_and_belongs_to_the_same_model(own_model: Path, t
 
 
 @without_gpu
+def test_which_images_calibrated_and_which_judged_is_said_and_kept(
+    own_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--precision", "int8", "--compute-capability", "8.9", "--calibrate", str(ROOT / "examples" / "images")]
+    assert main([str(own_model), *words, "--tolerance", "0.05"]) == 0
+    (path,) = files(own_model)
+    parity = Engine.read(path).sidecar.parity
+    assert parity["drawn"] == "calibrated on 3 and judged on 5 of 8 images, drawn over all of them (seed 0)"
+    assert parity["drawn"] in capsys.readouterr().out
+    assert (parity["tolerance_share"], parity["tolerance"]) == (0.05, 0.25)
+
+
+@without_gpu
 def test_the_bank_can_be_inside(own_model: Path) -> None:
     assert main([str(own_model), "--bake-bank", "--compute-capability", "8.9"]) == 0
     (path,) = files(own_model)
