@@ -7,10 +7,10 @@ import datetime
 import hashlib
 import importlib.util
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from pscr.export.drawing import draw
 from pscr.export.model_folder import StoredModel
 from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
+from pscr.runtime.backends.cuda import Device
 from pscr.runtime.engines import EXTRAS, FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
@@ -149,9 +150,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     model = StoredModel.read(options.model)
     there = gpus.find()
     library = choose_library(options.library, there)
-    gpu = there.found[options.device] if options.device < len(there.found) else None
-    if gpu is not None:
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(gpu.index))  # TensorRT builds for the first that it sees
+    gpu = choose_gpu(options.device, there)
     capabilities, here = choose_target(options.compute_capability, gpu), gpu.compute_capability if gpu else ""
     precision = options.precision or model.manifest.precision
     made = converted(model, precision, options)
@@ -165,9 +164,18 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         windows=options.windows,
         lean=library == "tensorrt_rtx" and precision == "int8",
     )
-    built = trt_builder.build(graph, library, precision, chosen, capabilities, options.timing_cache, here)
+    device, unrun = None, "there is no GPU here that it is for"
     if gpu is not None and here in capabilities:
-        built = trt_builder.inspected(built, library)
+        try:
+            device = Device(gpu.index)
+        except PscrError as error:  # tensorrt_rtx needs no GPU to build
+            if library == "tensorrt":
+                raise
+            unrun = error.message
+    with device.current() if device else nullcontext():  # the GPU that TensorRT takes for its own
+        built = trt_builder.build(graph, library, precision, chosen, capabilities, options.timing_cache, here)
+        if device:
+            built = trt_builder.inspected(built, library)
     sidecar = Sidecar(
         library=library,
         library_version=built.version,
@@ -186,13 +194,13 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         built=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
     engine = write(sidecar, built.plan, options.output or model.folder / FOLDER)
-    if gpu is None or here not in capabilities or options.bake_bank:
-        return BuiltEngine(engine, built, ("not run here: there is no GPU that it is for, or it takes no bank",))
+    if device is None or options.bake_bank:
+        return BuiltEngine(engine, built, (f"not run here: {unrun if device is None else 'it takes no bank'}",))
     from pscr.export.engine_check import check  # scipy, and the runtime's CUDA
 
     images = made.images if made else draw(options.calibrate, model.manifest.sampling, precision)
     share = tolerance.ENGINE[precision] if options.tolerance is None else options.tolerance
-    good, lines = check(engine, model, gpu.index, images.judging, share, options.threads)
+    good, lines = check(engine, model, device.index, images.judging, share, options.threads)
     if not good:
         engine.path.unlink()
         engine.path.with_name(engine.path.name + ".json").unlink()
@@ -228,6 +236,20 @@ def choose_library(asked: str | None, there: gpus.Gpus) -> str:
             "tensorrt_rtx needs none: --library tensorrt_rtx",
         )
     return asked
+
+
+def choose_gpu(index: int, there: gpus.Gpus) -> gpus.Gpu | None:
+    """The GPU of this machine that is meant; None where there is none.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE for one that is not there.
+    """
+    if index < len(there.found):
+        return there.found[index]
+    if index or there.found:
+        found = there.problem or f"{len(there.found)}, from 0"
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"--device {index} is not there; the driver lists {found}")
+    return None
 
 
 def choose_target(asked: Sequence[str], gpu: gpus.Gpu | None) -> Sequence[str]:

@@ -250,7 +250,11 @@ def _timing(config: Any, cache: Path | None) -> Any:
 
 
 class _Said:
-    """A logger that keeps what the library says, for our own messages, and prints nothing."""
+    """A logger that keeps what the library says, for our own messages, and does nothing else.
+
+    TensorRT's compiling threads call it. It takes Python's own lock and no other: one that went on to Python's logging,
+    and so to its locks and handlers, could wait for a thread that waits for the compilation.
+    """
 
     def __init__(self, trt: Any) -> None:
         said = self._errors = list[str]()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -186,3 +188,15 @@ def test_int8_for_tensorrt_runs_in_onnxruntime_too(default: onnx.ModelProto) -> 
         with OnnxRuntimeBackend(graph.SerializeToString(), signature(bank), manifest.sampling.patch) as backend:
             found.append(np.concatenate([backend.infer(image[None]).scores for image in images]))
     assert np.abs(found[0] - found[1]).max() < 0.3
+
+
+def test_the_converters_leave_the_root_logger_as_it_was(tiny_model: Path) -> None:
+    """A handler that they gave it would tell every line of ours twice; pytest's own handlers hide it in this process."""
+    code = (
+        "import logging, onnx, sys; from pscr.export.precision import to_int8; import numpy as np;"
+        "to_int8(onnx.load(sys.argv[1]), [np.zeros((1, 32, 32, 3), np.uint8)], 0); print(logging.root.handlers)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_model / "model.onnx")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -6,7 +6,10 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,6 +142,74 @@ def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
     assert "pscr[trt]" in refused("tensorrt", gpus.Gpus()).message
     assert "pscr[rtx]" in refused("tensorrt_rtx", gpus.Gpus()).message
     assert "pscr[rtx]" in refused(None, gpus.Gpus()).message
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    two = gpus.Gpus((gpus.Gpu(0, "Card", "9.0", 1), gpus.Gpu(1, "Other", "8.9", 1)))
+    found = to_trt.choose_gpu(1, two)
+    assert found is not None
+    assert found.name == "Other"
+    assert to_trt.choose_gpu(0, gpus.Gpus(problem="no driver")) is None
+    for index, there, says in ((2, two, "the driver lists 2, from 0"), (1, gpus.Gpus(problem="none"), "none")):
+        with pytest.raises(PscrError, match=says) as caught:
+            to_trt.choose_gpu(index, there)
+        assert caught.value.status is Status.DEVICE_UNAVAILABLE
+
+
+class Machine:
+    """Stands in for two GPUs: whose context is current when what is called."""
+
+    found = gpus.Gpus((gpus.Gpu(0, "Card", "9.0", 1), gpus.Gpu(1, "Other", "8.9", 1)))
+
+    def __init__(self) -> None:
+        self.inside: list[int] = []
+        self.calls: list[tuple[str, list[int]]] = []
+
+    def device(self, index: int) -> Any:
+        @contextmanager
+        def current() -> Iterator[None]:
+            self.inside.append(index)
+            yield
+            self.inside.pop()
+
+        return SimpleNamespace(index=index, current=current)
+
+    def called(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any) -> Any:
+            self.calls.append((name, [*self.inside]))
+            return work(*words)
+
+        return call
+
+
+def test_build_and_inspection_stand_in_the_context_of_the_gpu_that_is_meant(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CUDA_VISIBLE_DEVICES would come too late: the driver is up by then."""
+    machine = Machine()
+    monkeypatch.setattr(to_trt.gpus, "find", lambda: machine.found)
+    monkeypatch.setattr(to_trt, "Device", machine.device)
+    for name, work in (("build", trt_builder.build), ("inspected", lambda built, library: built)):
+        monkeypatch.setattr(trt_builder, name, machine.called(name, work))
+    words = [str(own_model), "--library", "tensorrt_rtx", "--device", "1", "--bake-bank"]
+    assert main(words) == 0
+    assert machine.calls == [("build", [1]), ("inspected", [1])]
+    (path,) = files(own_model)
+    assert Engine.read(path).sidecar.compute_capabilities == ["8.9"], "of GPU 1"
+    assert "not run here: it takes no bank" in capsys.readouterr().out
+
+
+def test_rtx_builds_for_a_gpu_that_cannot_be_opened_and_says_why_it_was_not_run(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(index: int) -> Any:
+        raise PscrError(Status.DEVICE_UNAVAILABLE, "pycuda.driver cannot be imported")
+
+    monkeypatch.setattr(to_trt.gpus, "find", lambda: gpus.Gpus((gpus.Gpu(0, "Card", "8.9", 1),)))
+    monkeypatch.setattr(to_trt, "Device", missing)
+    assert main([str(own_model), "--library", "tensorrt_rtx"]) == 0
+    assert "not run here: pycuda.driver cannot be imported" in capsys.readouterr().out
+    assert len(files(own_model)) == 1
 
 
 def test_the_gpu_of_the_machine_is_built_for_unless_others_are_named() -> None:
