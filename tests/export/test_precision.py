@@ -191,7 +191,7 @@ def test_int8_for_tensorrt_runs_in_onnxruntime_too(default: onnx.ModelProto) -> 
 
 
 def test_the_converters_leave_the_root_logger_as_it_was(tiny_model: Path) -> None:
-    """A handler that they gave it would tell every line of ours twice; pytest's own handlers hide it in this process."""
+    """A handler that they gave it would tell every line of ours twice; in this process pytest has given it its own."""
     code = (
         "import logging, onnx, sys; from pscr.export.precision import to_int8; import numpy as np;"
         "to_int8(onnx.load(sys.argv[1]), [np.zeros((1, 32, 32, 3), np.uint8)], 0); print(logging.root.handlers)"
