@@ -31,7 +31,7 @@ def choose(
     batch: tuple[int, int, int] | None = None,
     *,
     windows: int = WINDOWS,
-    lean: bool = False,
+    static: bool = True,
 ) -> list[Profile]:
     """The profiles of an engine, as each input's smallest, best and largest shape: the dynamic one, then static ones.
 
@@ -39,8 +39,7 @@ def choose(
     Static: one image, and the best batch, of one window each, with the model's own bank.
 
     graph: in the precision that it is built in. batch: fewest, usual and most images; None for one, `BEST`, and the
-    most up to `MOST` whose activations take no more than `MEMORY`. lean: static for one image alone, since tensorrt_rtx
-    writes constants of 14 MB for each image of a static batch into a plan in int8.
+    most up to `MOST` whose activations take no more than `MEMORY`. static: whether there are any of those.
 
     Raises:
         PscrError: INVALID_ARGUMENT where a tensor of the largest batch passes `LARGEST_TENSOR`.
@@ -58,22 +57,21 @@ def choose(
             profile[name] = ((1, *width), (rows, *width), (max(LARGEST_BANK, rows), *width))
         return profile
 
-    def static(images: int) -> Profile:
+    def fixed(images: int) -> Profile:
         shapes: Mapping[str, Shape] = {"patches": (images, count, *side), **constants}
         return {name: (shape, shape, shape) for name, shape in shapes.items()}
 
-    whole = dynamic(*batch) if batch else dynamic(1, min(BEST, MOST), MOST)
-    while True:
+    halved = [MOST >> times for times in range(MOST.bit_length())]
+    candidates = [batch] if batch else [(1, min(BEST, high), high) for high in halved]
+    for candidate in candidates:
+        whole = dynamic(*candidate)
         found = costs(proto, {name: shapes[2] for name, shapes in whole.items()})
-        high = whole["patches"][2][0]
-        fits = found.largest <= LARGEST_TENSOR
-        if fits and (batch or high == 1 or found.held <= MEMORY):
+        if found.largest <= LARGEST_TENSOR and (found.held <= MEMORY or candidate is candidates[-1]):
             break
-        if batch or high == 1:
-            raise _too_large(high, most, found.largest)
-        whole = dynamic(1, min(BEST, high // 2), high // 2)
-    low, best, _ = (shape[0] for shape in whole["patches"])
-    return [whole, *(static(images) for images in sorted({low, low if lean else best}))]
+    else:
+        raise _too_large(candidates[-1][2], most, found.largest)
+    low, best, _ = candidate
+    return [whole, *(fixed(images) for images in sorted({low, best}) if static)]
 
 
 def _too_large(images: int, patches: int, largest: int) -> PscrError:

@@ -107,7 +107,7 @@ class BuiltEngine:
         """For people."""
         car = self.engine.sidecar
         batch, largest = " ".join(str(shape[0]) for shape in car.profile["patches"]), car.profile["patches"][2][1]
-        tuned = " and for ".join(str(shape[0]) for shape in car.static)
+        tuned = "; tuned for the usual view of " + " and ".join(str(shape[0]) for shape in car.static)
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.built.types.items())
         return [
             f"engine     {self.engine.path}",
@@ -117,8 +117,8 @@ class BuiltEngine:
             *([f"converted  {car.parity['drawn']}"] if car.parity else []),
             f"size       {car.plan_size / 1e6:.1f} MB; weights in their types {self.built.weights / 1e6:.1f} MB",
             f"build      {car.build_seconds:.1f} s",
-            f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image; tuned for {tuned} "
-            "images of the usual view",
+            f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image"
+            f"{tuned if car.static else ''}",
             *self.checks,
         ]
 
@@ -162,7 +162,8 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         model,
         options.batch,
         windows=options.windows,
-        lean=library == "tensorrt_rtx" and precision == "int8",
+        # tensorrt_rtx writes constants as large as activations into a plan in int8, for each image of a static batch.
+        static=library != "tensorrt_rtx" or precision != "int8",
     )
     device, unrun = None, "there is no GPU here that it is for"
     if gpu is not None and here in capabilities:

@@ -23,7 +23,7 @@ ALL = trt_builder.PORTABLE
 
 def built(name: str, graph: bytes, precision: str, capability: str = "8.9") -> trt_builder.Built:
     """An engine of a packaged model's graph, with the profiles that it has by default."""
-    chosen = profiles.choose(graph, StoredModel.read(name), lean=precision == "int8")
+    chosen = profiles.choose(graph, StoredModel.read(name), static=precision != "int8")
     return trt_builder.build(graph, "tensorrt_rtx", precision, chosen, [capability])
 
 

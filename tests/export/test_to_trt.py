@@ -37,6 +37,7 @@ def test_a_portable_engine_its_sidecar_and_what_is_said(own_model: Path, capsys:
     assert car.onnx_sha256 == hashlib.sha256((own_model / "model.onnx").read_bytes()).hexdigest()
     assert car.profile["patches"] == [[1, 1, 32, 32, 3], [4, 9, 32, 32, 3], [16, 9, 32, 32, 3]]
     assert car.profile["bank_scores"] == [[1], [5], [4096]]
+    assert car.static == [[1, 9, 32, 32, 3], [4, 9, 32, 32, 3]]
     assert engine.plan() == path.read_bytes()
     for word in ("size", "build", "fp32", "1 4 16", "not inspected", "not run here"):
         assert word in printed
@@ -63,7 +64,9 @@ def test_which_images_calibrated_and_which_judged_is_said_and_kept(
     words = ["--precision", "int8", "--compute-capability", "8.9", "--calibrate", str(ROOT / "examples" / "images")]
     assert main([str(own_model), *words, "--tolerance", "0.05"]) == 0
     (path,) = files(own_model)
-    parity = Engine.read(path).sidecar.parity
+    car = Engine.read(path).sidecar
+    parity = car.parity
+    assert car.static == [], "in int8 tensorrt_rtx would write large constants for them"
     assert parity["drawn"] == "calibrated on 3 and judged on 5 of 8 images, drawn over all of them (seed 0)"
     assert parity["drawn"] in capsys.readouterr().out
     assert (parity["tolerance_share"], parity["tolerance"]) == (0.05, 0.25)
