@@ -21,7 +21,7 @@ from pscr.export.model_folder import StoredModel
 from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
 from pscr.runtime.backends.cuda import Device
-from pscr.runtime.engines import EXTRAS, FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
+from pscr.runtime.engines import FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
 from pscr.training.options import option, parser, read
@@ -29,6 +29,7 @@ from pscr.training.options import option, parser, read
 if TYPE_CHECKING:
     from pscr.export.convert import Converted
 
+_EXTRAS = {"tensorrt": "trt", "tensorrt_rtx": "rtx-build"}  # that build; those that run are the runtime's to name
 _log = logging.getLogger("pscr.export.to_trt")
 
 
@@ -224,12 +225,12 @@ def choose_library(asked: str | None, there: gpus.Gpus) -> str:
         if not usable:
             raise PscrError(
                 Status.DEVICE_UNAVAILABLE,
-                "no TensorRT library that builds here is installed; pip install 'pscr[trt]' with a GPU of any kind, or "
-                "'pscr[rtx]', which builds for RTX GPUs on any machine",
+                f"no TensorRT library that builds here is installed; pip install 'pscr[{_EXTRAS['tensorrt']}]' with a GPU "
+                f"of any kind, or 'pscr[{_EXTRAS['tensorrt_rtx']}]', which builds for RTX GPUs on any machine",
             )
         return usable[0]
     if asked not in installed:
-        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{asked} is not installed; pip install 'pscr[{EXTRAS[asked]}]'")
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{asked} is not installed; pip install 'pscr[{_EXTRAS[asked]}]'")
     if asked == "tensorrt" and not there.found:
         raise PscrError(
             Status.DEVICE_UNAVAILABLE,

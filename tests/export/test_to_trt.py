@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -143,8 +144,8 @@ def test_tensorrt_without_a_gpu_says_that_rtx_needs_none(monkeypatch: pytest.Mon
 def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(to_trt.importlib.util, "find_spec", lambda name: None)
     assert "pscr[trt]" in refused("tensorrt", gpus.Gpus()).message
-    assert "pscr[rtx]" in refused("tensorrt_rtx", gpus.Gpus()).message
-    assert "pscr[rtx]" in refused(None, gpus.Gpus()).message
+    assert "pscr[rtx-build]" in refused("tensorrt_rtx", gpus.Gpus()).message
+    assert "pscr[rtx-build]" in refused(None, gpus.Gpus()).message
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:
@@ -255,6 +256,16 @@ def test_tensorrt_builds_for_the_gpu_of_the_machine_alone() -> None:
     assert not config.told
     with pytest.raises(PscrError, match="is for --library tensorrt_rtx"):
         trt_builder._target(None, config, "tensorrt", ["8.9"], "9.0")
+
+
+def test_the_extra_that_builds_needs_neither_torch_nor_a_compiler() -> None:
+    """PyCUDA has no wheels; what runs engines has its own extra."""
+    lines = re.findall(r'^([a-z-]+) = (\[".*"\])$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    declared = {extra: json.loads(needed) for extra, needed in lines}
+    named = {re.split(r"[<>=]", one)[0] for one in declared["rtx-build"]}
+    assert named == {"tensorrt-rtx-cu13", "onnx", "onnxruntime", "scipy"}
+    versions = {one for extra in ("rtx", "export") for one in declared[extra]}
+    assert set(declared["rtx-build"]) <= versions, "one version of each, whichever extra names it"
 
 
 def test_it_needs_no_torch_and_runs_as_a_script_and_as_a_module(own_model: Path) -> None:
