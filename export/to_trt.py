@@ -225,7 +225,7 @@ def choose_library(asked: str | None, there: gpus.Gpus) -> str:
         if not usable:
             raise PscrError(
                 Status.DEVICE_UNAVAILABLE,
-                f"no TensorRT library that builds here is installed; pip install 'pscr[{_EXTRAS['tensorrt']}]' with a GPU "
+                f"found no TensorRT library that builds here; pip install 'pscr[{_EXTRAS['tensorrt']}]' with a GPU "
                 f"of any kind, or 'pscr[{_EXTRAS['tensorrt_rtx']}]', which builds for RTX GPUs on any machine",
             )
         return usable[0]
