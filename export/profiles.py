@@ -20,7 +20,7 @@ BEST, MOST = 8, 64  # images of a batch: usual, and most where memory allows
 WINDOWS = 4  # of an image; longer ones than 4:1 are rare, and each costs every batch its memory
 LARGEST_BANK = 4096  # exemplars: more than any public database has training images
 LARGEST_TENSOR = 2**31 - 1  # elements: TensorRT indexes with 32 bits
-# Bytes of activations of one execution context. The runtime has two, and a card of 8 GB also holds the driver's
+# Bytes of activations, one block for all contexts. A card of 8 GB also holds the driver's
 # context, the weights, the buffers and a screen.
 MEMORY = 2_500_000_000
 

@@ -25,8 +25,8 @@ _MOST_NUMBER = 999
 
 @dataclass(frozen=True)
 class Model:
-    """What a device opens: the graph's bytes, its head's signature, the side of its patches, CPU threads, and the model
-    folder that the graph comes from, for its engines.
+    """What a device opens: the graph's bytes, its head's signature, the side of its patches, CPU threads, the model
+    folder that the graph comes from, for its engines, and how many patches an image has usually, and at most.
     """
 
     graph: bytes
@@ -34,6 +34,7 @@ class Model:
     patch: int
     threads: int = 1
     folder: Path | None = None
+    patches: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,13 @@ def _onnxruntime(kind: str) -> Callable[[Model, int], Backend]:
     def opens(model: Model, index: int) -> Backend:
         """A GPU on which the graph has run once: a session starts also where cuDNN or the card then fails."""
         backend = OnnxRuntimeBackend(
-            model.graph, model.signature, model.patch, kind=kind, index=index, threads=model.threads
+            model.graph,
+            model.signature,
+            model.patch,
+            kind=kind,
+            index=index,
+            threads=model.threads,
+            patches=model.patches,
         )
         try:
             backend.infer(np.zeros((1, 1, model.patch, model.patch, 3), np.uint8))

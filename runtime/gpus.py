@@ -1,11 +1,20 @@
-"""NVIDIA GPUs as the driver itself lists them: no CUDA toolkit, no Python package."""
+"""NVIDIA GPUs as the driver itself lists them: no CUDA toolkit, no Python package.
+
+The driver is started in a process of its own: in one that is forked afterwards, as data loaders and servers do, CUDA
+could not be used any more. That process runs this file, which therefore imports nothing of pscr.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
+_LIBRARY = "libcuda.so.1"
+_PATIENCE = 60.0  # seconds: a driver may load its module first
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,20 @@ class Gpus:
 def find() -> Gpus:
     """Ask the driver; every failure is told in `problem`, together with what would help."""
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        ctypes.CDLL(_LIBRARY)
     except OSError:
-        return Gpus(problem="no NVIDIA driver here (libcuda.so.1 is missing); with a GPU, install its driver")
+        return Gpus(problem=f"no NVIDIA driver here ({_LIBRARY} is missing); with a GPU, install its driver")
+    try:
+        command = [sys.executable, "-I", "-S", __file__]
+        done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL)
+        entries = json.loads(done.stdout)
+        return Gpus(tuple(Gpu(**one) for one in entries["found"]), entries["cuda"], entries["problem"])
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError) as error:
+        return Gpus(problem=f"the NVIDIA driver does not answer ({type(error).__name__}); try nvidia-smi")
+
+
+def ask(driver: ctypes.CDLL) -> Gpus:
+    """What `find` tells, by starting the driver in this process."""
     code = driver.cuInit(0)
     if code:
         return Gpus(problem=f"the NVIDIA driver does not start: cuInit gives {_named(driver, code)}; try nvidia-smi")
@@ -62,3 +82,7 @@ def _named(driver: ctypes.CDLL, code: int) -> str:
     text = ctypes.c_char_p()
     driver.cuGetErrorName(code, ctypes.byref(text))
     return text.value.decode(errors="replace") if text.value else f"error {code}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(ask(ctypes.CDLL(_LIBRARY)))))

@@ -45,7 +45,8 @@ LIBRARIES = {
     "openvino": Library("Core", "pip install 'pscr[openvino]', or use cpu"),
     "tensorrt": Library("Runtime", "pip install 'pscr[trt]'"),
     "tensorrt_rtx": Library("Runtime", "pip install 'pscr[rtx]'"),
-    "pycuda.driver": Library("Device", "pip install 'pscr[trt]', and an NVIDIA driver"),
+    "cuda.bindings.driver": Library("cuInit", "pip install 'pscr[trt]' or 'pscr[rtx]', and an NVIDIA driver"),
+    "pycuda.driver": Library("Device", "pip uninstall pycuda, or an NVIDIA driver"),
 }
 
 

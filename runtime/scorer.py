@@ -90,7 +90,12 @@ class Scorer:
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
         opened = devices.Model(
-            self._folder.graph(), self._head.signature, self._sampling.patch, count, self._folder.path
+            self._folder.graph(),
+            self._head.signature,
+            self._sampling.patch,
+            count,
+            self._folder.path,
+            (self._sampling.count, self._sampling.most),
         )
         try:
             self._backend = devices.connect(device, opened)

@@ -7,13 +7,13 @@ are published, in its name: they find damage, but a file that has them can be ma
 from __future__ import annotations
 
 import http.client
-import os
 import sys
 from importlib import metadata
 from pathlib import Path
 
 from torch import hub
 
+from ..runtime.cache_folder import cache_folder
 from ..runtime.errors import PscrError, Status, one_line
 from .backbones import BackboneSpec
 from .digests import sha256
@@ -33,11 +33,6 @@ def imagenet_weights(spec: BackboneSpec) -> Path:
             Status.INVALID_ARGUMENT, f"{spec.url}: weights are fetched by https alone; name a file: --pretrained FILE"
         )
     return download(spec.url, cache_folder())
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $PSCR_CACHE, or ~/.cache/pscr."""
-    return Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr")
 
 
 def download(url: str, folder: Path) -> Path:

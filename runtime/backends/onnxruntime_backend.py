@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import ctypes
+import io
 import re
 from pathlib import Path
 from typing import Any
 
+from ..cache_folder import cache_folder
 from ..errors import PscrError, Status, one_line
 from ..families.head import Floats, Outputs, Signature
 from ..libraries import load
@@ -19,7 +22,10 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
-LARGEST = 64  # images of one batch of the TensorRT provider's engine
+# Of one batch of the TensorRT provider's engine: images, and windows of an image beside the usual number; and elements
+# of a tensor, which TensorRT counts in 32 bits: no backbone makes more than 64 numbers of a pixel.
+LARGEST, WINDOWS = 64, 4
+_MOST_PIXELS = 2**31 // 64
 # Products in fp32 as the graph says, where the default rounds them to 10 bits (TF32); and an algorithm by rule: the
 # default tries them all anew for every size of a batch, and which one wins can differ from run to run.
 _CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
@@ -31,7 +37,15 @@ class OnnxRuntimeBackend(Backend):
     """The score graph in onnxruntime: on the CPU, or on a GPU with its CUDA or its TensorRT provider."""
 
     def __init__(
-        self, graph: bytes, signature: Signature, patch: int, *, kind: str = "cpu", index: int = 0, threads: int = 1
+        self,
+        graph: bytes,
+        signature: Signature,
+        patch: int,
+        *,
+        kind: str = "cpu",
+        index: int = 0,
+        threads: int = 1,
+        patches: tuple[int, int] = (1, 1),
     ) -> None:
         """Load the graph.
 
@@ -39,6 +53,7 @@ class OnnxRuntimeBackend(Backend):
         kind: "cpu", "cuda" or "onnxruntime-tensorrt". The last builds an engine in the precision of the graph's own
             types, at the first run, which takes minutes; it is kept in $PSCR_CACHE (default ~/.cache/pscr).
         index: which CUDA device. threads: of one inference, on the CPU.
+        patches: of an image, usually and at most, for the engine that is built.
 
         Raises:
             PscrError: DEVICE_UNAVAILABLE: onnxruntime is not installed, or does not run on that device here.
@@ -57,6 +72,8 @@ class OnnxRuntimeBackend(Backend):
         # A graph may name other files for its weights, which would be looked for in the working folder.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
         wanted = PROVIDERS[kind]
+        if kind != "cpu":
+            _preload(ort)
         if wanted not in ort.get_available_providers():
             raise PscrError(
                 Status.DEVICE_UNAVAILABLE,
@@ -65,7 +82,7 @@ class OnnxRuntimeBackend(Backend):
             )
         providers: list[Any] = [(wanted, {} if kind == "cpu" else {"device_id": index, **_CUDA})]
         if kind == "onnxruntime-tensorrt":
-            settings = _trt_settings(index, signature, patch)
+            settings, self.takes = _trt_settings(index, signature, patch, *patches)
             providers = [(wanted, settings), (PROVIDERS["cuda"], {"device_id": index, **_CUDA})]
         try:
             session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
@@ -82,8 +99,8 @@ class OnnxRuntimeBackend(Backend):
         if active != wanted:  # onnxruntime falls back to the CPU without a word
             raise PscrError(
                 Status.DEVICE_UNAVAILABLE,
-                f"{wanted} did not start, onnxruntime would run {active} instead; "
-                "is there a driver, and CUDA and cuDNN of the versions it wants? (pscr doctor)",
+                f"{wanted} did not start{_missing(ort, kind)}, onnxruntime would run {active} instead; "
+                "is there a driver, and CUDA and cuDNN of the versions it wants? pip install 'pscr[gpu]' brings both",
             )
         inputs = {value.name: (_KINDS.get(value.type, value.type), list(value.shape)) for value in session.get_inputs()}
         outputs = {value.name: _KINDS.get(value.type, value.type) for value in session.get_outputs()}
@@ -92,8 +109,6 @@ class OnnxRuntimeBackend(Backend):
         self.provider = active
         self.library = f"onnxruntime {ort.__version__}"
         self._session: Any = session
-        if kind == "onnxruntime-tensorrt":
-            self.takes = Takes(most=LARGEST)
         place = ("cpu", 0) if kind == "cpu" else ("cuda", index)
         try:  # once, where they are needed: on a GPU every inference would copy them again
             self._constants = {
@@ -137,14 +152,34 @@ def describe() -> tuple[str, list[str]]:
     return str(ort.__version__), list(ort.get_available_providers())
 
 
-def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any]:
-    """Options of the TensorRT provider: one profile for every batch, so that it builds once, and a cache of engines.
+def _preload(ort: Any) -> None:
+    """Load CUDA and cuDNN from where pip has put them; what is missing is told when the provider does not start."""
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+
+
+def _missing(ort: Any, kind: str) -> str:
+    """The library that keeps a provider from loading, in words; "" where it is another reason."""
+    folder = Path(ort.__file__).parent / "capi"
+    try:
+        for name in ("shared", "cuda" if kind == "cuda" else "tensorrt"):
+            ctypes.CDLL(str(folder / f"libonnxruntime_providers_{name}.so"), ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        found = re.match(r"(lib[^:]*): cannot open", str(error))
+        return f" ({found[1]} is missing)" if found else ""
+    return ""
+
+
+def _trt_settings(index: int, signature: Signature, patch: int, usual: int, most: int) -> tuple[dict[str, Any], Takes]:
+    """Options of the TensorRT provider, and what its engine takes: one profile for every batch, so that it builds once,
+    and a cache of engines. usual, most: patches of an image.
 
     Raises:
         PscrError: DEVICE_UNAVAILABLE where engines cannot be kept.
     """
     try:
-        cache = Path(os.environ.get("PSCR_CACHE") or Path.home() / ".cache" / "pscr") / "onnxruntime-tensorrt"
+        cache = cache_folder("onnxruntime-tensorrt")
         cache.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         found = f"no engine can be kept ({one_line(error)}); set PSCR_CACHE to a folder that can be written"
@@ -155,11 +190,14 @@ def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any
         given |= {name: value.shape for name, value in signature.constants.items()}
         return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in given.items())
 
-    return {
+    windows = min(most, WINDOWS * usual)
+    images = max(1, min(LARGEST, _MOST_PIXELS // (patch * patch * windows)))
+    options = {
         "device_id": index,
         "trt_engine_cache_enable": True,
         "trt_engine_cache_path": str(cache),
         "trt_profile_min_shapes": shapes(1, 1),
-        "trt_profile_opt_shapes": shapes(8, 9),
-        "trt_profile_max_shapes": shapes(LARGEST, 9),
+        "trt_profile_opt_shapes": shapes(min(8, images), usual),
+        "trt_profile_max_shapes": shapes(images, windows),
     }
+    return options, Takes(most=images, patches=windows)

@@ -23,7 +23,7 @@ CLASSES = (
     "Builder", "BuilderFlag", "DataType", "EngineInspector", "IBuilderConfig", "IConvolutionLayer", "ICudaEngine",
     "IExecutionContext", "IHostMemory", "ILayer", "ILogger", "INetworkDefinition", "IOptimizationProfile", "ITensor",
     "ITimingCache", "LayerInformationFormat", "LayerType", "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError",
-    "ProfilingVerbosity", "Runtime",
+    "ExecutionContextAllocationStrategy", "ProfilingVerbosity", "Runtime",
 )  # fmt: skip
 FUNCTIONS = (
     "createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL",

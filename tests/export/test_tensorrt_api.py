@@ -18,11 +18,11 @@ API = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())
 OBJECTS = {
     "builder": "Builder", "network": "INetworkDefinition", "parser": "OnnxParser", "config": "IBuilderConfig",
     "optimization": "IOptimizationProfile", "runtime": "Runtime", "engine": "ICudaEngine", "layer": "ILayer",
-    "_runtime": "Runtime", "_engine": "ICudaEngine", "_context": "IExecutionContext",
+    "_runtime": "Runtime", "_engine": "ICudaEngine", "_context": "IExecutionContext", "context": "IExecutionContext",
 }  # fmt: skip
 LIBRARY = {"trt", "_trt"}
 RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability", "CudaGraphStrategy"}
-RTX_ONLY |= {"cuda_graph_strategy"}
+RTX_ONLY |= {"cuda_graph_strategy", "create_runtime_config"}
 OURS = {"__version__", "__name__", "__class__"}
 
 
@@ -63,6 +63,7 @@ USED = sorted(
     {
         *uses(ROOT / "export" / "trt_builder.py"),
         *uses(ROOT / "runtime" / "backends" / "tensorrt_backend.py", ("__init__", "release")),
+        *uses(ROOT / "runtime" / "backends" / "tensorrt_context.py", ("__init__", "_configured", "close", "free")),
     }
 )
 CHECKED = [use for use in USED if not RTX_ONLY & {use.kind, use.member}]
@@ -76,6 +77,8 @@ def test_the_scan_finds_what_is_there() -> None:
         ("IBuilderConfig", "clear_flag"),
         ("BuilderFlag", "TF32"),
         ("IExecutionContext", "execute_async_v3"),
+        ("IExecutionContext", "set_device_memory"),
+        ("ICudaEngine", "get_device_memory_size_for_profile_v2"),
         ("ICudaEngine", "get_tensor_profile_shape"),
     } <= found
     assert len(CHECKED) > 40

@@ -13,6 +13,7 @@ import pytest
 import pscr
 from pscr.export.to_trt import main as build
 from pscr.runtime import gpus
+from pscr.runtime.backends import cuda, cuda_bindings
 from pscr.runtime.engines import LIBRARIES, Engine, files
 from pscr.runtime.golden import golden_images
 
@@ -21,7 +22,7 @@ INSTALLED = [name for name in LIBRARIES if importlib.util.find_spec(name) is not
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not GPUS.found, reason=GPUS.problem or "no GPU"),
-    pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed: pscr[trt]"),
+    pytest.mark.skipif(not cuda.in_use(), reason="neither cuda-bindings nor pycuda is installed: pscr[trt]"),
 ]
 
 
@@ -73,17 +74,13 @@ def test_threads_share_a_scorer_and_any_may_close_it(model: Path) -> None:
 
 
 def test_opening_and_closing_again_and_again_keeps_no_memory(model: Path) -> None:
-    import pycuda.driver as cuda
-
     left = []
     for _ in range(6):
         with pscr.open(model, device="tensorrt") as scorer:
             scorer.infer(np.zeros((8, 9, 32, 32, 3), np.uint8))
         gc.collect()
-        context = cuda.Device(0).retain_primary_context()
-        context.push()
-        left.append(cuda.mem_get_info()[0])
-        context.pop()
+        with cuda.Device(0).current():
+            left.append(cuda_bindings.Driver().call("cuMemGetInfo"))  # free bytes, then all
     assert left[-1] >= left[1] - (1 << 20)
 
 

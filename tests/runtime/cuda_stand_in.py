@@ -7,10 +7,15 @@ context being current shows, as it would on a GPU. Everything is written down in
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import sys
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
+from functools import partial
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -39,9 +44,13 @@ class StandIn:
         self.live: dict[int, Memory] = {}
         self.pinned: dict[int, Pinned] = {}
         self.streams: dict[int, Stream] = {}
+        self.marks: dict[int, Event] = {}
         self.graphs = 0
         self.fail_allocation = self.fail_run = -1
         self.capture_works = True
+        self.capturing = 0
+        self.makes_contexts = True
+        self.static: list[tuple[int, int]] = []  # images and patches of further profiles
         self.deserialises = True
         self.profile = (1, best, most)
         self.gpus = gpus
@@ -49,6 +58,10 @@ class StandIn:
         self.allocations = itertools.count()
         self.runs = itertools.count()
         self.stack = threading.local()
+        self.logger: Any = None
+        self.cache: Any = None
+        self.shapes: list[tuple[int, int]] = []  # profile and images of each run
+        self.computed: list[tuple[int, int]] = []  # stream and activations of each
 
     @property
     def depth(self) -> int:
@@ -111,10 +124,11 @@ class Pinned:
 
 
 class Stream:
-    def __init__(self, machine: StandIn) -> None:
+    def __init__(self, machine: StandIn, flags: int = 0) -> None:
         machine.check_current()
         self.machine, self.handle = machine, next(machine.numbers)
-        self.waiting: list[Callable[[], None]] = []
+        self.flags = flags
+        self.waiting: deque[Callable[[], None]] = deque()
         self.captured: list[Callable[[], None]] | None = None
         machine.streams[self.handle] = self
 
@@ -122,15 +136,47 @@ class Stream:
         self.machine.check_current()
         (self.waiting if self.captured is None else self.captured).append(work)
 
+    def wait_for_event(self, event: Event) -> None:
+        place = event.place  # as it is recorded now
+        self.add(lambda: place and place.reach())
+
     def synchronize(self) -> None:
         self.machine.check_current()
-        work, self.waiting = self.waiting, []
-        for step in work:
-            step()
+        self.machine.events.append("wait")
+        self.run_until(lambda: False)
+
+    def run_until(self, reached: Callable[[], bool]) -> None:
+        while self.waiting and not reached():
+            self.waiting.popleft()()
+
+
+class Place:
+    """Where an event was recorded in a stream's work."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.reached = stream, False
+        stream.add(self.mark)
+
+    def mark(self) -> None:
+        self.reached = True
+
+    def reach(self) -> None:
+        self.stream.run_until(lambda: self.reached)
+
+
+class Event:
+    def __init__(self, machine: StandIn) -> None:
+        machine.check_current()
+        self.machine, self.handle = machine, next(machine.numbers)
+        self.place: Place | None = None
+        machine.marks[self.handle] = self
+
+    def record(self, stream: Stream) -> None:
+        self.place = Place(stream)
 
 
 def driver(machine: StandIn) -> ModuleType:
-    """pycuda.driver."""
+    """pycuda.driver; its streams and events go with their last reference."""
     module: Any = ModuleType("pycuda.driver")
 
     def htod(target: Memory, source: np.ndarray, stream: Stream) -> None:
@@ -166,7 +212,8 @@ def driver(machine: StandIn) -> ModuleType:
     module.Error, module.MemoryError = CudaError, OutOfMemoryError
     module.init = lambda: None
     module.Device = Device
-    module.Stream = lambda: Stream(machine)
+    module.Stream = lambda flags=0: Stream(machine, flags)
+    module.Event = lambda flags=0: Event(machine)
     module.mem_alloc = lambda size: Memory(machine, size)
     module.pagelocked_empty = lambda count, kind: np.asarray(Pinned(machine, count, kind))
     module.memcpy_htod_async, module.memcpy_dtoh_async = htod, dtoh
@@ -174,21 +221,22 @@ def driver(machine: StandIn) -> ModuleType:
 
 
 def bindings(machine: StandIn) -> ModuleType:
-    """cuda.bindings.driver."""
+    """cuda.bindings.driver: every function gives its code first, and takes handles or their numbers."""
     module: Any = ModuleType("cuda.bindings.driver")
-    module.CUstream = int
     module.CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
 
     def begin(handle: int, mode: int) -> tuple[int]:
         if not machine.capture_works:
             return (900,)
         machine.events.append("capture")
+        machine.capturing += 1
         machine.streams[handle].captured = []
         return (0,)
 
     def end(handle: int) -> tuple[int, Any]:
         stream = machine.streams[handle]
         work, stream.captured = stream.captured, None
+        machine.capturing -= 1
         return 0, work
 
     def instantiate(graph: Any, flags: int) -> tuple[int, Any]:
@@ -197,13 +245,72 @@ def bindings(machine: StandIn) -> ModuleType:
 
     def launch(executable: Any, handle: int) -> tuple[int]:
         machine.events.append("launch")
-        machine.streams[handle].waiting += executable
+        machine.streams[handle].waiting.extend(executable)
         return (0,)
 
     def destroy(executable: Any) -> tuple[int]:
         machine.graphs -= 1
         return (0,)
 
+    def code(work: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+        """A function of the driver: its errors are codes."""
+
+        def call(*arguments: Any) -> tuple[Any, ...]:
+            try:
+                found = work(*arguments)
+            except OutOfMemoryError:
+                return (2, None)
+            except CudaError:
+                return (201, None)
+            return (0,) if found is None else (0, found)
+
+        return call
+
+    def host(size: int, flags: int) -> int:
+        pinned = Pinned(machine, size, np.uint8)
+        pinned.address = pinned.data.ctypes.data
+        machine.pinned[pinned.address] = machine.pinned.pop(next(reversed(machine.pinned)))
+        return pinned.address
+
+    def copied(target: int, source: int, size: int, handle: int, kind: str) -> None:
+        device, address = (target, source) if kind == "upload" else (source, target)
+        machine.events.append(f"{kind} {size}")
+
+        def copy() -> None:
+            memory = machine.live[device].data[:size]
+            there = np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+            np.copyto(*((memory, there) if kind == "upload" else (there, memory)))
+
+        machine.streams[handle].add(copy)
+
+    def dropped(kept: dict[int, Any], handle: int) -> None:
+        del kept[handle]  # KeyError where it is dropped twice
+
+    def retained(index: int) -> Context:
+        machine.events.append(f"retain {index}")
+        return Context(machine)
+
+    def popped() -> Context:
+        return machine.stack.items.pop()  # type: ignore[no-any-return]
+
+    module.cuInit = code(lambda flags: None)
+    module.cuDeviceGetCount, module.cuDeviceGet = code(lambda: machine.gpus), code(lambda index: index)
+    module.cuDevicePrimaryCtxRetain, module.cuDevicePrimaryCtxRelease = code(retained), code(lambda index: None)
+    module.cuCtxPushCurrent, module.cuCtxPopCurrent = code(Context.push), code(popped)
+    module.cuMemAlloc = code(lambda size: Memory(machine, size).address)
+    module.cuMemFree = code(lambda address: machine.live[address].free())
+    module.cuMemHostAlloc, module.cuMemFreeHost = code(host), code(lambda address: machine.pinned[address].free())
+    module.cuStreamCreate = code(lambda flags: Stream(machine, flags).handle)
+    module.cuStreamDestroy = code(lambda handle: dropped(machine.streams, handle))
+    module.cuStreamSynchronize = code(lambda handle: machine.streams[handle].synchronize())
+    module.cuStreamWaitEvent = code(
+        lambda stream, event, _: machine.streams[stream].wait_for_event(machine.marks[event])
+    )
+    module.cuEventCreate = code(lambda flags: Event(machine).handle)
+    module.cuEventDestroy = code(lambda handle: dropped(machine.marks, handle))
+    module.cuEventRecord = code(lambda event, stream: machine.marks[event].record(machine.streams[stream]))
+    module.cuMemcpyHtoDAsync = code(partial(copied, kind="upload"))
+    module.cuMemcpyDtoHAsync = code(partial(copied, kind="download"))
     module.cuStreamBeginCapture, module.cuStreamEndCapture = begin, end
     module.cuGraphInstantiate, module.cuGraphLaunch = instantiate, launch
     module.cuGraphDestroy, module.cuGraphExecDestroy = (lambda graph: (0,)), destroy
@@ -222,7 +329,7 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
     class ExecutionContext:
         def __init__(self, engine: Any, config: Any = None) -> None:
             machine.check_current()
-            self.engine, self.config = engine, config
+            self.engine, self.config, self.profile, self.activations = engine, config, 0, 0
             self.address: dict[str, int] = {}
             self.shape: dict[str, tuple[int, ...]] = {}
 
@@ -230,16 +337,27 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
             self.address[tensor] = address
             return address in machine.live
 
-        def set_input_shape(self, tensor: str, shape: tuple[int, ...]) -> bool:
-            self.shape[tensor] = tuple(shape)
+        def set_optimization_profile_async(self, profile: int, handle: int) -> bool:
+            self.profile = profile
             return True
+
+        def set_device_memory(self, address: int, size: int) -> None:
+            assert size <= len(machine.live[address].data)
+            self.activations = address
+
+        def set_input_shape(self, tensor: str, shape: tuple[int, ...]) -> bool:
+            low, _, high = self.engine.get_tensor_profile_shape(tensor, self.profile)
+            self.shape[tensor] = tuple(shape)
+            return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
 
         def execute_async_v3(self, handle: int) -> bool:
             number = next(machine.runs)
             machine.events.append("run")
             shape = dict(self.shape)
+            machine.shapes.append((self.profile, shape["patches"][0]))
 
             def work() -> None:
+                machine.computed.append((handle, self.activations))
                 feed = {
                     key: machine.live[self.address[key]]
                     .data[: np.prod(shape[key]) * (1 if key == "patches" else 4)]
@@ -268,6 +386,9 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
 
         def get_tensor_profile_shape(self, tensor: str, profile: int) -> list[tuple[int, ...]]:
             shape = next(entry.shape for entry in self.tensors if entry.name == tensor)
+            if profile:
+                images, patches = machine.static[profile - 1]
+                return [(images, patches, *shape[2:]) if tensor == "patches" else (5, *shape[1:])] * 3
             if tensor == "patches":
                 return [(n, p, *shape[2:]) for n, p in zip(machine.profile, (1, 9, 9), strict=True)]
             return [(k, *shape[1:]) for k in (1, 5, 20)]
@@ -276,15 +397,52 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
             shape = next(entry.shape for entry in self.tensors if entry.name == tensor)
             return tuple(side if isinstance(side, int) else -1 for side in shape)
 
-        def create_runtime_config(self) -> Any:
-            return SimpleNamespace(cuda_graph_strategy=None)
+        @property
+        def num_optimization_profiles(self) -> int:
+            return 1 + len(machine.static)
 
-        def create_execution_context(self, config: Any = None) -> ExecutionContext:
+        def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
+            return 1000 + profile
+
+        def create_runtime_config(self) -> Any:
+            return RuntimeConfig()
+
+        def create_execution_context(self, config: Any = None) -> ExecutionContext | None:
+            assert config == "user managed" or config.allocation == "user managed"
+            if not machine.makes_contexts:
+                for words in ("Error Code 2: OutOfMemory", "no context"):
+                    machine.logger.log(ILogger.Severity.ERROR, words)
+                return None
             return ExecutionContext(self, config)
+
+    class RuntimeCache:
+        def __init__(self) -> None:
+            self.data = b"compiled"
+
+        def serialize(self) -> bytes:
+            return self.data
+
+        def deserialize(self, data: bytes) -> bool:
+            machine.events.append(f"cache {data.decode()}")
+            return True
+
+    class RuntimeConfig:
+        cuda_graph_strategy = dynamic_shapes_kernel_specialization_strategy = allocation = None
+
+        def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+            self.allocation = strategy
+
+        def create_runtime_cache(self) -> RuntimeCache:
+            made = RuntimeCache()
+            machine.cache = weakref.ref(made)
+            return made
+
+        def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+            return True  # as the library does, it does not keep it alive
 
     class Runtime:
         def __init__(self, logger: Any) -> None:
-            self.logger = logger
+            self.logger = machine.logger = logger
 
         def deserialize_cuda_engine(self, plan: bytes) -> CudaEngine | None:
             machine.check_current()
@@ -296,15 +454,16 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
     module.ILogger, module.Runtime = ILogger, Runtime
     module.DataType = SimpleNamespace(UINT8="uint8")
     module.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
+    module.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
+    module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     return module
 
 
-def install(machine: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the stand-ins where the libraries would be imported from."""
-    package = ModuleType("pycuda")
+def install(machine: StandIn, monkeypatch: pytest.MonkeyPatch, *, pycuda: bool = True) -> None:
+    """Put the stand-ins where the libraries would be imported from; with PyCUDA, or without."""
+    there = {"pycuda": ModuleType("pycuda"), "pycuda.driver": driver(machine)} if pycuda else {}
     modules = {
-        "pycuda": package,
-        "pycuda.driver": driver(machine),
+        **there,
         "cuda": ModuleType("cuda"),
         "cuda.bindings": ModuleType("cuda.bindings"),
         "cuda.bindings.driver": bindings(machine),
@@ -312,5 +471,6 @@ def install(machine: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
         "tensorrt_rtx": tensorrt(machine, "tensorrt_rtx"),
     }
     for name, module in modules.items():
+        module.__spec__ = ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(cuda, "_contexts", {})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from image_makers import assert_refused
 
 import pscr
 from pscr.runtime import devices, gpus
-from pscr.runtime.backends.onnxruntime_backend import PROVIDERS, describe
+from pscr.runtime.backends.onnxruntime_backend import PROVIDERS, _missing, _trt_settings, describe
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.families.head import Signature
 from pscr.runtime.libraries import load
 
 WITHOUT_CUDA = "CUDAExecutionProvider" not in describe()[1]
@@ -96,6 +100,8 @@ def test_auto_falls_back_where_cuda_is_listed_but_does_not_start(
 def test_fp32_on_cuda_is_fp32(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
     """What onnxruntime is asked for: no TF32, and no search for an algorithm at each size of a batch."""
     asked: list[Any] = []
+    with pscr.open(tiny_model, device="cpu", threads=1) as scorer:
+        sampling = scorer.manifest.sampling
 
     def session(graph: bytes, options: Any, providers: list[Any], **rest: Any) -> None:
         asked.extend(providers)
@@ -108,6 +114,37 @@ def test_fp32_on_cuda_is_fp32(tiny_model: Path, monkeypatch: pytest.MonkeyPatch,
     assert_refused(refusal(tiny_model, f"{kind}:1"), Status.DEVICE_UNAVAILABLE, "no CUDA in here")
     settings = dict(asked)["CUDAExecutionProvider"]
     assert settings == {"device_id": 1, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+    if kind == "onnxruntime-tensorrt":  # as many windows as the model's sampling cuts
+        built = dict(asked)["TensorrtExecutionProvider"]
+        side, most = f"{sampling.patch}x{sampling.patch}x3", min(sampling.most, 4 * sampling.count)
+        assert built["trt_profile_opt_shapes"].startswith(f"patches:8x{sampling.count}x{side},")
+        assert built["trt_profile_max_shapes"].startswith(f"patches:64x{most}x{side},")
+
+
+def test_an_engine_of_onnxruntime_makes_no_tensor_above_what_tensorrt_can_index() -> None:
+    _, takes = _trt_settings(0, Signature(("score",)), 512, 1, 16)
+    assert takes.patches == 4
+    assert 16 <= takes.most * takes.patches <= 2**31 // (512 * 512 * 32)
+
+
+def test_a_library_that_keeps_cuda_from_starting_is_named(tmp_path: Path) -> None:
+    """Of the kind that onnxruntime loads: a shared object that needs another, which is not there."""
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler")
+    folder = tmp_path / "capi"
+    folder.mkdir()
+
+    def compiled(name: str, *more: str) -> str:
+        made = str(folder / name)
+        subprocess.run(["cc", "-shared", "-o", made, "-x", "c", "/dev/null", "-x", "none", *more], check=True)
+        return made
+
+    compiled("libonnxruntime_providers_shared.so")
+    needed = compiled("libcublasLt.so.99", "-Wl,-soname,libcublasLt.so.99")
+    compiled("libonnxruntime_providers_cuda.so", "-Wl,--no-as-needed", needed)
+    Path(needed).unlink()
+    library = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
+    assert _missing(library, "cuda") == " (libcublasLt.so.99 is missing)"
 
 
 @pytest.mark.parametrize("cache", ["file/below", ""])

@@ -6,6 +6,7 @@ This is no GPU test: that an engine computes what it should is shown by tests/gp
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from cuda_stand_in import StandIn, install
 from image_makers import assert_refused
 
 from pscr.runtime import devices, gpus
+from pscr.runtime.backends import cuda
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
 from pscr.runtime.bank import Bank
@@ -30,10 +32,13 @@ SIDE = tiny.SAMPLING.patch
 TENSORS = 4  # patches, score, votes and terms of each slot
 
 
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+@pytest.fixture(params=["pycuda", "cuda-bindings"])
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> StandIn:
+    """With either library behind the device layer."""
     result = StandIn()
-    install(result, monkeypatch)
+    install(result, monkeypatch, pycuda=request.param == "pycuda")
+    monkeypatch.setenv("PSCR_CACHE", str(tmp_path / "cache"))
+    assert cuda.in_use() == request.param
     return result
 
 
@@ -90,7 +95,7 @@ def test_every_batch_of_the_profile_comes_out_in_order_whatever_its_parts(machin
 def test_everything_is_allocated_when_it_opens_and_nothing_when_it_scores(machine, engine):
     with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         opened = len(machine.live), len(machine.pinned)
-        assert opened == (2 + 2 * TENSORS, 2 * TENSORS)
+        assert opened == (2 + 1 + 2 * TENSORS, 2 * TENSORS)  # the bank, the activations, and the slots' buffers
         machine.events.clear()
         for images in (1, 3, 8, 3, 3, 3):
             backend.infer(patches(images))
@@ -111,11 +116,6 @@ def test_the_bank_is_uploaded_once(machine, engine):
 
 def test_the_copy_of_the_next_part_is_queued_before_the_last_one_is_waited_for(machine, engine, monkeypatch):
     with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
-        for slot in backend._slots:
-            inner = slot.stream.synchronize
-            monkeypatch.setattr(
-                slot.stream, "synchronize", lambda inner=inner: (machine.events.append("wait"), inner())
-            )
         machine.events.clear()
         backend.infer(patches(6))  # three parts of two
         words = [event.split()[0] for event in machine.events]
@@ -136,7 +136,7 @@ def test_close_frees_everything_once_and_a_second_close_nothing(machine, engine)
     assert machine.depth == 0
 
 
-@pytest.mark.parametrize("number", range(2 + 4 * TENSORS))
+@pytest.mark.parametrize("number", range(2 + 1 + 4 * TENSORS))
 def test_an_allocation_that_fails_leaves_nothing_behind(machine, engine, number):
     machine.fail_allocation = number
     with pytest.raises(PscrError) as caught:
@@ -179,10 +179,30 @@ def test_without_capture_it_runs_plainly(machine, engine, reference):
 
 def test_rtx_is_told_to_capture_by_itself(machine, tmp_path):
     with TensorRTBackend(written(tmp_path, GRAPH, "tensorrt_rtx"), signature(BANK), SIDE) as backend:
-        assert [slot._context.config.cuda_graph_strategy for slot in backend._slots] == ["whole", "whole"]
+        config = backend._library._config
+        assert config.cuda_graph_strategy == "whole"
+        assert config.dynamic_shapes_kernel_specialization_strategy == "eager"
         for _ in range(3):
             backend.infer(patches(2))
     assert "capture" not in machine.events
+
+
+def test_what_rtx_compiles_is_kept_and_read_again_and_lives_as_long_as_the_engine(machine, tmp_path):
+    engine = written(tmp_path, GRAPH, "tensorrt_rtx")
+    with TensorRTBackend(engine, signature(BANK), SIDE):
+        assert machine.cache() is not None
+    assert machine.cache() is None
+    assert "cache compiled" not in machine.events
+    (file,) = (tmp_path / "cache" / "tensorrt_rtx").iterdir()
+    assert file.read_bytes() == b"compiled"
+    with TensorRTBackend(engine, signature(BANK), SIDE):
+        assert "cache compiled" in machine.events
+
+
+def test_rtx_runs_where_nothing_can_be_kept(machine, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file")
+    with TensorRTBackend(written(tmp_path, GRAPH, "tensorrt_rtx"), signature(BANK), SIDE) as backend:
+        assert len(backend.infer(patches(2)).scores) == 2
 
 
 def test_another_thread_than_the_one_that_opened_may_score_and_close(machine, engine):
@@ -275,3 +295,92 @@ def test_auto_falls_back_where_no_engine_fits(machine, tmp_path, monkeypatch):
     with pytest.raises(PscrError) as caught:
         devices.connect("tensorrt", devices.Model(GRAPH, signature(BANK), SIDE, 1, tmp_path))
     assert_refused(caught, Status.ENGINE_INCOMPATIBLE, "8.9", "7.5 (Card)", "pscr export engine")
+
+
+def test_streams_do_not_wait_for_the_default_stream(machine, engine):
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        backend.infer(patches(5))
+        assert {stream.flags for stream in machine.streams.values()} == {1}
+
+
+def test_all_is_computed_in_one_stream_with_one_block_of_activations(machine, engine):
+    machine.static = [(1, 9), (2, 9)]
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        for images in (1, 2, 7, 7, 7):
+            backend.infer(patches(images))
+            backend.infer(patches(images, count=4))
+    assert len(set(machine.computed)) == 1
+
+
+def test_buffers_are_those_of_the_best_batch(machine, engine):
+    with TensorRTBackend(engine, signature(BANK), SIDE):
+        sizes = sorted(len(memory.data) for memory in machine.live.values())
+    assert sizes[-2:] == [2 * 9 * SIDE * SIDE * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("images", "count", "runs"),
+    [
+        (1, 9, [(1, 1)]),
+        (2, 9, [(2, 2)]),
+        (5, 9, [(2, 2), (2, 2), (1, 1)]),
+        (1, 4, [(0, 1)]),
+        (5, 4, [(0, 2), (0, 2), (0, 2)]),
+    ],
+)
+def test_static_profiles_take_the_batches_that_they_are_for(machine, engine, reference, images, count, runs):
+    machine.static = [(1, 9), (2, 9)]
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        for seed in range(3):
+            machine.shapes.clear()
+            batch = patches(images, count, seed)
+            found, expected = backend.infer(batch), reference.infer(batch)
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+            if not seed:
+                assert machine.shapes == runs
+
+
+def test_a_last_part_is_filled_up_so_that_a_graph_is_replayed(machine, engine):
+    machine.profile = (1, 4, 8)
+    machine.static = [(1, 9), (4, 9)]
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        for _ in range(4):
+            backend.infer(patches(3))
+    assert {images for _, images in machine.shapes} == {4}
+    assert (machine.events.count("capture"), machine.events.count("launch")) == (1, 3)
+
+
+def test_an_interrupt_ends_a_capture(machine, engine, monkeypatch):
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        backend.infer(patches(2))
+        context = backend._slots[0]._contexts[0]
+        enqueue = context._enqueue
+
+        def stopped() -> bool:
+            enqueue()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(context, "_enqueue", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            backend.infer(patches(2))
+        assert (machine.capturing, machine.graphs, machine.depth) == (0, 0, 0)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("library", ["tensorrt", "tensorrt_rtx"])
+def test_a_context_that_cannot_be_had_is_told_in_all_of_the_librarys_words(machine, tmp_path, library):
+    machine.makes_contexts = False
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(written(tmp_path, GRAPH, library), signature(BANK), SIDE)
+    assert_refused(caught, Status.OUT_OF_MEMORY, "Error Code 2: OutOfMemory; no context")
+    assert (machine.live, machine.pinned, machine.depth) == ({}, {}, 0)
+
+
+def test_without_either_library_the_extra_is_named(engine, monkeypatch):
+    machine = StandIn()
+    install(machine, monkeypatch, pycuda=False)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", None)
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(PscrError) as caught:
+        TensorRTBackend(engine, signature(BANK), SIDE)
+    assert_refused(caught, Status.DEVICE_UNAVAILABLE, "cuda.bindings.driver cannot be imported", "pscr[trt]")
