@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import logging
 import os
 import sys
 import traceback
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams
+from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams, show_log
 from ..runtime.errors import OUTSIDE, PscrError, one_line
 from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
 
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     if debug:
-        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
+        show_log()
     try:
         code = _dispatch(words)
         sys.stdout.flush()
