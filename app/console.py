@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -96,6 +97,11 @@ def err(text: str) -> None:
 def error(message: str) -> None:
     """Write `pscr: error: ...` on one line of stderr."""
     err(f"pscr: error: {message}")
+
+
+def show_log() -> None:
+    """Write the log, all of it, to stderr."""
+    logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
 
 
 def columns(rows: Iterable[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:

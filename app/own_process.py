@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import Connection, Pipe, wait
 
 from .console import Terminated, interruptible
 
 _log = logging.getLogger(__name__)
+# Its command line is plain text, whatever that of this process is; a signal that comes too early ends it quietly.
+_PROGRAM = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.path[:] = {path}
+from {module} import _run
+_run({descriptor})
+"""
 
 
 class EndedError(Exception):
@@ -28,45 +34,45 @@ class EndedError(Exception):
 
 
 def call(work: Callable[..., int], *arguments: object) -> int:
-    """What `work` returns in a fork of this process; what it raises is raised here.
+    """What `work` returns in a new process with this one's streams and import path; what it raises is raised here.
 
-    The fork is in a session of its own, out of reach of a terminal's Ctrl-C: SIGINT and SIGTERM come to this process
-    and go on to it. It ends where this process is killed. No other thread may be at work: the fork would have its locks
-    as they are, and nobody to open them.
+    The process is in a session of its own, out of reach of a terminal's Ctrl-C: SIGINT and SIGTERM come to this process
+    and go on to it. It ends where this process is killed.
+
+    work, arguments: what can be pickled; `work` is a function of a module.
 
     Raises:
         EndedError: it ended without a result.
     """
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(sender, work, arguments), daemon=True)
-    process.start()
-    sender.close()
+    ours, theirs = Pipe()
     stopped: KeyboardInterrupt | None = None
-    with interruptible(), receiver:
+    with interruptible(), ours:
+        with theirs:
+            program = _PROGRAM.format(path=ascii(sys.path), module=__name__, descriptor=theirs.fileno())
+            command = [sys.executable, "-c", program]
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+        ours.send((work, arguments))
         while True:
             try:
-                done, result = receiver.recv()
+                done, result = ours.recv()
                 break
             except EOFError:
-                process.join()
-                raise (stopped or EndedError(process.exitcode or 0)) from None
+                raise (stopped or EndedError(process.wait())) from None
             except KeyboardInterrupt as stop:
                 stopped = stop
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid or 0, signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    process.join()
+                process.send_signal(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+        process.wait()
     if not done:
         raise result
     code: int = result
     return code
 
 
-def _run(sender: Connection, work: Callable[..., int], arguments: tuple[Any, ...]) -> None:
-    os.setsid()
-    with contextlib.suppress(OSError):  # none was given to this program
-        sys.stdin = os.fdopen(0, closefd=False)  # multiprocessing has put /dev/null in its place
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _run(descriptor: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    caller = Connection(descriptor)
+    work, arguments = caller.recv()
+    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     result: tuple[bool, object]
     try:
         with interruptible():
@@ -74,7 +80,7 @@ def _run(sender: Connection, work: Callable[..., int], arguments: tuple[Any, ...
     except BaseException as problem:
         _log.debug("in the process of its own:", exc_info=True)
         result = False, _sendable(problem)
-    sender.send(result)
+    caller.send(result)
 
 
 def _sendable(problem: BaseException) -> BaseException:
@@ -85,8 +91,7 @@ def _sendable(problem: BaseException) -> BaseException:
     return problem
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
+def _end_with(caller: Connection) -> None:
+    """End this process where the caller has ended: it says nothing else from now on."""
+    wait([caller])
     os._exit(1)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams
+from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams, show_log
 from ..installation import UNUSABLE, missing
 from ..runtime.errors import OUTSIDE, PscrError, one_line
 from ..runtime.version import __version__
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     if debug:
-        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s")
+        show_log()
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ..console import UsageError, needing
+from ..console import UsageError, needing, show_log
 from ..runtime.errors import PscrError, Status
+from ..tables.formats import BY_ENDING
 from ..tables.inputs import EXTENSIONS
 
 ENGINES = ("local", "ray")
@@ -52,7 +52,7 @@ def check(options: argparse.Namespace) -> None:
     if options.output in (None, "-"):
         raise UsageError("--engine ray writes a folder of Parquet files; expected -o FOLDER")
     output = Path(options.output)
-    if output.is_file() or output.suffix.lower() in (*EXTENSIONS, ".csv", ".jsonl", ".ndjson", ".txt"):
+    if output.is_file() or output.suffix.lower() in (*EXTENSIONS, *BY_ENDING):
         raise UsageError(f"-o {output}: --engine ray writes a folder of Parquet files; expected the name of a folder")
     if not output.parent.is_dir():
         raise UsageError(f"-o {output}: there is no folder {output.parent}; make it first, or name another folder")
@@ -64,24 +64,25 @@ def run(options: argparse.Namespace) -> int:
     """Score with Ray; returns the exit code.
 
     Ray ends a program whose raylet or cluster is gone: exit code 1, no exception, no handler, not a word. So it is
-    used in a process of its own, but not by a program that has it imported already.
+    used in a process of its own.
 
     Raises:
         PscrError: ray or pyarrow is not installed, or Ray's end; and all that `engine.run` raises.
     """
-    if "ray" in sys.modules or not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread():
-        return _score(options)
     from .. import own_process  # 10 ms, which no other command has to wait for
 
+    told = argparse.Namespace(**{name: value for name, value in vars(options).items() if name not in ("parser", "run")})
     try:
-        return own_process.call(_score, options)
+        return own_process.call(_score, told, logging.getLogger().isEnabledFor(logging.DEBUG))
     except own_process.EndedError as problem:
         found = f"the process that led the run was ended ({problem}), by Ray, whose processes here or whose cluster "
         hint = "are gone, or by the system, short of memory; what was written is kept, and the same command with "
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}{hint}--resume goes on") from problem
 
 
-def _score(options: argparse.Namespace) -> int:
+def _score(options: argparse.Namespace, debug: bool) -> int:
+    if debug:
+        show_log()
     with needing("ray", "--engine ray"):
         from . import engine
 

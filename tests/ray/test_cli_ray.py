@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +19,11 @@ import psutil
 import pytest
 from cli_testing import Cli, Outcome, Process, command, write_image
 
-pytest.importorskip("ray.data")
+pytest.importorskip("ray")
 import pyarrow as pa
 import pyarrow.parquet
 
-from pscr.ray.engine import STORE
+from pscr.ray.cluster import STORE
 from pscr.tables.parquet import SCHEMA
 
 pytestmark = pytest.mark.slow
@@ -190,6 +189,14 @@ def scores(rows: list[Row]) -> list[float]:
     return [math.nan if row["score"] is None else row["score"] for row in rows]
 
 
+def run_with(fault: str, site: Path, words: list[bytes]) -> subprocess.CompletedProcess[bytes]:
+    """Run with a fault in every process: a sitecustomize of its own."""
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(fault)
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(words, capture_output=True, timeout=300, env={**os.environ, "PYTHONPATH": path})
+
+
 CRASH = """
 import os, cv2
 decode = cv2.imdecode
@@ -202,23 +209,38 @@ cv2.imdecode = imdecode
 
 
 def test_an_image_that_ends_every_worker_costs_its_own_row_only(tiny_model: Path, tmp_path: Path) -> None:
-    """As a fault in a decoder would: sitecustomize makes the real one kill its process at one image."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(CRASH)
+    """As a fault in a decoder would: the real one kills its process at one image."""
     for number in range(8):
         write_image(tmp_path / "images" / f"{number}.png", number)
     with (tmp_path / "images" / "3.png").open("ab") as stream:
         stream.write(b"POISON")
     out = tmp_path / "out"
     words = ray_words(tmp_path / "images", "--model", tiny_model, "-o", out, "--part", 4)
-    path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(words, capture_output=True, timeout=300, env={**os.environ, "PYTHONPATH": path})
+    done = run_with(CRASH, tmp_path / "site", words)
     assert done.returncode == 1, done.stderr
     assert (done.stdout, done.stderr.count(b"\n")) == (b"", 1), done.stderr
     rows = rows_in(out)
     assert [Path(row["path"]).name for row in rows] == [f"{number}.png" for number in range(8)]
     assert [row["status"] for row in rows] == ["OK"] * 3 + ["INTERNAL"] + ["OK"] * 4
     assert "died each time" in rows[3]["message"]
+
+
+NO_MEMORY = """
+import os, sys
+if any("default_worker" in word for word in sys.orig_argv):
+    import cv2
+    cv2.setNumThreads = lambda number: os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_that_die_before_they_are_at_work_end_the_run(tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    """As the system ends them where memory is short: nothing is at fault with any image."""
+    words = command("score", image, "--model", tiny_model, "--engine", "ray", "--workers", 1, "-o", tmp_path / "out")
+    done = run_with(NO_MEMORY, tmp_path / "site", words)
+    assert done.returncode == 3, done.stderr
+    assert (done.stdout, done.stderr.count(b"\n")) == (b"", 1), done.stderr
+    assert b"die before they score an image" in done.stderr
+    assert not list((tmp_path / "out").iterdir())
 
 
 # --- inputs and outputs -----------------------------------------------------------------------------------------------
@@ -283,14 +305,17 @@ def test_resuming_takes_what_is_new_and_leaves_what_is_there(
     assert "(5 of them before)" in done.error
 
 
-@pytest.mark.usefixtures("cluster")
 def test_what_only_a_worker_can_find_out_ends_the_run_with_its_own_words(
-    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
+    cluster: Any, cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
 ) -> None:
-    """A worker whose device cannot be used: here a device name that does not exist."""
-    done = cli("score", images, "--model", tiny_model, "--engine", "ray", "-o", tmp_path / "out", "--device", "cpu:9")
-    assert done.code == 2
-    assert "cpu:9" in done.error
+    """A worker whose device cannot be used: here a GPU that is promised and not there."""
+    pytest.importorskip("onnxruntime")
+    promised = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
+    words = ["--model", tiny_model, "--engine", "ray", "--workers", 1, "-o", tmp_path / "out", "--device", "cuda:99"]
+    done = cli("score", images, *words)
+    cluster.remove_node(promised)
+    assert done.code == 3
+    assert re.search(r"error: process \d+ on .+: .*CUDA", done.error)
     assert not list((tmp_path / "out").glob("*.parquet"))
 
 
@@ -307,20 +332,22 @@ def test_gpus_that_nobody_has_are_not_waited_for(cli: Cli, tiny_model: Path, ima
 def test_a_run_whose_ray_is_gone_says_so_and_goes_on_later(
     machines: Any, cli: Cli, tiny_model: Path, many: Path, tmp_path: Path, expected: list[Row]
 ) -> None:
-    """Ray ends the process that it is in; the exit code must not be that of a run with failed images."""
+    """Ray may end the process that it is in; the exit code must not be that of a run with failed images."""
     out, log = tmp_path / "out", tmp_path / "log"
-    words = ray_words(many, "--model", tiny_model, "-o", out, "--part", 10)
+    much = [many] * 4  # so that it does not end before Ray notices
+    words = ray_words(*much, "--model", tiny_model, "-o", out, "--part", 10)
     with log.open("wb") as stream, subprocess.Popen(words, stderr=stream) as run:
         wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
         (raylet,) = (one for one in psutil.Process(run.pid).children(recursive=True) if one.name() == "raylet")
         raylet.kill()
-        assert run.wait(60) == 3, log.read_text()
+        assert run.wait(120) == 3, log.read_text()
     (said,) = log.read_text().splitlines()
-    assert "was ended (exit code 1), by Ray" in said
-    assert 30 <= len(rows_in(out, ended=False)) < 300
+    assert "what was written is kept" in said  # by us, or where Ray ended the process that led the run
+    assert "--resume goes on" in said
+    assert 30 <= len(rows_in(out, ended=False)) < 1200
     again = ["--model", tiny_model, "-o", out, "--engine", "ray", "--ray-address", machines.address, "--resume"]
-    assert cli("score", many, *again).code == 1
-    assert rows_in(out) == expected
+    assert cli("score", *much, *again).code == 1
+    assert rows_in(out) == expected * 4
 
 
 @pytest.mark.usefixtures("cluster")
@@ -330,27 +357,3 @@ def test_a_list_on_standard_input_is_read(process: Process, tiny_model: Path, im
     done = process(*words, stdin="".join(f"{name}\n" for name in names).encode())
     assert (done.returncode, done.stderr) == (0, b"")
     assert [row["path"] for row in rows_in(tmp_path / "out")] == list(map(str, names))
-
-
-LEFT_BEHIND = """
-import sys, threading, time
-import ray
-from pscr.ray.engine import connected
-
-def clean_up():
-    value = ray.put(1)
-    time.sleep(1)
-    del value
-    time.sleep(1)
-    print(ray.is_initialized(), file=sys.stderr)
-
-with connected(None, 1, 1):
-    threading.Thread(target=clean_up, daemon=True).start()
-print(ray.is_initialized(), file=sys.stderr)
-"""
-
-
-def test_ray_is_shut_down_when_no_thread_uses_it_any_more() -> None:
-    """Ray Data's threads clean up by themselves, and one that does so too late ends the process without a word."""
-    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "True\nFalse\n")

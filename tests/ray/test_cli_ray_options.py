@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_testing import Cli
 
-pytest.importorskip("ray.data")
+pytest.importorskip("ray")
 import pyarrow as pa
 import pyarrow.parquet
 
 from pscr.console import UsageError
-from pscr.ray.engine import Part, share, split
+from pscr.ray.cluster import share
+from pscr.ray.pool import Part, split
 from pscr.tables.formats import COLUMNS
 from pscr.tables.inputs import Item
 from pscr.tables.parquet import ResultsFolder, read_paths
@@ -84,16 +83,14 @@ def test_two_runs_do_not_share_a_folder(cli: Cli, tiny_model: Path, image: Path,
     assert "another run is writing there" in done.error
 
 
-def test_without_ray_one_line_says_what_to_install(image: Path, tmp_path: Path) -> None:
-    program = (
-        "import sys; sys.modules['ray'] = None\n"
-        "from pscr.commands.main import main\n"
-        f"sys.exit(main(['score', {str(image)!r}, '--engine', 'ray', '-o', {str(tmp_path / 'out')!r}]))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 3
-    assert done.stderr.count("\n") == 1
-    assert "pip install 'pscr[ray]'" in done.stderr
+def test_without_ray_one_line_says_what_to_install(
+    cli: Cli, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError(name='ray')")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = cli("score", image, "--engine", "ray", "-o", tmp_path / "out")
+    assert done.code == 3
+    assert "pip install 'pscr[ray]'" in done.error
 
 
 def test_a_cluster_that_does_not_answer_is_exit_code_3(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
@@ -136,6 +133,13 @@ def test_parts_hold_neighbours_only_so_that_files_by_name_keep_the_order() -> No
         (11, ["11"]),
     ]
     assert parts[1] == Part(3, [Item("3")])
+
+
+def test_the_halves_of_a_part_are_the_part_until_one_image_is_alone() -> None:
+    items = [Item(str(place)) for place in range(3)]
+    first, second = Part(7, items).again()
+    assert (first, second) == (Part(7, items[:1]), Part(8, items[1:]))
+    assert first.again() == [Part(7, items[:1], deaths=1)]
 
 
 def test_a_place_that_is_taken_gets_a_second_file(tmp_path: Path) -> None:
