@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .samplings import Pixels
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION = 256, 257, 258, 259, 262, 266, 274
 SAMPLES, ROWS_PER_STRIP, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 277, 278, 284, 338, 339
 STRIPS, STRIP_BYTES, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 273, 279, 322, 323, 324, 325
 JPEG_TABLES, SUBSAMPLING, XMP, PROFILE = 347, 530, 700, 34675
@@ -28,6 +28,8 @@ FAX = (2, 3, 4, 32771)  # bits without any check: damage shows only in what a de
 _CODECS = (_PLAIN, _LZW, _JPEG, _PACKBITS, *_DEFLATE, *FAX)
 _GREY, _RGB, _PALETTE, _CMYK = (0, 1), 2, 3, 5
 PACKED = (10, 12, 14)  # bits that OpenCV unpacks, where it is asked for 16
+
+_REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # a byte's bits, the last one first
 
 _MOST_ENTRIES = 1 << 16  # of a directory: there are no more tags
 _MOST_VALUES = 1 << 24  # of an entry
@@ -174,6 +176,7 @@ def damage(directory: Directory) -> str:
         return "its directory does not say where its pixels are"
     codec, data = directory.number(COMPRESSION, 1), memoryview(directory.data)
     tables = directory.body(JPEG_TABLES)
+    reversed_bits = directory.number(FILL_ORDER) == 2 and codec in (_LZW, _PACKBITS, *_DEFLATE)
     if codec != _PLAIN and sum(found.lengths) > len(data):
         return "its parts are longer together than the file"
     for number, (place, length, size) in enumerate(zip(found.places, found.lengths, found.sizes, strict=True)):
@@ -182,6 +185,8 @@ def damage(directory: Directory) -> str:
         if place + length > len(data) or length == 0:
             return f"part {number + 1} of {len(found.places)} lies outside of the file"
         block = data[place : place + length]
+        if reversed_bits:
+            block = memoryview(bytes(block).translate(_REVERSED))
         whole = (
             _jpeg_is_whole(tables, block)
             if codec == _JPEG

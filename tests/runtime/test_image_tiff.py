@@ -137,6 +137,30 @@ def test_damaged_strip_is_refused_and_named(compression: str, nonsense: bytes) -
     assert_refused(caught, Status.DECODE_FAILED, "scan.tif: TIFF, cut short or damaged: part 3 of 6 is damaged")
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate", "packbits"])
+def test_bits_in_the_other_order_are_read_and_damage_among_them_is_seen(compression: str) -> None:
+    plain = encoded(NOISE, "TIFF", compression=compression, strip_size=128 * 3 * 96)
+    directory = image_tiff.Directory(plain)
+    (place,), (length,) = directory.numbers(image_tiff.STRIPS), directory.numbers(image_tiff.STRIP_BYTES)
+    block = np.frombuffer(plain, np.uint8, length, place)
+    turned = np.packbits(np.unpackbits(block), bitorder="little").tobytes()
+    tags = {
+        256: 128,
+        257: 96,
+        258: [8] * 3,
+        259: directory.number(image_tiff.COMPRESSION),
+        262: 2,
+        277: 3,
+        278: 96,
+        266: 2,
+    }
+    np.testing.assert_array_equal(decode(assembled(tags, [turned])), NOISE)
+    if compression in ("tiff_lzw", "tiff_deflate"):
+        with pytest.raises(PscrError) as caught:
+            decode(assembled(tags, [block.tobytes()]))
+        assert_refused(caught, Status.DECODE_FAILED, "part 1 of 1 is damaged")
+
+
 @pytest.mark.parametrize("compression", [1, 8])
 @pytest.mark.parametrize("place", [0x7FFFFFFF, 0xFFFFFFFF])
 def test_strip_outside_of_the_file_is_refused(compression: int, place: int) -> None:
