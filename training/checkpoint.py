@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..runtime import output_file
 from ..runtime.errors import PscrError, Status
@@ -72,8 +73,8 @@ def average(into: nn.Module, source: nn.Module, decay: float) -> None:
 
     Statistics of batch normalisations, which are averages already, are copied.
     """
+    together = get_ema_multi_avg_fn(decay)  # on a GPU one kernel for many tensors, not one for each
+    together(list(into.parameters()), list(source.parameters()), None)
     with torch.no_grad():
-        for mean, value in zip(into.parameters(), source.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
         for statistic, current in zip(into.buffers(), source.buffers(), strict=True):
             statistic.copy_(current)

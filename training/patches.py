@@ -6,11 +6,11 @@ import json
 import math
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ Indices = NDArray[np.int64]
 Source = Item | Copy
 
 
-class PatchSource(Protocol):
+class PatchSource(ABC):
     """Pooled features of chosen patches of chosen images.
 
     counts: [images], how many patches P each image's sampling cuts. Its variants are those followed by the same P
@@ -43,16 +43,25 @@ class PatchSource(Protocol):
 
     counts: Indices
 
-    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
-        """images: n indices; choices: [n, p] variants.
-
-        Returns [n, C] float32 on the model's device, averaged over the p patches, with gradients.
-        """
-        ...
-
+    @abstractmethod
     def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """Random choices for a training step: `per_image` different patches for each image, all mirrored or none."""
-        ...
+
+    @abstractmethod
+    def fetch(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
+        """What `features` needs of n images and their choices [n, p], on the host; any thread may call it."""
+
+    @abstractmethod
+    def features(self, model: PSCR, fetched: Tensor, images: int, patches: int) -> Tensor:
+        """What was fetched of so many images and patches of each, now on the model's device, to their features.
+
+        Returns [images, C] float32 on the model's device, averaged over the patches, with gradients.
+        """
+
+    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
+        """The features [n, C] of n images, of their choices [n, p] alone; see `features`."""
+        found = self.fetch(model, images, choices).to(model.mean.device)
+        return self.features(model, found, *choices.shape[:2])
 
 
 def every_patch(images: int, patches: int, mirrored: bool = False) -> Choice:
@@ -88,7 +97,7 @@ def patch_counts(sampling: Sampling, sources: Sequence[Source]) -> NDArray[np.in
     return np.array(counts, np.int64)
 
 
-class CropSource:
+class CropSource(PatchSource):
     """Decodes and cuts when asked; nothing is kept.
 
     grid: draw from the patches that the sampling cuts, and not from anywhere in the image. Else a choice is
@@ -103,20 +112,22 @@ class CropSource:
         self.blocks = blocks
         self.pool = ThreadPoolExecutor(threads)
 
-    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
-        """See PatchSource; choices are [n, p, 3] corners, or [n, p] variants of the grid."""
+    def fetch(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
+        """See PatchSource; choices are [n, p, 3] corners, or [n, p] variants of the grid. Gives [n,p,S,S,3] uint8."""
 
         def cut(image: int, chosen: NDArray[np.int64]) -> Pixels:
             if chosen.ndim == 1:
                 return variants(model, self.sources[image])[chosen]
             return crops(model.sampling.frame(pixels(self.sources[image])), model.sampling.patch, chosen)
 
-        cuts = torch.from_numpy(np.stack(list(self.pool.map(cut, images, choices))))
+        return torch.from_numpy(np.stack(list(self.pool.map(cut, images, choices))))
+
+    def features(self, model: PSCR, fetched: Tensor, images: int, patches: int) -> Tensor:
+        """See PatchSource."""
         with torch.no_grad():
-            cuts = cuts.to(model.mean.device, non_blocking=True)
-            x = model.normalise(cuts.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+            x = model.normalise(fetched.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
             stem = model.backbone.stem(x, self.blocks) if self.blocks else None
-        return model.trunk(model.backbone.stem(x, 0) if stem is None else stem, self.blocks, *choices.shape[:2])
+        return model.trunk(model.backbone.stem(x, 0) if stem is None else stem, self.blocks, images, patches)
 
     def draw(self, rng: np.random.Generator, images: Indices, per_image: int) -> Choice:
         """See PatchSource; corners are uniform."""
@@ -127,7 +138,7 @@ class CropSource:
         return np.concatenate([corners, mirrored], 2)
 
 
-class StemCache:
+class StemCache(PatchSource):
     """The activations of the frozen first blocks for every variant of every image, in half precision on disk.
 
     The cache is a plain .npy file of [variants of all images, h, w, c] float16, an image's behind those of the one
@@ -202,16 +213,19 @@ class StemCache:
         corners = 2 * rng.integers(0, (GRAIN * whole - side) // 2 + 1, (len(images), per_image, 2))
         return np.concatenate([variants[..., None], corners, np.full((len(images), per_image, 1), side)], 2)
 
-    def pooled(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
-        """See PatchSource; choices are [n, p] variants or [n, p, 4] as `draw` gives them."""
+    def fetch(self, model: PSCR, images: Indices, choices: Choice) -> Tensor:
+        """See PatchSource; choices are [n, p] variants or [n, p, 4] as `draw` gives them. Gives [n*p,h,w,c] float16."""
         first, places = np.repeat(self.first[images], choices.shape[1]), choices.reshape(-1, *choices.shape[2:])
         if places.ndim == 1:
             taken = self.activations[first + places]
         else:
             parts = zip(first + places[:, 0], places[:, 1:], strict=True)
             taken = np.stack([self.activations[row, y : y + side, x : x + side] for row, (y, x, side) in parts])
-        stem = torch.from_numpy(taken).to(model.mean.device).float().permute(0, 3, 1, 2)
-        return model.trunk(stem, self.blocks, *choices.shape[:2])
+        return torch.from_numpy(taken)
+
+    def features(self, model: PSCR, fetched: Tensor, images: int, patches: int) -> Tensor:
+        """See PatchSource."""
+        return model.trunk(fetched.float().permute(0, 3, 1, 2), self.blocks, images, patches)
 
 
 def crops(image: Pixels, side: int, chosen: NDArray[np.int64]) -> Pixels:

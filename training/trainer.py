@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..runtime.errors import PscrError, Status
 from . import checkpoint, preparation
+from .batches import Batch, Batches
 from .config import Config
 from .databases import Database
 from .head import cosine, train_head
@@ -36,6 +36,7 @@ from .run_folder import RunFolder
 from .validation import Scores, Validator, best
 
 Row = dict[str, float]
+SELDOM = 50  # steps: how often a GPU is waited for, to show the loss, and other processes, to see who wishes to stop
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
 
@@ -62,6 +63,8 @@ class Trainer:
         self.config, self.database, self.run = config, database, run
         self.processes = processes or Processes(torch.device("cpu"))
         self.device = self.processes.device
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # the quickest kernels of each shape, found once
         self.labels = Labels.of(database)
         parts = [(database, train), *others]
         self.mixture = Mixture.of(config, [one for one, _ in parts], [some for _, some in parts])
@@ -80,6 +83,7 @@ class Trainer:
         self.steps_from, images_from = preparation.patch_sources(
             config, self.model, self.mixture.sources, cache or run.cache, frozen_as, self.processes
         )
+        self.batches = Batches(config, self.mixture, self.steps_from, self.model, self.processes)
         self.validator = Validator(config, images_from, self.opinion, self.labels, self.own_set, self.processes)
         self.optimizer = OPTIMIZERS[config.optimizer](
             [
@@ -174,16 +178,17 @@ class Trainer:
             return partner_loss(regressor, features, opinion)
         return pair_loss(regressor, features, opinion)
 
-    def _mixed_loss(self, features: Tensor, batch: NDArray[np.int64]) -> Tensor:
-        """The loss of a batch [B] in which not every pair may be compared."""
-        images, copies = (torch.from_numpy(some).to(self.device) for some in self.mixture.pairs(batch))
-        opinion, weight = self.opinion[batch], self.config.copy_weight
-        return mixture_loss(self.model.regressor, features, opinion, images, copies, weight)
+    def _batch_loss(self, features: Tensor, batch: Batch) -> Tensor:
+        """The loss of a batch with features [B,C], in which perhaps not every pair may be compared."""
+        opinion = self._there(batch.opinion)
+        if batch.pairs is None:
+            return self._loss(features, opinion)
+        images, copies = (self._there(some) for some in batch.pairs)
+        return mixture_loss(self.model.regressor, features, opinion, images, copies, self.config.copy_weight)
 
-    @property
-    def mixed(self) -> bool:
-        """Whether there are copies or other databases, so that not every pair of a batch may be compared."""
-        return bool(self.config.copies or self.config.also)
+    def _there(self, values: Tensor) -> Tensor:
+        """Values of the host on the device; from pinned memory they are copied while other work goes on."""
+        return values.to(self.device, non_blocking=True)
 
     def _epoch(self, epoch: int, interrupts: Interrupts) -> tuple[Row, Scores | None]:
         """Train one epoch, from the middle where the checkpoint stands there.
@@ -195,18 +200,23 @@ class Trainer:
         torch.manual_seed(config.shuffle * 100_003 + epoch)
         shape = (self.steps, config.accumulate, config.batch)
         order = rng.permutation(self.train_set)[: math.prod(shape)].reshape(shape)
-        losses, spent = self._resume_epoch(rng)
+        before, spent = self._resume_epoch(rng)
         train_mode(self.model, config.batch_norm == "trained")
-        bar = progress_bar(order[len(losses) :], len(order) - len(losses), f"epoch {epoch}/{config.epochs}")
-        for batches in bar:
-            losses.append(self._step((epoch - 1) * self.steps + len(losses), batches, rng))
-            bar.set_postfix_str(f"loss {np.mean(losses[-50:]):.3f}")
-            if self.processes.any(interrupts.wished) and len(losses) < self.steps:
-                spent += time.monotonic() - started
-                self._save({"losses": losses, "seconds": spent, **_state(rng)})
-                raise Stopped
+        left, found = len(order) - len(before), list[Tensor]()
+        with closing(self.batches.steps(order[len(before) :], rng)) as steps:
+            bar = progress_bar(steps, left, f"epoch {epoch}/{config.epochs}")
+            for step in bar:
+                found.append(self._step((epoch - 1) * self.steps + len(before) + len(found), step.batches))
+                seldom = len(found) % SELDOM == 0
+                if not bar.disable and (seldom or self.device.type == "cpu"):
+                    bar.set_postfix_str(f"loss {np.mean((before + _sums(found[-50:]))[-50:]):.3f}")
+                asked = seldom or self.processes.count == 1
+                if asked and len(found) < left and self.processes.any(interrupts.wished):
+                    spent += time.monotonic() - started
+                    self._save({"losses": before + _sums(found), "seconds": spent, "numpy": step.state})
+                    raise Stopped
         self.model.eval()
-        row: Row = {"epoch": epoch, "train_loss": float(np.mean(losses))}
+        row: Row = {"epoch": epoch, "train_loss": float(np.mean(before + _sums(found)))}
         scores = None
         if len(self.val_set) >= 2 and (epoch % config.validate_every == 0 or epoch >= config.epochs):
             scores = self.validator.scores(self.average, self.val_set, epoch)
@@ -214,8 +224,8 @@ class Trainer:
             row |= {f"{config.selection_part}_{name}": value for name, value in found.items()}
         return {**row, "seconds": round(spent + time.monotonic() - started, 1)}, scores
 
-    def _step(self, step: int, batches: NDArray[np.int64], rng: np.random.Generator) -> float:
-        """One update of the weights from `batches`, indices [accumulate, batch]. Returns the mean loss."""
+    def _step(self, step: int, batches: Sequence[Batch]) -> Tensor:
+        """One update of the weights. Returns the losses of its batches, [accumulate], on the device: nobody waits."""
         config = self.config
         scale = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
         if config.schedule == "cosine":
@@ -224,21 +234,14 @@ class Trainer:
             group["lr"] = rate * scale
         losses = []
         self.optimizer.zero_grad()
-        for images in batches:
-            if config.pairs == "partner":
-                images = np.concatenate([images, self._partners(images, rng)])
-            if self.mixed:
-                images = self.mixture.with_copies(images, rng)
-            choices = self.steps_from.draw(rng, images, config.patches)
-            own = self.processes.shard(len(images))
+        for batch in batches:
             with self._autocast():
-                features = self.steps_from.pooled(self.model, images[own], choices[own])
+                features = self.steps_from.features(self.model, self._there(batch.fetched), *batch.shape)
             features = self.processes.gather(features)
             features = nn.functional.dropout(features, config.dropout)
-            loss = self._mixed_loss(features, images) if self.mixed else self._loss(features, self.opinion[images])
-            loss = loss / len(batches)
+            loss = self._batch_loss(features, batch) / len(batches)
             self.scaler.scale(loss).backward()
-            losses.append(loss.item())
+            losses.append(loss.detach())
         backbone, head = (group["params"] for group in self.optimizer.param_groups)
         self.processes.reduce_gradients(backbone, head)
         self.scaler.unscale_(self.optimizer)
@@ -247,12 +250,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         checkpoint.average(self.average, self.model, min(config.averaging, (1 + step) / (10 + step)))
-        return float(np.sum(losses))
-
-    def _partners(self, images: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """For each image another one of the training set, drawn at random."""
-        places = np.searchsorted(self.train_set, images)
-        return self.train_set[(places + rng.integers(1, len(self.train_set), len(images))) % len(self.train_set)]
+        return torch.stack(losses)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
@@ -313,5 +311,6 @@ def train_mode(model: nn.Module, batch_norm: bool = False) -> None:
             module.eval()
 
 
-def _state(rng: np.random.Generator) -> dict[str, Any]:
-    return {"numpy": rng.bit_generator.state}
+def _sums(losses: Sequence[Tensor]) -> list[float]:
+    """The loss of each step from those of its batches, [accumulate] each; waits for the device."""
+    return [float(np.sum(one)) for one in torch.stack(list(losses)).tolist()] if losses else []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .batches import fetched
 from .config import Config
 from .metrics import agreement
 from .mixture import Labels
@@ -22,6 +24,21 @@ Indices = NDArray[np.int64]
 Scores = NDArray[np.float32]
 FIGURES = ("srcc", "krcc", "plcc", "rmse")
 _TOGETHER = 8  # images in one pass
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Products of fp32 in fp32: a GPU's convolutions are by default rounded to TF32, the 10 bits of half precision.
+
+    Scores that select a checkpoint should be those that the exported graph gives.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 class Validator:
@@ -48,10 +65,18 @@ class Validator:
         for count in np.unique(counts):
             places, together = np.flatnonzero(counts == count), max(1, _TOGETHER * model.sampling.count // int(count))
             groups += [places[start : start + together] for start in range(0, len(places), together)]
-        with torch.no_grad():
-            for some in groups[self.processes.rank :: self.processes.count]:
-                choices = every_patch(len(some), int(counts[some[0]]), mirrored)
-                found[some] = self.source.pooled(model, images[some], choices)
+        device = self.processes.device
+
+        def fetch(some: Indices) -> Tensor:
+            choices = every_patch(len(some), int(counts[some[0]]), mirrored)
+            taken = self.source.fetch(model, images[some], choices)
+            return taken.pin_memory() if device.type == "cuda" else taken
+
+        own = groups[self.processes.rank :: self.processes.count]
+        with torch.no_grad(), exact(), closing(fetched(fetch, own, device.type == "cuda")) as ahead:
+            for some, taken in zip(own, ahead, strict=True):
+                there = taken.to(device, non_blocking=True)
+                found[some] = self.source.features(model, there, len(some), int(counts[some[0]]))
         return self.processes.sum(found)
 
     def scores(self, model: PSCR, images: Indices, epoch: int = 0) -> Scores:
@@ -88,7 +113,7 @@ class Validator:
 
 def predict(regressor: Regressor, queries: Tensor, exemplars: Tensor, exemplar_scores: Tensor) -> Scores:
     """Scores [N] of query features [N,C] against exemplar features [K,C] with opinion scores [K]."""
-    with torch.no_grad():
+    with torch.no_grad(), exact():
         terms = regressor.terms(exemplars)
         parts = [
             (regressor.differences(regressor.query_part(some), terms) + exemplar_scores).mean(1)

@@ -1,5 +1,6 @@
 """Training runs end to end, resumes exactly, and refuses what it cannot use."""
 
+import copy
 import csv
 import json
 import shutil
@@ -16,10 +17,12 @@ from training_run import OPTIONS, label
 from pscr import PscrError
 from pscr.training import checkpoint
 from pscr.training.config import Config
+from pscr.training.interrupts import Stopped
 from pscr.training.processes import Processes
 from pscr.training.run_folder import RunFolder
 from pscr.training.train import main
 from pscr.training.trainer import Trainer
+from pscr.training.validation import exact
 
 pytestmark = pytest.mark.slow
 
@@ -260,3 +263,77 @@ def test_a_half_done_run_from_before_scores_were_standardised_is_not_gone_on_wit
     capsys.readouterr()
     assert main(command) == 2
     assert "begin again in another -o folder" in capsys.readouterr().err
+
+
+def trained(labelled, run, *, ahead, **changes):
+    """The network after one epoch, and its row; ahead: whether batches are fetched before their step."""
+    words = {"pretrained": "none", "batch": 4, "patches": 2, "val": 0.25, "frozen_blocks": 0, "head_epochs": 0}
+    words |= {"exemplars": 4, "threads": 1, "epochs": 1, "dropout": 0.1, "crops": "random"}
+    config = Config(f"csv:{labelled}", **words | changes)
+    run.mkdir(exist_ok=True)
+    trainer = Trainer(config, config.load_database(), range(9), range(9, 12), RunFolder(run))
+    trainer.batches.ahead = ahead
+    (row,) = trainer.fit()
+    return trainer, {key: value for key, value in row.items() if key != "seconds"}
+
+
+@pytest.mark.parametrize("changes", [{"pairs": "partner"}, {"copies": 2, "accumulate": 2, "batch": 2}])
+def test_batches_that_are_fetched_ahead_train_the_same_network(labelled, tmp_path, changes):
+    """As a GPU's are; drawn in the same order, whatever thread cuts them."""
+    plain, row = trained(labelled, tmp_path / "plain", ahead=False, **changes)
+    fetched, same = trained(labelled, tmp_path / "ahead", ahead=True, **changes)
+    assert row == same
+    ours, theirs = plain.average.state_dict(), fetched.average.state_dict()
+    assert all((ours[key] == theirs[key]).all() for key in theirs)
+
+
+def test_a_run_that_was_fetched_ahead_and_interrupted_goes_on_with_the_right_batch(labelled, tmp_path, monkeypatch):
+    """What was drawn ahead of the interruption and not used is drawn again."""
+    whole, row = trained(labelled, tmp_path / "whole", ahead=True, batch=2)
+    real, done = Trainer._step, []
+
+    def step(self, number, batches):
+        done.append(number)
+        if len(done) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, number, batches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_step", step)
+        with pytest.raises(Stopped):
+            trained(labelled, tmp_path / "parts", ahead=True, batch=2)
+    assert len(done) == 2, "of four"
+    rest, same = trained(labelled, tmp_path / "parts", ahead=True, batch=2)
+    assert row == same
+    ours, theirs = whole.average.state_dict(), rest.average.state_dict()
+    assert all((ours[key] == theirs[key]).all() for key in theirs)
+
+
+def test_weights_are_averaged_together_as_one_by_one():
+    """To the bit on a CPU; on a GPU it is one kernel for many."""
+    torch.manual_seed(0)
+    kinds = (torch.nn.Conv2d(3, 5, 3), torch.nn.BatchNorm1d(7), torch.nn.Linear(11, 13))
+    into, source = torch.nn.Sequential(*kinds), torch.nn.Sequential(*(copy.deepcopy(kind) for kind in kinds))
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    source[1].running_mean += 3
+    expected = [
+        value.lerp(other, 1 - 0.987) for value, other in zip(into.parameters(), source.parameters(), strict=True)
+    ]
+    checkpoint.average(into, source, 0.987)
+    assert all((found == wished).all() for found, wished in zip(into.parameters(), expected, strict=True))
+    assert (into[1].running_mean == 3).all(), "statistics are averages already"
+
+
+def test_scores_are_computed_without_tf32_and_what_was_set_is_set_again():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        cudnn.allow_tf32 = matmul.allow_tf32 = True
+        with exact():
+            assert not cudnn.allow_tf32
+            assert not matmul.allow_tf32
+        assert cudnn.allow_tf32
+        assert matmul.allow_tf32
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
