@@ -64,8 +64,8 @@ class HostBatch:
         """
         if self.values.dtype == np.uint8:
             if self.value_range != LEVELS:
-                found = f"uint8 pixels with value_range={self.value_range}; uint8 is 0 to 255: leave value_range out"
-                raise _wrong(f"{found}, or divide by 255 as float32")
+                found = f"uint8 pixels with value_range={self.value_range}; uint8 is 0 to 255"
+                raise _wrong(f"{found}: pass value_range={LEVELS}, or what was meant as floats")
             return
         if not len(self.values):
             return

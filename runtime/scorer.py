@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -180,9 +180,7 @@ class Scorer:
         self._check_open()
         return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising)
 
-    def score_pixels(
-        self, pixels: Any, layout: str = "NHWC", value_range: tuple[float, float] = (0, 255)
-    ) -> list[Result]:
+    def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
 
         pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32 in host memory, with any strides; a NumPy array, or
