@@ -239,7 +239,7 @@ def pscr_score_tensor(
     statuses_out  [out] int32 or int64, n items: OK, or INTERNAL where the network's numbers overflow.
 
     Any thread. Returns OK where every image has its status; else INVALID_ARGUMENT (also for NaN, values beyond the
-    range, and floats in 0 to 255 that a narrower range holds), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED or INTERNAL, and
+    range, and floats of 0 to 255 of which none is above 2), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED or INTERNAL, and
     then the buffers are as they were. The words for the first image that failed are `pscr_last_error(handle)`.
     """
     scorer = _scorer(handle)

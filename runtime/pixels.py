@@ -6,7 +6,8 @@ are read through the protocols that they offer (DLPack, `__cuda_array_interface_
 
 Floats become levels as diffusers' `VaeImageProcessor` makes its PIL images: float32, scaled to 0 to 255, rounded to
 the nearest, halves to the even one. A value less than half a level outside of its range counts as the range's end; what
-lies farther out, where diffusers would have clipped, is refused, since then the range is probably not the one named.
+lies farther out, where diffusers would have clipped, is refused, since then the range is probably not the one named;
+and so are floats of 0 to 255 of which none is above 2.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ LAYOUTS: dict[str, tuple[int, int, int, int]] = {"NHWC": (0, 1, 2, 3), "NCHW": (
 RANGES = ((0, 1), (-1, 1), (0, 255))
 TYPES = ("uint8", "float16", "float32")
 LEVELS = (0, 255)
+DARKEST = 2  # levels: floats that stay below it are of a narrower range, whether clipped to it or not
 _HOST = 1, 3, 11, 13  # DLPack's device types whose memory NumPy reads: CPU, CUDA host, ROCm host, CUDA managed
 _DEVICES = {2: "cuda", 4: "opencl", 7: "vulkan", 8: "metal", 10: "rocm", 14: "oneapi"}
 
@@ -57,7 +59,7 @@ class HostBatch:
         return np.clip(np.rint(_scaled(image.astype(np.float32), self.value_range)), *LEVELS).astype(np.uint8)
 
     def check(self) -> None:
-        """See that all values lie in the range, and in no narrower one that was meant.
+        """See that all values lie in the range, and that no narrower one was meant.
 
         Raises:
             PscrError: INVALID_ARGUMENT.
@@ -74,13 +76,19 @@ class HostBatch:
         if unknown.size:
             raise _wrong(f"image {unknown[0]} of {len(lows)} has NaN; expected finite values; look at what made it")
         low, high = float(lows.min()), float(highs.max())
-        fitting = next((one for one in RANGES if _holds(one, low, high)), None)
-        found = f"{self.values.dtype} values from {low:.4g} to {high:.4g} with value_range={self.value_range}"
-        if self.value_range == LEVELS and fitting not in (None, LEVELS):
-            raise _wrong(f"{found}; pass value_range={fitting}, or uint8 where the images are as dark as that")
-        if not _holds(self.value_range, low, high):
-            clip = "pixels.clip({}, {})".format(*self.value_range)
-            raise _wrong(f"{found}; pass {f'value_range={fitting}' if fitting else clip}")
+        if not _fits(self.value_range, low, high):
+            found = f"{self.values.dtype} values from {low:.4g} to {high:.4g} with value_range={self.value_range}"
+            raise _wrong(f"{found}; {self._advice(low, high)}")
+
+    def _advice(self, low: float, high: float) -> str:
+        fitting = next((one for one in RANGES if _fits(one, low, high)), None)
+        if fitting:
+            dark = ", or uint8 where the images are as dark as that" if self.value_range == LEVELS else ""
+            return f"pass value_range={fitting}{dark}"
+        bounds = self.value_range
+        if bounds != (-1, 1) and high <= DARKEST:
+            bounds = (-1, 1) if low < -0.5 else (0, 1)
+        return f"pass pixels.clip{bounds} with value_range={bounds}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +237,10 @@ def _scaled(values: Any, value_range: tuple[int, int]) -> Any:
     return values if value_range == LEVELS else values * np.float32(255)
 
 
-def _holds(value_range: tuple[int, int], low: float, high: float) -> bool:
-    """Whether values lie in a range, to less than half a level."""
-    return bool(_scaled(low, value_range) > LEVELS[0] - 0.5 and _scaled(high, value_range) < LEVELS[1] + 0.5)
+def _fits(value_range: tuple[int, int], low: float, high: float) -> bool:
+    """Whether values from `low` to `high` lie in a range, to less than half a level, and are not of a narrower one."""
+    inside = _scaled(low, value_range) > LEVELS[0] - 0.5 and _scaled(high, value_range) < LEVELS[1] + 0.5
+    return bool(inside and (value_range != LEVELS or high > DARKEST))
 
 
 def _one_of(names: Any) -> str:

@@ -191,7 +191,7 @@ class Scorer:
 
         The scores are those of `score` on the same pixels; floats become the levels that diffusers' PIL images have
         (see pixels.py). What the layout and the range do not fit is refused with the call that would be right, and so
-        are floats in (0, 255) that a narrower range holds too.
+        are floats of (0, 255) of which none is above 2.
 
         Returns a Result for each image, in order: none for N = 0. An image whose score is not finite has its status.
 
