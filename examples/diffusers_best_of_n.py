@@ -47,7 +47,8 @@ def diffusers_pipeline(name: str) -> Generate:
 
 def stub_pipeline(prompt: str, seeds: list[int], output_type: str) -> Any:
     """No pipeline: an example image with more or less noise by the seed, in the form that diffusers gives."""
-    pixels = cv2.cvtColor(cv2.imread(str(EXAMPLE)), cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+    encoded = np.fromfile(EXAMPLE, np.uint8)
+    pixels = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), np.float32) / 255
     draws = [np.random.default_rng(seed) for seed in seeds]
     noisy = [pixels + draw.uniform(0, 0.2) * draw.standard_normal(pixels.shape, np.float32) for draw in draws]
     images = np.stack(noisy).clip(0, 1).astype(np.float32)

@@ -236,7 +236,7 @@ def pscr_score_tensor(
     dtype         [in]  "uint8", "float16" or "float32", in the machine's byte order.
     value_range   [in]  2 numbers, what black and white are: 0 and 255 (of uint8 always), 0 and 1, or -1 and 1.
     scores_out    [out] float32 or float64, n items: the scores; NaN where an image has none.
-    statuses_out  [out] int32 or int64, n items: OK, or INTERNAL where the network's numbers overflow.
+    statuses_out  [out] int32 or int64, n items: OK; OUT_OF_MEMORY; INTERNAL, where the network's numbers overflow.
 
     Any thread. Returns OK where every image has its status; else INVALID_ARGUMENT (also for NaN, values beyond the
     range, and floats of 0 to 255 of which none is above 2), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED or INTERNAL, and

@@ -52,11 +52,12 @@ class HostBatch:
         """The images one by one, [H,W,3], views of the caller's memory."""
         return iter(self.values)
 
-    def levels(self, image: NDArray[Any]) -> Pixels:
+    def levels(self, image: Any) -> Pixels:
         """One of `images` as [H,W,3] uint8; uint8 values as they are, without a copy."""
-        if image.dtype == np.uint8:
-            return image
-        return np.clip(np.rint(_scaled(image.astype(np.float32), self.value_range)), *LEVELS).astype(np.uint8)
+        values: NDArray[Any] = image
+        if values.dtype == np.uint8:
+            return values
+        return np.clip(np.rint(_scaled(values.astype(np.float32), self.value_range)), *LEVELS).astype(np.uint8)
 
     def check(self) -> None:
         """See that all values lie in the range, and that no narrower one was meant.
@@ -159,8 +160,9 @@ def _on_host(pixels: Any) -> NDArray[Any]:
         found = f"pixels are {dtype} of a {type(pixels).__name__} and cannot be read ({one_line(error)})"
         raise _wrong(f"{found}; expected {_one_of(TYPES)} in host memory; pass pixels.float().cpu()") from error
     found = f"pixels are a {type(pixels).__name__}; expected an array or tensor [N,H,W,3]"
-    advice = "stack images of one size with numpy.stack or torch.stack, or use score_many"
-    raise _wrong(f"{found}; {advice}")
+    if hasattr(pixels, "__array__"):
+        raise _wrong(f"{found}; pass numpy.asarray(pixels)")
+    raise _wrong(f"{found}; stack images of one size with numpy.stack or torch.stack, or use score_many")
 
 
 def _on_device(pixels: Any, entry: dict[str, Any], layout: str, value_range: tuple[int, int]) -> DeviceBatch:

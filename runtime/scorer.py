@@ -193,7 +193,8 @@ class Scorer:
         (see pixels.py). What the layout and the range do not fit is refused with the call that would be right, and so
         are floats of (0, 255) of which none is above 2.
 
-        Returns a Result for each image, in order: none for N = 0. An image whose score is not finite has its status.
+        Returns a Result for each image, in order: none for N = 0. What fails on one image (memory, a score that is not
+        finite) is that image's status.
 
         Raises:
             PscrError: INVALID_ARGUMENT (also for NaN, values beyond the range, a tensor that requires a gradient or is

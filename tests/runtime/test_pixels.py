@@ -226,6 +226,12 @@ def test_what_is_no_array_is_refused(scorer: pscr.Scorer, thing: Any) -> None:
     assert_refused(caught, Status.INVALID_ARGUMENT, f"a {type(thing).__name__}", "stack")
 
 
+def test_what_can_become_an_array_is_told_how(scorer: pscr.Scorer) -> None:
+    with pytest.raises(PscrError) as caught:
+        scorer.score_pixels(Interface(__array__=lambda: IMAGES))
+    assert_refused(caught, Status.INVALID_ARGUMENT, "Interface", "pass numpy.asarray(pixels)")
+
+
 def test_a_tensor_that_cannot_be_read_is_refused_with_what_would_do(scorer: pscr.Scorer) -> None:
     tensors = {
         ".detach()": torch.zeros(1, 8, 8, 3, requires_grad=True),
