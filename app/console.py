@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -41,6 +42,19 @@ def interruptible() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def replace_closed_streams() -> None:
+    """Put something in the place of standard streams that were closed before the start (`pscr ... >&-`).
+
+    A file that is opened later would get their number otherwise, and with it what C libraries write there. Reading
+    from what stands for standard input, and writing to what stands for standard output, fails as on a closed stream;
+    what is written to standard error is dropped.
+    """
+    for name, mode, flags in (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)  # the lowest that is free: the stream's own
+            setattr(sys, name, os.fdopen(descriptor, mode))
+
+
 @contextlib.contextmanager
 def needing(extra: str, user: str) -> Iterator[None]:
     """Say how to install what `user`, a verb or option, needs beyond the libraries that scoring does.
@@ -71,9 +85,9 @@ def out(text: str = "") -> None:
 
 
 def err(text: str) -> None:
-    """Write one line to stderr; a closed stderr is no reason to fail."""
+    """Write one line to stderr, its control characters made visible; a closed stderr is no reason to fail."""
     try:
-        sys.stderr.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
+        sys.stderr.write(one_line(text).encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
         sys.stderr.flush()
     except OSError:
         return
@@ -81,7 +95,7 @@ def err(text: str) -> None:
 
 def error(message: str) -> None:
     """Write `pscr: error: ...` on one line of stderr."""
-    err(f"pscr: error: {one_line(message)}")
+    err(f"pscr: error: {message}")
 
 
 def columns(rows: Iterable[tuple[str, ...]], right: frozenset[int] = frozenset()) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .runtime.gpus import Gpus
-from .runtime.scorer import Scorer
+
+if TYPE_CHECKING:
+    from .runtime.scorer import Scorer
 
 
 def title(scorer: Scorer, bank: str | None = None) -> str:
@@ -27,6 +29,7 @@ def described(scorer: Scorer) -> dict[str, str]:
         **scorer.head.lines(),
         "interval": facts["interval"] or f"not calibrated{': the spread is no error bar' * scorer.head.has_spread}",
         "runs on": runs_on(facts),
+        **{f"and not {name}": reason for name, _, reason in (one.partition(": ") for one in facts["passed_over"])},
         "licence": manifest.licence,
     }
     lines |= {f"training {key}": _worded(value) for key, value in manifest.training.items()}

@@ -13,15 +13,14 @@ from ..runtime import cores, golden
 from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from ..runtime.errors import PscrError, Status
 from ..runtime.families.head import Signature
-from ..runtime.image import load
 from ..runtime.manifest import Manifest
 from ..runtime.models import locate
-from ..runtime.samplings import Pixels, Sampling
-from ..tables.inputs import expand
+from ..runtime.samplings import Sampling
 from . import model_folder, tolerance
 from .difference import Difference, compare, scores
+from .drawing import Drawn, draw
 from .model_folder import StoredModel
-from .model_options import CALIBRATION_IMAGES, PARITY_IMAGES, ModelOptions
+from .model_options import ModelOptions
 from .precision import convolutions, to_half, to_int8
 from .tolerance import Allowed
 
@@ -35,6 +34,7 @@ class Converted:
 
     largest, median: the differences allowed; a median is required of int8 alone.
     float_convolutions: how many leading convolutions int8 left in float; all of them in the other precisions.
+    images: which it was calibrated and judged on.
     """
 
     graph: bytes
@@ -44,6 +44,7 @@ class Converted:
     median: Allowed | None
     float_convolutions: int
     target: str
+    images: Drawn
 
     @property
     def ok(self) -> bool:
@@ -54,7 +55,7 @@ class Converted:
     def parity(self) -> dict[str, object]:
         """The manifest's `parity` entry."""
         entry: dict[str, object] = {"compared": f"{self.precision} against fp32, both in onnxruntime on the CPU"}
-        entry |= {"images": self.difference.images, **self.difference.to_dict()}
+        entry |= {"images": self.difference.images, "drawn": self.images.words, **self.difference.to_dict()}
         entry |= self.largest.entry() | (self.median.entry("median_") if self.median else {})
         if self.precision == "int8":
             entry |= {"float_convolutions": self.float_convolutions, "made_for": self.target}
@@ -66,36 +67,36 @@ def convert(
     precision: str,
     sampling: Sampling,
     signature: Signature,
-    images: Sequence[Pixels],
+    images: Drawn,
     *,
     score_range: Sequence[float],
+    tolerated: float | None = None,
     target: str = "tensorrt",
     threads: int = 1,
 ) -> Converted:
     """Convert a score graph in fp32, and measure what that changes.
 
-    images: [P,S,S,3] uint8 RGB each; int8 is calibrated on the first `CALIBRATION_IMAGES` of them and compared on all.
-    It keeps as few leading convolutions in float as the tolerance allows. score_range: the lowest and the highest
-    opinion score of the head's scale, which tolerances are shares of. target: see `precision.to_int8`.
+    int8 keeps as few leading convolutions in float as the tolerance allows. score_range: the lowest and the highest
+    opinion score of the head's scale, which tolerances are shares of. tolerated: see `tolerance.converted`. target: see
+    `precision.to_int8`.
 
     Raises:
-        PscrError: INVALID_ARGUMENT without images; MODEL_INVALID where the graph is not in fp32, or where scores
-            change more than the precision is allowed: `tolerance.CONVERTED`, and for int8 `tolerance.INT8_MEDIAN`.
+        PscrError: INVALID_ARGUMENT: int8 without images, a tolerance that is none; MODEL_INVALID where the graph is not
+            in fp32, or where scores change more than the precision is allowed.
     """
     proto = onnx.load_from_string(graph)
-    if not images:
-        raise PscrError(Status.INVALID_ARGUMENT, "found no images to compare on; pass --calibrate IMAGES")
+    most, middle = tolerance.converted(precision, tolerated)
 
     def measured(candidate: onnx.ModelProto, kept: int, made_for: str) -> Converted:
         data = candidate.SerializeToString(deterministic=True)
         with OnnxRuntimeBackend(data, signature, sampling.patch, threads=threads) as backend:
-            difference = compare(expected, scores(backend, images))
-        return Converted(data, precision, difference, largest, median, kept, made_for)
+            difference = compare(expected, scores(backend, images.judging))
+        return Converted(data, precision, difference, largest, median, kept, made_for, images)
 
     with OnnxRuntimeBackend(graph, signature, sampling.patch, threads=threads) as reference:
-        expected = scores(reference, images)
-    largest = tolerance.allowed(tolerance.CONVERTED[precision], score_range, expected)
-    median = tolerance.allowed(tolerance.INT8_MEDIAN, score_range, expected) if precision == "int8" else None
+        expected = scores(reference, images.judging)
+    largest = tolerance.allowed(most, score_range, expected)
+    median = tolerance.allowed(middle, score_range, expected) if middle is not None else None
     total = convolutions(proto)
     if precision == "fp16":
         result = measured(to_half(proto), total, "any")
@@ -103,7 +104,7 @@ def convert(
             return result
         raise _too_far(result)
     for kept in [number for number in _KEPT if number < total] or [0]:
-        result = measured(to_int8(proto, images[:CALIBRATION_IMAGES], kept, target), kept, target)
+        result = measured(to_int8(proto, images.calibrating, kept, target), kept, target)
         if result.ok:
             return result
     raise _too_far(result)
@@ -113,15 +114,16 @@ def convert_folder(
     folder: Path,
     output: Path,
     precision: str,
-    images: Sequence[Pixels],
+    images: Drawn,
     *,
     name: str = "",
+    tolerated: float | None = None,
     target: str = "tensorrt",
     threads: int = 1,
 ) -> Converted:
     """Write a model folder like `folder` in another precision; nothing is written where that fails.
 
-    images, target: as of `convert`. name: the new model's; empty for its folder's.
+    images, tolerated, target: as of `convert`. name: the new model's; empty for its folder's.
 
     Raises:
         PscrError: as `convert`, and MODEL_INVALID for a folder that is not in fp32.
@@ -134,13 +136,22 @@ def convert_folder(
             Status.MODEL_INVALID, f"{folder}: found a model in {manifest.precision}; convert from the one in fp32"
         )
     made = convert(
-        model.graph, precision, sampling, signature, images, score_range=scale, target=target, threads=threads
+        model.graph,
+        precision,
+        sampling,
+        signature,
+        images,
+        score_range=scale,
+        tolerated=tolerated,
+        target=target,
+        threads=threads,
     )
     with OnnxRuntimeBackend(made.graph, signature, sampling.patch, threads=threads) as backend:
         cut = [sampling.cut(image) for image in golden.golden_images().values()]
         kept = [float(score) for score in scores(backend, cut)]
     # Kernels for fewer bits round differently from one CPU or GPU to the next.
-    promised = golden.promise(kept, tolerance.allowed(tolerance.CONVERTED[precision], scale, kept).units)
+    most, _ = tolerance.converted(precision, tolerated)
+    promised = golden.promise(kept, tolerance.allowed(most, scale, kept).units)
     with model_folder.unfinished(output) as written:
         (written / "model.onnx").write_bytes(made.graph)
         (written / "bank.npz").write_bytes(manifest.read_verified(folder, "bank.npz"))
@@ -149,25 +160,6 @@ def convert_folder(
         )
         model_folder.finish(entry, written, ["model.onnx", "bank.npz"], output)
     return made
-
-
-def patches_of(paths: Sequence[str], sampling: Sampling, most: int = PARITY_IMAGES) -> list[Pixels]:
-    """The patches of up to `most` images, evenly spaced among those that files, folders and patterns stand for.
-
-    Without paths, those of the golden images: enough to prove that a graph runs, too few and too plain to calibrate on.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT for a path that names no images; the errors of reading one.
-    """
-    if not paths:
-        return [sampling.cut(image) for image in golden.golden_images().values()]
-    items = expand(paths)
-    broken = next((item for item in items if item.problem), None)
-    if broken is not None or not items:
-        found = f"{broken.path}: {broken.problem}" if broken else "no images there"
-        raise PscrError(Status.INVALID_ARGUMENT, f"--calibrate {found}; expected images or folders of them")
-    step = max(len(items) / most, 1)
-    return [sampling.cut(load(items[int(i * step)].path)) for i in range(min(most, len(items)))]
 
 
 def convert_model(model: str | Path, options: ModelOptions) -> Manifest:
@@ -183,10 +175,16 @@ def convert_model(model: str | Path, options: ModelOptions) -> Manifest:
         )
     if precision == "int8" and not options.calibrate:
         raise PscrError(Status.INVALID_ARGUMENT, "int8 needs --calibrate IMAGES, such as those that will be scored")
-    images, output = patches_of(options.calibrate, Manifest.read(folder).sampling), options.output.resolve()
-    threads = options.threads or cores.usable()
+    images, output = draw(options.calibrate, Manifest.read(folder).sampling, precision), options.output.resolve()
     made = convert_folder(
-        folder, output, precision, images, name=options.name, target=options.int8_for, threads=threads
+        folder,
+        output,
+        precision,
+        images,
+        name=options.name,
+        tolerated=options.tolerance,
+        target=options.int8_for,
+        threads=options.threads or cores.usable(),
     )
     for line in report(made):
         _log.info("%s", line)
@@ -197,7 +195,7 @@ def report(made: Converted) -> Iterator[str]:
     """What was made, for people."""
     kept = f", {made.float_convolutions} leading convolutions in float" if made.precision == "int8" else ""
     yield f"{made.precision}: {len(made.graph) / 1e6:.1f} MB{kept}"
-    yield f"parity of {made.precision} with fp32 on {made.difference} (allowed {_limits(made)})"
+    yield f"parity of {made.precision} with fp32 on {made.difference} (allowed {_limits(made)}); {made.images.words}"
 
 
 def _limits(made: Converted) -> str:
@@ -205,5 +203,7 @@ def _limits(made: Converted) -> str:
 
 
 def _too_far(result: Converted) -> PscrError:
-    found = f"{result.precision} changes scores too far ({result.difference})"
-    return PscrError(Status.MODEL_INVALID, f"{found}; allowed: {_limits(result)}; stay with fp32")
+    found = f"{result.precision} changes scores too far ({result.difference}; {result.images.words})"
+    return PscrError(
+        Status.MODEL_INVALID, f"{found}; allowed: {_limits(result)}; stay with fp32, or allow more with --tolerance"
+    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from ..runtime.backends.tensorrt_backend import TensorRTBackend
 from ..runtime.engines import Engine
+from ..runtime.samplings import Pixels
 from . import tolerance
-from .convert import patches_of
 from .difference import compare, in_batches, scores
 from .model_folder import StoredModel
 
@@ -17,27 +17,27 @@ def check(
     engine: Engine,
     model: StoredModel,
     index: int,
-    batch: tuple[int, int, int],
-    paths: Sequence[str],
+    images: Sequence[Pixels],
+    share: float,
     threads: int,
 ) -> tuple[bool, list[str]]:
-    """Run an engine on GPU `index` over real images, or the golden ones, and over every batch size of its profile.
+    """Run an engine on GPU `index` over images [P,S,S,3] uint8 RGB, and over every batch size of its profile.
 
+    share: the largest difference from the graph that it may have, of the scores' range.
     Returns whether it may be kept, and the table's lines.
 
     Raises:
         PscrError: MODEL_INVALID for scores that float32 cannot tell apart on the model's scale; those of running it.
     """
     sampling, precision = model.manifest.sampling, engine.sidecar.precision
-    images = patches_of(paths, sampling)
     with OnnxRuntimeBackend(model.graph, model.signature, sampling.patch, threads=threads) as reference:
         expected = scores(reference, images)
     with TensorRTBackend(engine, model.signature, sampling.patch, index=index) as native:
-        low, _, high = batch
+        low, _, high = (shape[0] for shape in engine.sidecar.profile["patches"])
         found = scores(native, images, low)
         apart = in_batches(native, images[:4], range(low, high + 1), low, turns=1)
     difference, scale = compare(expected, found), model.manifest.score.range
-    most = tolerance.allowed(tolerance.ENGINE[precision], scale, expected, found)
+    most = tolerance.allowed(share, scale, expected, found)
     most_batched = tolerance.allowed(tolerance.ENGINE_BATCH[precision], scale, found)
     good = difference.largest <= most.units and apart <= most_batched.units
     own = model.manifest.precision

@@ -10,8 +10,12 @@ from ..training.options import option
 PRECISIONS = ("fp32", "fp16", "int8")
 TARGETS = ("tensorrt", "cpu")
 CALIBRATION_IMAGES = 32  # of those given; ranges hardly move with more, and the quantiser takes seconds for each
-PARITY_IMAGES = 64
+JUDGING_IMAGES = 64  # others, that a precision is compared with fp32 on
 REDUCTION_IMAGES = 500  # that the directions of a reduced regressor are found on
+TOLERANCE = (
+    "the largest difference of a score from fp32, as a share of the scores' range (default: .004 for fp16, .03 for "
+    "int8, whose median may be a fifth of that)"
+)
 _FOLDER, _PRECISION = "the model folder", "another precision"
 
 
@@ -23,7 +27,7 @@ class ModelOptions:
     weights: "float", or "half" for large weights that lie on disk in half precision, computed in fp32 either way.
     bake_bank: also write model-baked.onnx, with the bank inside.
     precision: of the trunk. calibrate: images, folders and patterns that it is compared with fp32 on; without any a
-        network's own training images. int8_for: see `precision.to_int8`.
+        network's own training images. tolerance: see `tolerance.converted`. int8_for: see `precision.to_int8`.
     threads: of the CPU, 0 for all.
     """
 
@@ -48,9 +52,10 @@ class ModelOptions:
         (),
         metavar="PATH",
         help=f"images or folders: int8 is calibrated on {CALIBRATION_IMAGES} of them, and the precision compared with "
-        f"fp32 on {PARITY_IMAGES} (default: a network's own training images)",
+        f"fp32 on {JUDGING_IMAGES} others (default: a network's own training images)",
         group=_PRECISION,
     )
+    tolerance: float | None = option(None, metavar="SHARE", help=TOLERANCE, group=_PRECISION)
     int8_for: str = option(
         "tensorrt",
         choices=TARGETS,

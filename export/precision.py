@@ -190,12 +190,18 @@ def _replace(whole: onnx.ModelProto, part: onnx.ModelProto, new: onnx.ModelProto
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the advice that both converters log on the root logger, which is for people who call them by hand."""
+    """Without the advice that both converters log on the root logger, which is for people who call them by hand.
+
+    It has a handler meanwhile: without any, `logging.warning` gives it one, which then tells all that we log again.
+    """
+    silent = logging.NullHandler()
+    logging.root.addHandler(silent)
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
+        logging.root.removeHandler(silent)
 
 
 def _no_trunk(found: str) -> PscrError:

@@ -7,24 +7,29 @@ import datetime
 import hashlib
 import importlib.util
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pscr.export import shell, trt_builder
+from pscr.export import profiles, shell, tolerance, trt_builder
+from pscr.export.drawing import draw
 from pscr.export.model_folder import StoredModel
+from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
-from pscr.runtime.engines import EXTRAS, FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
+from pscr.runtime.backends.cuda import Device
+from pscr.runtime.engines import FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
 from pscr.training.options import option, parser, read
 
-BATCH = (1, 8, 64)
-WINDOWS = 4  # of an image; longer ones than 4:1 are rare, and each costs every batch its memory
-LARGEST_BANK = 4096  # exemplars: more than any public database has training images
+if TYPE_CHECKING:
+    from pscr.export.convert import Converted
+
+_EXTRAS = {"tensorrt": "trt", "tensorrt_rtx": "rtx-build"}  # that build; those that run are the runtime's to name
 _log = logging.getLogger("pscr.export.to_trt")
 
 
@@ -41,10 +46,11 @@ class EngineExport:
     """What `export_engine` is to build.
 
     model: a model folder, or an installed model's name. library: one of `LIBRARIES`, None for the one that builds here.
-    precision: of the trunk, None for the model's own. batch: fewest, usual and most images of one.
+    precision: of the trunk, None for the model's own. batch: fewest, usual and most images of one; None for what fits.
     windows: of one image at most. compute_capability: of the GPUs it is for, as ("8.9",); empty for this machine's.
     device: which GPU of this machine. timing_cache: a file of measured kernel times. bake_bank: the bank inside.
-    calibrate: images, folders and patterns for int8 and the comparison. output: None for the model's engines/.
+    calibrate: images, folders and patterns for int8 and the comparison. tolerance: see `tolerance.converted`.
+    output: None for the model's engines/.
     """
 
     model: str | Path = option(
@@ -57,14 +63,15 @@ class EngineExport:
         "tensorrt where it and a GPU are, else tensorrt_rtx)",
     )
     precision: str | None = option(None, choices=PREFERRED, help="of the trunk (default: the model's own)")
-    batch: tuple[int, int, int] = option(
-        BATCH,
+    batch: tuple[int, int, int] | None = option(
+        None,
         type=_batch,
         nargs=None,
         metavar="MIN,OPT,MAX",
-        help=f"images of a batch: fewest, usual, most (default: {','.join(map(str, BATCH))})",
+        help=f"images of a batch: fewest, usual, most (default: 1, {profiles.BEST}, and up to {profiles.MOST} that a "
+        "GPU of 8 GB holds)",
     )
-    windows: int = option(WINDOWS, metavar="N", help="of one image at most, its aspect rounded up")
+    windows: int = option(profiles.WINDOWS, metavar="N", help="of one image at most, its aspect rounded up")
     compute_capability: tuple[str, ...] = option(
         (),
         metavar="X.Y",
@@ -76,7 +83,13 @@ class EngineExport:
         None, metavar="FILE", help="measured kernel times, read and written: builds go faster"
     )
     bake_bank: bool = option(False, help="the bank inside the engine, for other programs such as Triton")
-    calibrate: tuple[str, ...] = option((), metavar="PATH", help="images for int8, and for the parity table")
+    calibrate: tuple[str, ...] = option(
+        (),
+        metavar="PATH",
+        help=f"images or folders: int8 is calibrated on {CALIBRATION_IMAGES} of them, and scores are compared on "
+        f"{JUDGING_IMAGES} others",
+    )
+    tolerance: float | None = option(None, metavar="SHARE", help=TOLERANCE)
     output: Path | None = option(
         None, short="-o", metavar="DIR", help="where to write (default: MODEL/engines, where pscr looks)"
     )
@@ -95,15 +108,18 @@ class BuiltEngine:
         """For people."""
         car = self.engine.sidecar
         batch, largest = " ".join(str(shape[0]) for shape in car.profile["patches"]), car.profile["patches"][2][1]
+        tuned = "; tuned for the usual view of " + " and ".join(str(shape[0]) for shape in car.static)
         kinds = ", ".join(f"{number} {kind}" for kind, number in self.built.types.items())
         return [
             f"engine     {self.engine.path}",
             f"library    {car.library} {car.library_version}, for {car.gpu or 'any GPU'} of compute capability "
             f"{', '.join(car.compute_capabilities)}",
             f"precision  {car.precision}: convolutions of the network {kinds}; {self.built.inspected}",
+            *([f"converted  {car.parity['drawn']}"] if car.parity else []),
             f"size       {car.plan_size / 1e6:.1f} MB; weights in their types {self.built.weights / 1e6:.1f} MB",
             f"build      {car.build_seconds:.1f} s",
-            f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image",
+            f"profile    batches of {batch} (fewest, usual, most), up to {largest} patches an image"
+            f"{tuned if car.static else ''}",
             *self.checks,
         ]
 
@@ -135,25 +151,42 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     model = StoredModel.read(options.model)
     there = gpus.find()
     library = choose_library(options.library, there)
-    gpu = there.found[options.device] if options.device < len(there.found) else None
-    if gpu is not None:
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(gpu.index))  # TensorRT builds for the first that it sees
-    capabilities, target = choose_target(library, options.compute_capability, gpu)
+    gpu = choose_gpu(options.device, there)
+    capabilities, here = choose_target(options.compute_capability, gpu), gpu.compute_capability if gpu else ""
     precision = options.precision or model.manifest.precision
-    graph = in_precision(model, precision, options.calibrate, options.threads)
+    made = converted(model, precision, options)
+    graph = made.graph if made else model.graph
     if options.bake_bank:
         graph = _baked(graph, model.signature)
-    profile = make_profile(model, options.batch, options.bake_bank, options.windows)
-    built = trt_builder.build(graph, library, precision, profile, target, options.timing_cache)
-    if gpu is not None and gpu.compute_capability in capabilities:
-        built = trt_builder.inspected(built, library, precision)
+    chosen = profiles.choose(
+        graph,
+        model,
+        options.batch,
+        windows=options.windows,
+        # tensorrt_rtx writes constants as large as activations into a plan in int8, for each image of a static batch.
+        static=library != "tensorrt_rtx" or precision != "int8",
+    )
+    device, unrun = None, "there is no GPU here that it is for"
+    if gpu is not None and here in capabilities:
+        try:
+            device = Device(gpu.index)
+        except PscrError as error:  # tensorrt_rtx needs no GPU to build
+            if library == "tensorrt":
+                raise
+            unrun = error.message
+    with device.current() if device else nullcontext():  # the GPU that TensorRT takes for its own
+        built = trt_builder.build(graph, library, precision, chosen, capabilities, options.timing_cache, here)
+        if device:
+            built = trt_builder.inspected(built, library)
     sidecar = Sidecar(
         library=library,
         library_version=built.version,
-        gpu="" if target else gpu.name if gpu else "",
+        gpu=gpu.name if gpu is not None and library == "tensorrt" else "",
         compute_capabilities=list(capabilities),
         precision=precision,
-        profile={name: [list(shape) for shape in shapes] for name, shapes in profile.items()},
+        profile={name: [list(shape) for shape in shapes] for name, shapes in chosen[0].items()},
+        static=profiles.static_shapes(chosen),
+        parity=made.parity() if made else {},
         bank_inside=options.bake_bank,
         onnx_sha256=hashlib.sha256(model.graph).hexdigest(),
         graph_sha256=hashlib.sha256(graph).hexdigest(),
@@ -163,11 +196,13 @@ def export_engine(options: EngineExport) -> BuiltEngine:
         built=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
     engine = write(sidecar, built.plan, options.output or model.folder / FOLDER)
-    if gpu is None or gpu.compute_capability not in capabilities or options.bake_bank:
-        return BuiltEngine(engine, built, ("not run here: there is no GPU that it is for, or it takes no bank",))
+    if device is None or options.bake_bank:
+        return BuiltEngine(engine, built, (f"not run here: {unrun if device is None else 'it takes no bank'}",))
     from pscr.export.engine_check import check  # scipy, and the runtime's CUDA
 
-    good, lines = check(engine, model, gpu.index, options.batch, options.calibrate, options.threads)
+    images = made.images if made else draw(options.calibrate, model.manifest.sampling, precision)
+    share = tolerance.ENGINE[precision] if options.tolerance is None else options.tolerance
+    good, lines = check(engine, model, device.index, images.judging, share, options.threads)
     if not good:
         engine.path.unlink()
         engine.path.with_name(engine.path.name + ".json").unlink()
@@ -190,12 +225,12 @@ def choose_library(asked: str | None, there: gpus.Gpus) -> str:
         if not usable:
             raise PscrError(
                 Status.DEVICE_UNAVAILABLE,
-                "no TensorRT library that builds here is installed; pip install 'pscr[trt]' with a GPU of any kind, or "
-                "'pscr[rtx]', which builds for RTX GPUs on any machine",
+                f"found no TensorRT library that builds here; pip install 'pscr[{_EXTRAS['tensorrt']}]' with a GPU "
+                f"of any kind, or 'pscr[{_EXTRAS['tensorrt_rtx']}]', which builds for RTX GPUs on any machine",
             )
         return usable[0]
     if asked not in installed:
-        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{asked} is not installed; pip install 'pscr[{EXTRAS[asked]}]'")
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"{asked} is not installed; pip install 'pscr[{_EXTRAS[asked]}]'")
     if asked == "tensorrt" and not there.found:
         raise PscrError(
             Status.DEVICE_UNAVAILABLE,
@@ -205,8 +240,22 @@ def choose_library(asked: str | None, there: gpus.Gpus) -> str:
     return asked
 
 
-def choose_target(library: str, asked: Sequence[str], gpu: gpus.Gpu | None) -> tuple[Sequence[str], Sequence[str]]:
-    """The compute capabilities that the engine is for, and those that the builder is told (none: this machine's GPU).
+def choose_gpu(index: int, there: gpus.Gpus) -> gpus.Gpu | None:
+    """The GPU of this machine that is meant; None where there is none.
+
+    Raises:
+        PscrError: DEVICE_UNAVAILABLE for one that is not there.
+    """
+    if index < len(there.found):
+        return there.found[index]
+    if index or there.found:
+        found = there.problem or f"{len(there.found)}, from 0"
+        raise PscrError(Status.DEVICE_UNAVAILABLE, f"--device {index} is not there; the driver lists {found}")
+    return None
+
+
+def choose_target(asked: Sequence[str], gpu: gpus.Gpu | None) -> Sequence[str]:
+    """The compute capabilities that the engine is for: those named, else this machine's GPU's, else the portable ones.
 
     Raises:
         PscrError: INVALID_ARGUMENT for words that are no compute capability.
@@ -214,57 +263,41 @@ def choose_target(library: str, asked: Sequence[str], gpu: gpus.Gpu | None) -> t
     wrong = [word for word in asked if not all(part.isdecimal() for part in word.split(".")) or word.count(".") != 1]
     if wrong:
         raise PscrError(Status.INVALID_ARGUMENT, f"--compute-capability {wrong[0]!r}; expected numbers such as 8.9")
-    if asked:
-        return asked, asked
-    if gpu is not None:
-        return [gpu.compute_capability], []
-    return trt_builder.PORTABLE, trt_builder.PORTABLE
+    return asked or ((gpu.compute_capability,) if gpu is not None else trt_builder.PORTABLE)
 
 
-def in_precision(model: StoredModel, precision: str, calibrate: Sequence[str], threads: int) -> bytes:
-    """The model's graph in a precision, converted where it is in another.
+def converted(model: StoredModel, precision: str, options: EngineExport) -> Converted | None:
+    """The model's graph in another precision; None where it is in that one.
 
     Raises:
         PscrError: INVALID_ARGUMENT where int8 has no images; MODEL_INVALID where it cannot be converted.
     """
     own = model.manifest.precision
     if precision == own:
-        return model.graph
+        return None
     if own != "fp32":
         raise PscrError(
             Status.MODEL_INVALID,
             f"{model.folder}: found a model in {own}; expected {precision} or fp32; convert from the one in fp32",
         )
-    if precision == "int8" and not calibrate:
+    if precision == "int8" and not options.calibrate:
         raise PscrError(Status.INVALID_ARGUMENT, "int8 needs --calibrate IMAGES, such as those that will be scored")
-    from pscr.export.convert import convert, patches_of, report  # onnx and scipy, which a ready graph needs not
+    from pscr.export.convert import convert, report  # scipy and the converters, which a ready graph needs not
 
-    sampling, scale = model.manifest.sampling, model.manifest.score.range
-    images = patches_of(calibrate, sampling)
-    made = convert(model.graph, precision, sampling, model.signature, images, score_range=scale, threads=threads)
+    sampling = model.manifest.sampling
+    made = convert(
+        model.graph,
+        precision,
+        sampling,
+        model.signature,
+        draw(options.calibrate, sampling, precision),
+        score_range=model.manifest.score.range,
+        tolerated=options.tolerance,
+        threads=options.threads,
+    )
     for line in report(made):
         _log.info("%s", line)
-    return made.graph
-
-
-def make_profile(
-    model: StoredModel, batch: tuple[int, int, int], bank_inside: bool, windows: int = WINDOWS
-) -> dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]:
-    """Smallest, usual and largest shape of each input.
-
-    Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view;
-    usual is one window. Memory goes with the largest batch times the largest number of patches.
-    """
-    sampling = model.manifest.sampling
-    side, (low, best, high) = (sampling.patch, sampling.patch, 3), batch
-    count = sampling.count
-    profile: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
-        "patches": ((low, 1, *side), (best, count, *side), (high, min(sampling.most, windows * count), *side))
-    }
-    for name, value in model.signature.constants.items() if not bank_inside else ():
-        rows, *width = value.shape
-        profile[name] = ((1, *width), (rows, *width), (max(LARGEST_BANK, rows), *width))
-    return profile
+    return made
 
 
 def write(sidecar: Sidecar, plan: bytes, folder: Path) -> Engine:

@@ -80,5 +80,20 @@ def allowed(share: float, score_range: Sequence[float], *scores: ArrayLike) -> A
     return Allowed(_rounded(share * width), share, f"{100 * share:.3g} % of the range {low:g} to {high:g}")
 
 
+def converted(precision: str, asked: float | None = None) -> tuple[float, float | None]:
+    """The largest difference of a precision from fp32, and of int8 the largest median, as shares of the range.
+
+    asked: the largest difference in place of `CONVERTED`; the median follows in proportion.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT where that is no share.
+    """
+    usual = CONVERTED[precision]
+    if asked is not None and not 0 < asked <= 1:
+        raise PscrError(Status.INVALID_ARGUMENT, f"tolerance {asked:g}; expected a share of the scores' range, 0 to 1")
+    largest = usual if asked is None else asked
+    return largest, INT8_MEDIAN * largest / usual if precision == "int8" else None
+
+
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")

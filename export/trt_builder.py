@@ -1,8 +1,8 @@
 """Building engines with `tensorrt` (10.x, 11.x) or `tensorrt_rtx`, strongly typed; export's only import of them.
 
 TensorRT 11 has neither precision flags nor calibrators, and where a program sets them it silently builds fp32. So the
-types are the graph's own on every version, and are read back: from the parsed network, which when strongly typed is
-what the engine computes with, and through the engine inspector where a GPU lets the engine be loaded.
+types are the graph's own on every version, and are read back from the parsed network, which when strongly typed is what
+the engine computes with. The engine inspector, which needs a GPU, is asked as well; what it says is told, not judged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Shape = Sequence[int]
 PORTABLE = ("8.0", "8.6", "8.9", "12.0")  # what tensorrt_rtx builds for on a machine without a GPU, unless told
 _NAMES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 _BYTES = {"FLOAT": 4, "HALF": 2, "INT8": 1}
-# Bytes of a plan that are not weights: of any, for each convolution, and for each in int8, which mostly bring a kernel.
+# Bytes of a plan that are not weights: of any, for each convolution, and for each in int8, which mostly bring a kernel;
+# a further profile brings as much as two first ones, since weights are laid out anew for some of its kernels.
 _OVERHEAD, _LAYER, _KERNEL = 4_000_000, 40_000, 250_000
 
 
@@ -34,7 +35,7 @@ class Built:
 
     types: the trunk's convolutions by the type they compute with. inspected: what the engine inspector says of the
     layers' types, or why it was not asked. seconds: of the build, wall clock. weights: bytes that the network's
-    convolutions and constants take in their own types.
+    convolutions and constants take in their own types. profiles: how many it was built for.
     """
 
     plan: bytes
@@ -43,25 +44,28 @@ class Built:
     seconds: float
     weights: int
     inspected: str = "not inspected: this needs a GPU"
+    profiles: int = 1
 
 
 def build(
     graph: bytes,
     library: str,
     precision: str,
-    profile: Mapping[str, tuple[Shape, Shape, Shape]],
-    capabilities: Sequence[str] = (),
+    profiles: Sequence[Mapping[str, tuple[Shape, Shape, Shape]]],
+    capabilities: Sequence[str],
     cache: Path | None = None,
+    here: str = "",
 ) -> Built:
     """Build an engine of a score graph.
 
-    precision: fp32, fp16 or int8, which the graph must have already. profile: smallest, best and largest shape of each
-    input. capabilities: compute capabilities such as "8.9", one plan for all of them; tensorrt_rtx alone takes them,
-    and without them both libraries build for the GPU of this machine. cache: a timing cache, read and written.
+    precision: fp32, fp16 or int8, which the graph must have already. profiles: of each the smallest, best and largest
+    shape of each input. capabilities: the compute capabilities that the engine is for, such as "8.9", one plan for all
+    of them; with tensorrt only that of this machine's GPU. cache: a timing cache, read and written. here: the compute
+    capability of this machine's GPU, empty without one.
 
     Raises:
         PscrError: DEVICE_UNAVAILABLE: the library or a capability is not to be had. MODEL_INVALID: the graph cannot be
-            parsed, or has another precision. ENGINE_INCOMPATIBLE: the build failed, or the engine has other types.
+            parsed, or has another precision. ENGINE_INCOMPATIBLE: the build failed, or the plan has another size.
     """
     trt = libraries.load(library)
     logger = _Said(trt)
@@ -76,11 +80,12 @@ def build(
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default: it would round the products of an fp32 engine to 10 bits
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector has no types to show
-    optimization = builder.create_optimization_profile()
-    for name, (low, best, high) in profile.items():
-        optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
-    config.add_optimization_profile(optimization)
-    _target(trt, config, library, capabilities)
+    for profile in profiles:
+        optimization = builder.create_optimization_profile()
+        for name, (low, best, high) in profile.items():
+            optimization.set_shape(name, tuple(low), tuple(best), tuple(high))
+        config.add_optimization_profile(optimization)
+    _target(trt, config, library, capabilities, here)
     timing = _timing(config, cache)
     started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
@@ -93,7 +98,7 @@ def build(
         )
     if cache is not None and timing is not None:
         cache.write_bytes(bytes(config.get_timing_cache().serialize()))
-    built = Built(bytes(plan), str(trt.__version__), types, seconds, weights(trt, network))
+    built = Built(bytes(plan), str(trt.__version__), types, seconds, weights(trt, network), profiles=len(profiles))
     check_size(built, precision)
     return built
 
@@ -148,7 +153,7 @@ def check_size(built: Built, precision: str) -> None:
         PscrError: ENGINE_INCOMPATIBLE.
     """
     kernels = _LAYER * sum(built.types.values()) + _KERNEL * built.types.get("INT8", 0)
-    allowed = 1.1 * built.weights + _OVERHEAD + kernels
+    allowed = 1.1 * built.weights + _OVERHEAD + kernels * (2 * built.profiles - 1)
     if len(built.plan) > allowed:
         raise PscrError(
             Status.ENGINE_INCOMPATIBLE,
@@ -157,11 +162,14 @@ def check_size(built: Built, precision: str) -> None:
         )
 
 
-def inspected(built: Built, library: str, precision: str) -> Built:
-    """Add what the engine inspector says of the types of a plan's layers; needs the GPU that the plan is for.
+def inspected(built: Built, library: str) -> Built:
+    """Add what the engine inspector says of a plan; needs the GPU that the plan is for.
+
+    It is told and not judged: the types of the parsed network are the proof of precision, and TensorRT for RTX makes
+    one layer of a whole graph, of which the inspector sees the uint8 that goes in and the fp32 that comes out.
 
     Raises:
-        PscrError: ENGINE_INCOMPATIBLE where the plan cannot be loaded, or no layer works in `precision`.
+        PscrError: ENGINE_INCOMPATIBLE where the plan cannot be loaded.
     """
     trt = libraries.load(library)
     logger = _Said(trt)
@@ -172,38 +180,27 @@ def inspected(built: Built, library: str, precision: str) -> Built:
             Status.ENGINE_INCOMPATIBLE, f"{library} {trt.__version__} cannot load what it built ({logger.last})"
         )
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    return dataclasses.replace(built, inspected=summarise(text, precision))
+    return dataclasses.replace(built, inspected=summarise(text))
 
 
-def summarise(text: str, precision: str) -> str:
-    """What the inspector's JSON says of the types of the layers' tensors, on one line.
+def summarise(text: str) -> str:
+    """What the inspector's JSON says of the types of the layers' inputs and outputs, on one line.
 
-    The layers' form differs between versions and layers, so every string that names a type is counted, for layers whose
-    name or kind speaks of a convolution where there are such, else for all.
-
-    Raises:
-        PscrError: ENGINE_INCOMPATIBLE where it names types and not that of `precision` for most of those layers.
+    The form differs between versions and layers, so every word that names a type is counted, once for a layer.
     """
-    layers = [layer for layer in json.loads(text).get("Layers", []) if isinstance(layer, dict)]
-    convolving = [layer for layer in layers if re.search("conv", json.dumps(layer), re.IGNORECASE)] or layers
-    kinds = [_mentioned(layer) for layer in convolving]
-    if not any(kinds):
-        return f"the inspector names no types ({len(layers)} layers)"
-    counted = Counter(kind for layer in kinds for kind in layer)
+    try:
+        layers = json.loads(text)["Layers"]
+    except (ValueError, KeyError, TypeError):
+        return "the inspector lists no layers"
+    counted = Counter(kind for layer in layers if isinstance(layer, dict) for kind in _mentioned(layer))
     line = ", ".join(f"{kind} in {number}" for kind, number in sorted(counted.items()))
-    if 2 * counted[_NAMES[precision]] < len(convolving):
-        raise PscrError(
-            Status.ENGINE_INCOMPATIBLE,
-            f"the inspector finds {line} of {len(convolving)} layers; expected most in {_NAMES[precision]}: "
-            f"this is no {precision} engine; report the library's version",
-        )
-    return f"the inspector finds {line} of {len(convolving)} layers"
+    return f"of {len(layers)} layers the inspector names {line or 'no types'}"
 
 
 def _mentioned(entry: dict[str, Any]) -> set[str]:
-    """The types that a layer's inputs and outputs are said to have, as FLOAT, HALF or INT8."""
+    """The types that a layer's inputs and outputs are said to have."""
     text = json.dumps([entry.get("Inputs", []), entry.get("Outputs", [])]).lower()
-    patterns = {"FLOAT": r"fp32|\bfloat\b|kfloat", "HALF": r"fp16|\bhalf\b|khalf", "INT8": r"int8"}
+    patterns = {"FLOAT": r"fp32|\bfloat\b|kfloat", "HALF": r"fp16|\bhalf\b|khalf", "INT8": r"(?<!u)int8"}
     return {kind for kind, pattern in patterns.items() if re.search(pattern, text)}
 
 
@@ -217,26 +214,28 @@ def _computes(trt: Any, layer: Any, origin: Mapping[str, Any]) -> str:
     return "+".join(sorted(str(kind).rpartition(".")[2] for kind in kinds))
 
 
-def _target(trt: Any, config: Any, library: str, capabilities: Sequence[str]) -> None:
-    """Say which GPUs the engine is for."""
-    if not capabilities:
-        return
+def _target(trt: Any, config: Any, library: str, capabilities: Sequence[str], here: str) -> None:
+    """Say which GPUs the engine is for: tensorrt_rtx does not take the machine's own for granted, tensorrt must."""
     if library != "tensorrt_rtx":
-        raise PscrError(
-            Status.DEVICE_UNAVAILABLE,
-            f"{library} builds for the GPU it runs on; --compute-capability is for --library tensorrt_rtx",
-        )
+        if list(capabilities) != [here]:
+            raise PscrError(
+                Status.DEVICE_UNAVAILABLE,
+                f"{library} builds for the GPU it runs on; --compute-capability is for --library tensorrt_rtx",
+            )
+        return
     known = {name: value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
-    names = ["SM" + capability.replace(".", "") for capability in capabilities]
-    if not set(names) <= set(known):
+    targets = [known.get("SM" + capability.replace(".", "")) for capability in capabilities]
+    if None in targets and list(capabilities) == [here]:
+        targets = [trt.ComputeCapability.CURRENT]  # the library has the last word on a GPU that it does not list
+    if None in targets or not targets:
         raise PscrError(
             Status.DEVICE_UNAVAILABLE,
             f"{library} {trt.__version__} knows no compute capability {', '.join(capabilities)}; it builds for "
             f"{', '.join(f'{name[2:-1]}.{name[-1]}' for name in known)}; for other GPUs use --library tensorrt",
         )
-    config.num_compute_capabilities = len(names)
-    for index, name in enumerate(names):
-        config.set_compute_capability(known[name], index)
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        config.set_compute_capability(target, index)
 
 
 def _timing(config: Any, cache: Path | None) -> Any:
@@ -251,7 +250,11 @@ def _timing(config: Any, cache: Path | None) -> Any:
 
 
 class _Said:
-    """A logger that keeps what the library says, for our own messages, and prints nothing."""
+    """A logger that keeps what the library says, for our own messages, and does nothing else.
+
+    TensorRT's compiling threads call it. It takes Python's own lock and no other: one that went on to Python's logging,
+    and so to its locks and handlers, could wait for a thread that waits for the compilation.
+    """
 
     def __init__(self, trt: Any) -> None:
         said = self._errors = list[str]()

@@ -40,8 +40,11 @@ def several(sources: object) -> Iterator[Source]:
 
 
 def plain(source: Any) -> Source:
-    """What a value of a pyarrow column holds; anything else as it is."""
-    return source.as_py() if hasattr(source, "as_py") else source
+    """What a value of a pyarrow column holds; anything else, and what Python cannot hold, as it is."""
+    try:
+        return source.as_py() if hasattr(source, "as_py") else source
+    except (ValueError, NotImplementedError):  # text that is not UTF-8: one image's fault, told where it is loaded
+        return source
 
 
 def _is_one(sources: Iterable[object]) -> bool:

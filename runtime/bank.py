@@ -8,7 +8,7 @@ import math
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +131,8 @@ class Bank:
             reason = error.strerror if isinstance(error, OSError) else one_line(error)
             raise PscrError(Status.FILE_NOT_FOUND, f"{path}: cannot be read ({reason}); expected a bank.npz") from error
 
-    def write(self, path: Path) -> None:
-        """Write a bank.npz that is the same to the byte for the same bank.
+    def write(self, path: Path | IO[bytes]) -> None:
+        """Write a bank.npz, to a file or a stream, that is the same to the byte for the same bank.
 
         Raises:
             OSError: it cannot be written.

@@ -130,7 +130,7 @@ DEVICES = {
             tried=False,
         ),
         Device("openvino", "openvino", "openvino", "OpenVINO on the CPU", _openvino("openvino")),
-        Device("openvino-bf16", "openvino", "openvino", "the same in bf16", _openvino("openvino-bf16"), tried=False),
+        Device("openvino-bf16", "openvino", "openvino", "the same in bf16", _openvino("openvino-bf16")),
     )
 }
 EXPECTED = ", ".join([AUTO, *(f"{one.name}[:N]" if one.numbered else one.name for one in DEVICES.values())])

@@ -11,7 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -37,6 +37,10 @@ class Sidecar:
     bank_inside: whether the exemplars are constants of the engine, for other programs than this one.
     onnx_sha256: of the model folder's model.onnx; graph_sha256: of the graph that was built, in its precision.
     plan_sha256, plan_size: of the engine file itself. build_seconds: wall clock. built: ISO date and time, UTC.
+    static: the shapes of `patches` that the engine's further profiles are for, each alone and with the model's own
+        constants, in their order; engines of before have none.
+    parity: what converting the graph from fp32 changed, on which images, as a manifest says it; empty where it was not
+        converted, and in engines of before.
     """
 
     library: str
@@ -53,6 +57,8 @@ class Sidecar:
     build_seconds: float
     built: str
     format_version: int = FORMAT_VERSION
+    static: list[list[int]] = field(default_factory=list)
+    parity: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -88,7 +94,7 @@ class Engine:
             entries = json.loads(file.read_bytes())
             newer = entries["format_version"] > FORMAT_VERSION
             hints = get_type_hints(Sidecar)
-            values = {field.name: entries[field.name] for field in fields(Sidecar)}
+            values = {one.name: entries[one.name] for one in fields(Sidecar) if one.name in entries or _needed(one)}
             wrong = [name for name, value in values.items() if not _is(value, hints[name])]
             wrong += [
                 key for key, known in (("library", LIBRARIES), ("precision", PREFERRED)) if values[key] not in known
@@ -199,6 +205,11 @@ def choose(folder: Path, onnx_sha256: str, libraries: Mapping[str, str], gpu: Gp
     return min(newest, key=lambda engine: PREFERRED.index(engine.sidecar.precision))
 
 
+def _needed(one: Field[Any]) -> bool:
+    """Whether a sidecar must have a field."""
+    return one.default is MISSING and one.default_factory is MISSING
+
+
 def _is(value: Any, kind: Any) -> bool:
     """Whether a JSON value is of a field's type."""
     if kind is float:
@@ -207,6 +218,10 @@ def _is(value: Any, kind: Any) -> bool:
         return type(value) is kind
     if kind == list[str]:
         return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+    if kind == dict[str, Any]:
+        return isinstance(value, dict)
+    if kind == list[list[int]]:
+        return isinstance(value, list) and all(isinstance(shape, list) for shape in value)
     return isinstance(value, dict) and all(
         isinstance(shapes, list) and len(shapes) == 3 and all(isinstance(shape, list) for shape in shapes)
         for shapes in value.values()

@@ -16,6 +16,7 @@ The policy (one test file for each line, tests/runtime/test_image_*.py):
 - a file cut short, an empty file, a file that is no image, and a TIFF with a damaged strip or tile are DECODE_FAILED,
   as are signed and floating-point samples, which have no fixed white; damage in the middle of a file goes unseen where
   its format has no checksum, and is a message where the decoder speaks of it;
+- what is no regular file (a pipe, a device, a socket) is DECODE_FAILED, and is not waited for;
 - an image above the pixel limit is IMAGE_TOO_LARGE, told from its header before any pixel is decoded, and so is a file
   of 2 GiB; a file that does not begin as an image is DECODE_FAILED above 256 MiB, and is not read.
 
@@ -49,6 +50,12 @@ PIXEL_FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray")
 _HEAD = 4096  # bytes of a file that tell its format
 _MOST_BYTES = 2**31 - 1  # of an encoded image: OpenCV counts them in 32 bits
 _MOST_UNKNOWN = 1 << 28  # of a file that does not begin as an image that OpenCV reads
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 _CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _TO_RGB = {
     "bgr": cv2.COLOR_BGR2RGB,
@@ -95,7 +102,7 @@ def load(
         PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY.
     """
     if isinstance(source, Mapping) and ("bytes" in source or "path" in source):
-        source = source["path"] if source.get("bytes") is None else source["bytes"]
+        source = _held(source)
     if isinstance(source, (str, os.PathLike)):
         return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -107,10 +114,11 @@ def load(
             notes += said
         return pixels
     if not isinstance(source, np.ndarray):
+        advice = "pass its read()" if hasattr(source, "read") else "pass numpy.asarray(image) and pixel_format="
         raise PscrError(
             Status.INVALID_ARGUMENT,
             f"found {type(source).__name__}; expected a path, the bytes of an image file, a uint8 array or a Pillow "
-            "image; pass numpy.asarray(image) and pixel_format=",
+            f"image; {advice}",
         )
     if pixel_format is None:
         if source.ndim == 3 and source.shape[2] != 1:
@@ -123,24 +131,34 @@ def load(
     return from_array(source, pixel_format, max_pixels=max_pixels)
 
 
-def read_file(path: str | os.PathLike[str] | bytes) -> bytes:
-    """Read a whole file.
+def _held(source: Undecoded) -> Any:
+    """The bytes of a mapping, or where it has none its path.
 
     Raises:
-        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT for a folder, a device or a name that cannot be one;
-            DECODE_FAILED for a file that cannot be read, with the system's reason; OUT_OF_MEMORY.
+        PscrError: INVALID_ARGUMENT where it has neither.
+    """
+    for name in ("bytes", "path"):
+        if source.get(name) is not None:
+            return source[name]
+    found = "a mapping whose bytes and path are both None or missing; expected one of them; drop the row, or fetch it"
+    raise PscrError(Status.INVALID_ARGUMENT, found)
+
+
+def read_file(path: str | os.PathLike[str] | bytes) -> bytes:
+    """Read a whole file, without waiting for anything: a pipe, a device or a socket is none.
+
+    Raises:
+        PscrError: FILE_NOT_FOUND; INVALID_ARGUMENT for a folder or a name that cannot be one; DECODE_FAILED for what is
+            no regular file, and for a file that cannot be read, with the system's reason; OUT_OF_MEMORY.
     """
     name = _shown(path)
     if not os.fspath(path):
         raise refused(Status.INVALID_ARGUMENT, "path", "empty; expected the name of an image file")
     try:
-        file = Path(os.fsdecode(path))
-        mode = file.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise refused(Status.INVALID_ARGUMENT, name, "a folder; expected an image file; pass the files in it")
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise refused(Status.INVALID_ARGUMENT, name, "a device or socket; expected an image file")
-        with file.open("rb") as stream:
+        file = os.fsdecode(path)
+        _check_kind(Path(file).stat(), name)  # to open a device may already do something
+        with open(file, "rb", opener=_opened) as stream:
+            _check_kind(os.fstat(stream.fileno()), name)  # where it was replaced meanwhile
             return _whole(stream, name)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path") from error
@@ -152,20 +170,29 @@ def read_file(path: str | os.PathLike[str] | bytes) -> bytes:
         raise refused(Status.OUT_OF_MEMORY, name, "the file does not fit into memory") from error
 
 
+def _opened(file: str, flags: int) -> int:
+    """A file's descriptor. A pipe that took the file's place is opened without waiting for a writer."""
+    return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_kind(found: os.stat_result, name: str) -> None:
+    """Refuse what is no regular file."""
+    if stat.S_ISDIR(found.st_mode):
+        raise refused(Status.INVALID_ARGUMENT, name, "a folder; expected an image file; pass the files in it")
+    kind = next((word for is_kind, word in _KINDS if is_kind(found.st_mode)), "")
+    if kind or not stat.S_ISREG(found.st_mode):
+        advice = "expected a regular file; write the image to a file first, or pass its bytes"
+        raise refused(Status.DECODE_FAILED, name, f"{kind or 'no file'}; {advice}")
+
+
 def _whole(stream: BinaryIO, name: str) -> bytes:
     """A file's bytes; of one that does not begin as an image, and of one that is too long, no more than its head."""
-    head = stream.read(_HEAD)
+    head = stream.read(_HEAD) or b""  # None where /proc has nothing to give yet
     known = header.opencv_format(head)
     most = _MOST_BYTES if known else _MOST_UNKNOWN
-    if stream.seekable():
-        size = stream.seek(0, os.SEEK_END)
+    if stream.seek(0, os.SEEK_END) <= most:
         stream.seek(0)
-        data = stream.read() if size <= most else b""
-    else:
-        data = head + stream.read(most + 1 - len(head))
-        size = len(data)
-    if size <= most:
-        return data
+        return stream.read() or b""
     if not known:
         found = f"not an image (starts with {head[:8]!r}) and above {most} bytes; expected {EXPECTED}"
         raise refused(Status.DECODE_FAILED, name, found)

@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from . import image_colour
+from . import image_colour, image_endings
 from .errors import PscrError, Status, one_line
 from .image_words import EXPECTED, check_size, decoder_says, refused
 from .samplings import Pixels
@@ -52,6 +52,7 @@ def decode(data: bytes, name: str, found: str, max_pixels: int, kind: str = "") 
         advice = "for other formats: pip install pillow"
         raise refused(Status.DECODE_FAILED, name, f"{found}; expected {EXPECTED}; {advice}") from None
 
+    image_endings.register_plugins()
     formats = [_NAMES.get(kind, kind.upper())] if kind else None
 
     def read() -> tuple[Pixels, str, list[str]]:
@@ -66,7 +67,7 @@ def decode(data: bytes, name: str, found: str, max_pixels: int, kind: str = "") 
     except (PscrError, MemoryError):
         raise
     except pillow.UnidentifiedImageError:
-        raise refused(Status.DECODE_FAILED, name, f"{found}; expected {EXPECTED}") from None
+        raise refused(Status.DECODE_FAILED, name, f"{found}; expected {EXPECTED}{image_endings.advice()}") from None
     except pillow.DecompressionBombError as error:
         found = "above Pillow's own limit; scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS"
         raise refused(Status.IMAGE_TOO_LARGE, name, found) from error

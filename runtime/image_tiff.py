@@ -29,6 +29,8 @@ _CODECS = (_PLAIN, _LZW, _JPEG, _PACKBITS, *_DEFLATE, *FAX)
 _GREY, _RGB, _PALETTE, _CMYK = (0, 1), 2, 3, 5
 PACKED = (10, 12, 14)  # bits that OpenCV unpacks, where it is asked for 16
 
+_MOST_ENTRIES = 1 << 16  # of a directory: there are no more tags
+_MOST_VALUES = 1 << 24  # of an entry
 _LARGE_TILE = 1 << 24  # pixels that a tile may have, whatever the size of the image
 
 _CODES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 7: "c", 8: "h", 9: "i", 13: "I", 16: "Q"}
@@ -60,7 +62,7 @@ class Directory:
             (place,) = struct.unpack_from(self.order + offset, data, 8 if self.big else 4)
             (entries,) = struct.unpack_from(self.order + count, data, place)
             place += struct.calcsize("=" + count)
-            for _ in range(entries):
+            for _ in range(min(entries, _MOST_ENTRIES)):
                 tag, kind, values = struct.unpack_from(self.order + entry, data, place)
                 where = place + struct.calcsize("=" + entry)
                 end = where + inline
@@ -71,17 +73,19 @@ class Directory:
         except (struct.error, OverflowError):
             return  # it leads out of the file
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """The values of an entry of whole numbers; none where there is no such entry, or they are not in the file."""
+    def numbers(self, tag: int, most: int = _MOST_VALUES) -> tuple[int, ...]:
+        """The values of an entry of whole numbers, the first `most` of them; none where there is no such entry, or they
+        are not in the file.
+        """
         entry = self.entries.get(tag)
         code = _CODES.get(entry.kind, "c") if entry else "c"
         if entry is None or code == "c" or entry.place + entry.values * struct.calcsize("=" + code) > len(self.data):
             return ()
-        return struct.unpack_from(f"{self.order}{entry.values}{code}", self.data, entry.place)
+        return struct.unpack_from(f"{self.order}{min(entry.values, most)}{code}", self.data, entry.place)
 
     def number(self, tag: int, default: int = 0) -> int:
         """The first value of an entry."""
-        return next(iter(self.numbers(tag)), default)
+        return next(iter(self.numbers(tag, 1)), default)
 
     def body(self, tag: int) -> bytes:
         """The bytes of an entry of single bytes, as far as they are in the file."""
@@ -110,7 +114,7 @@ def fixed_white(directory: Directory) -> bool:
 def rare_kind(directory: Directory) -> str:
     """What makes this TIFF one that OpenCV does not read, or reads wrongly; "" for all others."""
     codec, samples = directory.number(COMPRESSION, 1), directory.number(SAMPLES, 1)
-    colour, bits = directory.number(PHOTOMETRIC, -1), directory.numbers(BITS) or (1,)
+    colour, bits = directory.number(PHOTOMETRIC, -1), directory.numbers(BITS, max(samples, 1)) or (1,)
     planes = directory.number(PLANAR, 1)
     if codec not in _CODECS:
         return f"compression {codec}"

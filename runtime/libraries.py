@@ -1,7 +1,8 @@
-"""The inference libraries, imported: none of them phones home, and one that cannot be had says what would help.
+"""Libraries, imported: no inference library phones home, and one that cannot be had says what would help.
 
 onnxruntime (from 1.29) and OpenVINO report to their makers, and leave an identifier in the home folder, unless they are
-told not to. Every import of them goes through `load`.
+told not to. Every import of these goes through `load`, which also proves the libraries that everything
+needs before the command line starts.
 
 - onnxruntime: ORT_DISABLE_TELEMETRY, which it reads as it loads, and which stays as it is where the user has set it. It
   is set together with this module, since the tools that export uses import onnxruntime themselves.
@@ -35,7 +36,10 @@ class Library(NamedTuple):
     remedy: str
 
 
+NEEDED = ("numpy", "cv2")  # by whatever pscr does
 LIBRARIES = {
+    "numpy": Library("ndarray", "pip install --force-reinstall numpy"),
+    "cv2": Library("imdecode", "pip install --force-reinstall opencv-python-headless (opencv-python needs libGL)"),
     "onnxruntime": Library("InferenceSession", "pip install 'pscr[cpu]', or 'pscr[gpu]' with a GPU"),
     "onnxruntime.quantization": Library("quantize_static", "pip install 'pscr[export]'"),
     "openvino": Library("Core", "pip install 'pscr[openvino]', or use cpu"),
@@ -56,6 +60,7 @@ def load(name: str) -> Any:
         with _importing, _unreported():
             library = import_module(name)
     except Exception as error:  # whatever a damaged installation or an unusual machine drives an import to
+        _raise_interrupt(error)
         raise PscrError(
             Status.DEVICE_UNAVAILABLE, f"{name} cannot be imported ({one_line(error)}); {remedy}"
         ) from error
@@ -63,6 +68,15 @@ def load(name: str) -> Any:
         found = f"{name} is there in part only, without {needed}, as where one of two packages of its name was removed"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; pip uninstall them all, then {remedy}")
     return library
+
+
+def _raise_interrupt(error: BaseException) -> None:
+    """Raise the Ctrl-C or SIGTERM that a library, stopped by it while it was imported, has made an ImportError of."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from . import output_file
 from .errors import PscrError, Status, one_line
 from .samplings import Sampling
 from .samplings import read as read_sampling
@@ -131,9 +132,8 @@ class Manifest:
             "files": {name: asdict(entry) for name, entry in files.items()},
         }
         entries |= {key: value for key in ("golden", "calibration") if (value := getattr(self, key)) is not None}
-        temporary = folder / (FILE_NAME + ".tmp")
-        temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        temporary.replace(folder / FILE_NAME)
+        text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False)
+        output_file.write(folder / FILE_NAME, f"{text}\n".encode())
 
     def read_verified(self, folder: Path, name: str) -> bytes:
         """Read a listed file once and give those very bytes, checked against size and hash.

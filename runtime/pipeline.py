@@ -7,11 +7,12 @@ import math
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar, cast
 
 import numpy as np
@@ -20,6 +21,8 @@ from .errors import PscrError, Status, as_error
 from .families.head import Floats, Head, Outputs
 from .image import Source
 from .samplings import Pixels
+
+_GRACE = 5.0  # seconds that what has begun may still take when nobody waits for it any more
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -127,12 +130,16 @@ class _Threads(Generic[S, T]):
             del error  # its traceback has this frame: a cycle that would keep the image
 
     def close(self) -> None:
-        """Drop what has not begun, and wait for what has."""
+        """Drop what has not begun, and wait for what has; not for ever, as where a mount does not answer."""
         self._stopping = True
         for _ in range(self._most):  # one that was interrupted while it started is not counted, and ends as well
             self._tasks.put(None)
+        latest = time.monotonic() + _GRACE
         while self._started and not sys.is_finalizing():  # a program that ends has stopped its threads already
-            self._started -= self._done.get() is None
+            try:
+                self._started -= self._done.get(timeout=max(latest - time.monotonic(), 0)) is None
+            except Empty:
+                return
 
     def _receive(self) -> None:
         found = self._done.get()

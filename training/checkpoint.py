@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..runtime import output_file
 from ..runtime.errors import PscrError, Status
-from .run_folder import write_atomically
 
 Tensors = dict[str, Tensor]
 
@@ -21,7 +21,7 @@ Tensors = dict[str, Tensor]
 def write(path: Path, tensors: Tensors, meta: dict[str, Any]) -> None:
     """Write tensors and their JSON in one file; the JSON is the safetensors header's metadata entry `json`."""
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_atomically(path, save(contiguous, metadata={"json": json.dumps(meta)}))
+    output_file.write(path, save(contiguous, metadata={"json": json.dumps(meta)}))
 
 
 def read(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..runtime import output_file
 from ..runtime.bank import Bank
 from ..runtime.errors import OUTSIDE, PscrError, Status
 from ..runtime.families.pscr import exemplars
@@ -117,15 +118,15 @@ def _evaluate(given: argparse.Namespace) -> int:
     failed = _failures(measured, names)
     for line in failed:
         say(f"pscr evaluate: {visible(line)}\n", sys.stderr)
-    if given.csv:
-        text = as_csv(measured, names, given.by or "")
-        given.csv.write_bytes(text.encode("utf-8", "surrogateescape"))  # of a path that is not UTF-8 as well
     if len(measured) == 1 and not (given.against or given.by or table):
         figures = _single(measured[0], names[0], given, raw)
     else:
         figures = None
         rows = [row for each in measured for row in _compared(each, names, table, given)]
         say(comparison.table(rows))
+    if given.csv:
+        text = as_csv(measured, names, given.by or "")
+        output_file.write(given.csv, text.encode("utf-8", "surrogateescape"))  # of a path that is not UTF-8 as well
     if given.plot:
         _draw(given.plot, measured, names[0], figures)
     if given.record:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from ..runtime import output_file
 from ..runtime.calibration import BY
 from ..runtime.errors import PscrError, Status
 from . import databases
@@ -93,7 +94,7 @@ def check(given: argparse.Namespace) -> None:
 
     Raises:
         UsageError: options that do not go together.
-        PscrError: INVALID_ARGUMENT, FILE_NOT_FOUND: a file that cannot be written or drawn.
+        PscrError: INVALID_ARGUMENT: a file that cannot be written or drawn.
         ModuleNotFoundError: matplotlib is not installed, and a plot is asked for.
     """
     count = len(given.data)
@@ -110,24 +111,8 @@ def check(given: argparse.Namespace) -> None:
     if given.calibrate and given.split == ["all"]:
         found = "--calibrate needs images that did not train the model"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; choose them with --split RUN/split.json:val")
-    for file in filter(None, (given.csv, given.plot)):
-        _check_writable(file)
+    for option, file in (("--csv", given.csv), ("--plot", given.plot)):
+        if file:
+            output_file.check(file, option)
     if given.plot:
         check_plot(given.plot)
-
-
-def _check_writable(file: Path) -> None:
-    """Open a file for writing and leave it as it was.
-
-    Raises:
-        PscrError: FILE_NOT_FOUND where that is not possible.
-    """
-    if not file.parent.is_dir():
-        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: there is no folder {file.parent}; make it first")
-    new = not file.exists()
-    try:
-        file.open("ab").close()
-    except OSError as error:
-        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: cannot be written ({error.strerror})") from error
-    if new:
-        file.unlink()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..runtime import output_file
 from ..runtime.errors import PscrError, Status
 from .config import Config
 from .databases import Database
@@ -114,7 +114,7 @@ class RunFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / name, data)
+        output_file.write(self.path / name, data)
 
     def _draw(self, name: str, draw: Callable[[Path], None]) -> None:
         """Let `draw` write a file beside the old one, then put it in its place."""
@@ -124,20 +124,6 @@ class RunFolder:
             temporary.replace(self.path / name)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either the old one or the whole new one, also after a power cut or on a full disk."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..runtime import output_file
 from ..runtime.errors import PscrError, Status
 from .logistic import fit_logistic
 from .terminal import visible
@@ -65,7 +67,9 @@ def scatters(
         _panel(axes, *panel)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    figure.savefig(file, dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150, format=file.suffix.removeprefix("."))
+    output_file.write(file, drawn.getvalue())
 
 
 def _panel(

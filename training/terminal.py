@@ -12,7 +12,8 @@ def visible(text: object) -> str:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Write text to standard output, or another stream, with escapes for what its encoding lacks."""
+    """Write lines to standard output, or another stream, with escapes for what its encoding lacks or does not print."""
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
+    text = "\n".join(map(visible, text.split("\n")))
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..console import UsageError, columns, err, interruptible, one_line, out
 from ..progress import Progress
+from ..runtime import output_file
 from ..runtime.bank import Bank
 from ..runtime.bank_building import Labelled, LeaveOneOut
 from ..runtime.bank_building import build as build_bank
@@ -65,16 +67,15 @@ def build(options: argparse.Namespace) -> int:
     """Build a bank from a csv of image paths and opinion scores, and say how good it is.
 
     Raises:
-        UsageError: the output cannot be written.
-        PscrError: the labels, an image, the model or the device cannot be used.
+        UsageError: the output is not called like a bank.
+        PscrError: the labels, an image, the model or the device cannot be used, or the output not written.
     """
     from ..training import databases  # reads label files; needs no torch
 
     output = Path(options.output)
-    if output.suffix != ".npz":
+    output_file.check(output)
+    if output.suffix != ".npz" and (output.is_file() or not output.exists()):  # /dev/null is what it is
         raise UsageError(f"-o {output}: expected a name ending in .npz")
-    if output.is_dir() or not output.parent.is_dir():
-        raise UsageError(f"-o {output}: expected the name of a file in a folder that exists")
     database = databases.load(
         f"csv:{options.labels}", path_column=options.path_column, score_column=options.score_column
     )
@@ -94,11 +95,12 @@ def build(options: argparse.Namespace) -> int:
         finally:
             progress.hide()
     about = {**bank.about, "labels": f"{Path(options.labels).name}, column {options.score_column}"}
-    temporary = output.with_name(output.name + ".tmp")
-    replace(bank, about=about).write(temporary)
-    temporary.replace(output)
+    bank = replace(bank, about=about)
+    data = io.BytesIO()
+    bank.write(data)
+    output_file.write(output, data.getvalue())
     if not options.quiet:
-        _show(output, Bank.read(output))
+        _show(output, bank)
     for warning in figures.warnings():
         err(f"pscr: warning: {warning}")
     return 0

@@ -10,14 +10,18 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from .. import __version__
-from ..console import INTERRUPTED, UsageError, err, error, needing
-from ..runtime.errors import OUTSIDE, PscrError
-from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
+from ..console import INTERRUPTED, UsageError, err, error, needing, replace_closed_streams
+from ..installation import UNUSABLE, missing
+from ..runtime.errors import OUTSIDE, PscrError, one_line
+from ..runtime.version import __version__
+from . import without_libraries
 
-USAGE, UNUSABLE, BROKEN_PIPE = 2, 3, 141
+if TYPE_CHECKING:
+    from . import options
+
+USAGE, BROKEN_PIPE = 2, 141
 
 EPILOG = """\
 exit codes:
@@ -31,9 +35,6 @@ Results go to standard output or to -o; errors, one line each, and the progress 
 'pscr VERB --help' says more about each verb. PSCR_DEBUG=1 or --debug adds the log, and Python tracebacks to errors.
 """
 
-# In the order of the help.
-VERBS = (score, rank, map, models, engines, doctor, bench, bank, report, serve)
-
 # Verbs of other parts of the package, with a parser of their own: module, extra, one-line summary.
 DELEGATED = {
     "train": ("pscr.training.train", "train", "train a model on labelled images"),
@@ -45,6 +46,7 @@ DELEGATED = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; nothing escapes as a traceback unless it is asked for."""
+    replace_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PSCR_DEBUG", "0") not in ("", "0") or "--debug" in words
     if debug:
@@ -76,7 +78,8 @@ def _report(problem: Exception) -> int:
     if isinstance(problem, OSError):
         _drop_unwritable_stdout()
         where = f" ({problem.filename})" if problem.filename else ""
-        error(f"the system refused to read or write{where}: {problem.strerror}; what was written before is kept")
+        reason = problem.strerror or one_line(problem)
+        error(f"the system refused to read or write{where}: {reason}; what was written before is kept")
         return UNUSABLE
     hint = "this is a fault in pscr or in a library it uses; run again with --debug for the traceback, and report it"
     error(f"INTERNAL: {type(problem).__name__}: {problem}; {hint}")
@@ -91,6 +94,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run_verb(words: list[str]) -> int:
+    if found := missing():
+        return without_libraries.run(words, found[1])
     rest = words[1:] if words[:1] == ["--debug"] else words
     if rest and rest[0] in DELEGATED:
         return _delegate(rest[0], rest[1:])
@@ -128,6 +133,9 @@ def _refuse(unknown: list[str], parser: argparse.ArgumentParser) -> NoReturn:
 
 def build_parser() -> options.Parser:
     """The whole command line's parser."""
+    # The verbs' files need NumPy and OpenCV, which are proved first.
+    from . import bank, bench, doctor, engines, map, models, options, rank, report, score, serve
+
     parser = options.Parser(
         "pscr",
         description="Quality scores for AI-generated images.",
@@ -138,7 +146,7 @@ def build_parser() -> options.Parser:
     parser.add_argument("--version", action="version", version=f"pscr {__version__}")
     options.debug(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
-    for verb in VERBS:
+    for verb in (score, rank, map, models, engines, doctor, bench, bank, report, serve):  # in the order of the help
         verb.add(verbs)
     for name, (_, extra, summary) in DELEGATED.items():
         options.add_verb(verbs, name, f"{summary} (needs pscr[{extra}])", add_help=False)

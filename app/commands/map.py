@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from ..console import UsageError, err, error, one_line
+from ..console import UsageError, err, error, interruptible
 from ..progress import Progress
+from ..runtime import output_file
 from ..runtime.errors import OF_AN_IMAGE, PscrError
 from ..runtime.map_picture import draw, encode
 from ..runtime.quality_map import QualityMap, grid, quality_map
 from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.results_file import check_output, open_output
 from . import options as shared
 
 FORMATS = ("png", "npy", "csv")
@@ -62,15 +61,19 @@ def run(options: argparse.Namespace) -> int:
     """Map one image; returns 1 where it cannot be read.
 
     Raises:
-        UsageError: the output cannot be written, or has no known format.
-        PscrError: the model or the device cannot be used; a window or stride that does not fit (INVALID_ARGUMENT).
+        UsageError: the output has no known format.
+        PscrError: the model or the device cannot be used, or the output not written; a window or stride that does not
+            fit (INVALID_ARGUMENT).
     """
     form = _format(options.format, options.output)
     _check_not_the_image(options.image, options.output)
-    check_output(options.output)
-    with open_scorer(
-        options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
-    ) as scorer:
+    output_file.check(options.output)
+    with (
+        interruptible(),
+        open_scorer(
+            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+        ) as scorer,
+    ):
         try:
             pixels = scorer.pixels(options.image)
             found = _mapped(scorer, pixels, options)
@@ -79,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
                 raise
             error(problem.message)
             return 1
-    _write(_encoded(form, found, pixels), options.output)
+    output_file.write(options.output, _encoded(form, found, pixels))
     if not options.quiet:
         top, left, height, width = found.worst()
         size = f"{found.values.size} windows of {found.window} pixels, {found.stride} apart"
@@ -89,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         ends[not found.higher_is_better] += f" at left {left}, top {top}, {width}x{height}"
         err(f"{size}: mean {found.values.mean():.3f}, {', '.join(ends)}")
         if options.output != "-":
-            err(f"wrote {one_line(options.output)}")
+            err(f"wrote {options.output}")
     return 0
 
 
@@ -135,10 +138,3 @@ def _check_not_the_image(image: str, output: str) -> None:
         return
     if same:
         raise UsageError(f"-o {output} is the image itself; name another file")
-
-
-def _write(data: bytes, output: str) -> None:
-    with ExitStack() as stack:
-        stream = open_output(output, stack)
-        stream.write(data)
-        stream.flush()

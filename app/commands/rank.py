@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from typing import Any
 
-from ..console import UsageError, columns, one_line, out
+from ..console import UsageError, columns, err, interruptible, one_line, out
 from ..describe import title
 from ..runtime.ranking import Ranked
 from ..runtime.ranking import rank as rank_images
 from ..runtime.scorer import open as open_scorer
 from ..tables.fields import record
-from ..tables.inputs import expand
+from ..tables.inputs import expand, in_words
 from . import options as shared
 
 HEADER = ("place", "score", "ahead", "supported", "confidence", "path")
@@ -38,12 +39,15 @@ def run(options: argparse.Namespace) -> int:
         UsageError: fewer than two images.
         PscrError: the model, the bank or the device cannot be used.
     """
-    items = expand(options.paths)
+    left_out: Counter[str] = Counter()
+    items = expand(options.paths, left_out)
     images = [item for item in items if not item.problem]
     if len(images) < 2:
         found = next((f"{item.path}: {item.problem}" for item in items if item.problem), "one image")
         raise UsageError(f"found {found}; expected two images or more to put in order")
-    with open_scorer(options.model, options.device, options.threads, bank=options.bank) as scorer:
+    if left_out and not options.quiet:
+        err(f"pscr: {in_words(left_out)}")
+    with interruptible(), open_scorer(options.model, options.device, options.threads, bank=options.bank) as scorer:
         ranked = rank_images(scorer, [image.path for image in images])
         heading = title(scorer, options.bank)
         calibrated = scorer.calibration is not None

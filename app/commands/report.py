@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..console import needing
+from ..tables.formats import READABLE
 from . import options as shared
 
 DESCRIPTION = """\
@@ -32,7 +33,9 @@ def add(verbs: shared.Verbs) -> None:
     report.add_argument("paths", metavar="PATH", nargs="*", help="files, folders or quoted patterns")
     report.add_argument("-o", "--output", metavar="FILE", required=True, help="the page ('-': standard output)")
     report.add_argument(
-        "--scores", metavar="FILE", help="results of pscr score (csv, jsonl): these images are not scored again"
+        "--scores",
+        metavar="FILE",
+        help=f"results of pscr score ({READABLE}): these images are not scored again",
     )
     report.add_argument("--by-folder", action="store_true", help="each folder with images in it is a group")
     report.add_argument("--groups", metavar="CSV", help="each image's group, such as its generator")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,13 +13,15 @@ from ..console import INTERRUPTED, UsageError, err, interruptible
 from ..describe import title
 from ..progress import Progress
 from ..ray import options as ray_options
+from ..runtime import output_file
 from ..runtime.errors import Status
+from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS
-from ..tables.formats import BY_ENDING, MACHINE_WRITERS, TableWriter, Writer, output_format
-from ..tables.inputs import Item, items_of
-from ..tables.results_file import RESUMABLE, Earlier, check_output, open_output
+from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
+from ..tables.inputs import Item, expand, in_words, items_of
+from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_same_model, in_order, summarised
 from . import options as shared
 
@@ -57,12 +60,21 @@ def add(verbs: shared.Verbs) -> None:
     shared.bank(score)
     score.add_argument(
         "--format",
-        choices=("table", *MACHINE_WRITERS),
+        choices=WRITTEN,
         help=f"default: by the ending of -o FILE ({', '.join(BY_ENDING)}), else table",
     )
     score.add_argument("-o", "--output", metavar="FILE", help="write the results to FILE ('-': standard output)")
+    there = score.add_mutually_exclusive_group()
+    there.add_argument(
+        "--resume",
+        action="store_true",
+        help=f"go on with the -o FILE of an interrupted run ({' or '.join(RESUMABLE)})",
+    )
+    there.add_argument("--overwrite", action="store_true", help="begin -o FILE anew where it holds something already")
     score.add_argument(
-        "--resume", action="store_true", help=f"go on with the -o FILE of an interrupted run ({' or '.join(RESUMABLE)})"
+        "--retry-failed",
+        action="store_true",
+        help="with --resume: try images that failed again; their rows move to the end",
     )
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
@@ -75,52 +87,75 @@ def run(options: argparse.Namespace) -> int:
     """Score what the command line names; returns the exit code.
 
     Raises:
-        UsageError: nothing to score, or the output cannot be written.
-        PscrError: the model or the device cannot be used.
+        UsageError: nothing to score, or the output holds something else, or is written to by another run.
+        PscrError: the model or the device cannot be used, or the output not written.
     """
     ray_options.check(options)
+    if options.retry_failed and not options.resume:
+        raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
+        if options.retry_failed or options.overwrite:
+            raise UsageError(
+                "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
+            )
         return ray_options.run(options)
     form = output_format(options.format, options.output)
-    items, total = items_of(options.paths, options.null)
-    check_output(options.output)
-    earlier = Earlier()
-    if options.resume:
-        if options.output in (None, "-") or form not in RESUMABLE:
-            raise UsageError("--resume goes on from a file; expected -o FILE in the format " + " or ".join(RESUMABLE))
-        earlier = Earlier.read(Path(options.output), form)
-        items, total = _not_done(items, total, earlier)
+    output_file.check(options.output or STDOUT)
+    left_out: Counter[str] = Counter()
+    items, total = items_of(options.paths, options.null, lambda paths: expand(paths, left_out))
     with interruptible(), ExitStack() as stack:
+        file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
+        earlier = _earlier(file, form, options)
+        earlier.tally.left_out = in_words(left_out)
+        items, total = _not_done(items, total, earlier)
         scorer = open_scorer(
             options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
-        stream = open_output(options.output, stack, earlier.size)
-        writer: Writer
-        if form == "table":
-            writer = TableWriter(stream, "" if options.quiet else title(scorer, options.bank))
-        else:
-            writer = MACHINE_WRITERS[form](stream)
-        return _write_all(scorer, items, writer, Progress(total, options.quiet), earlier, options)
+        if file:
+            file.begin(earlier)
+        return _write_all(scorer, items, form, file, Progress(total, options.quiet), earlier, options)
+
+
+def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
+    """What an earlier run has left, where this one goes on from it.
+
+    Raises:
+        UsageError: it does not, and there is something; or that is not what it can go on from.
+    """
+    if not options.resume:
+        if file and file.size and not options.overwrite:
+            found = f"-o {options.output} holds {file.size} bytes already"
+            advice = "--resume goes on with the results of an earlier run, --overwrite begins anew"
+            raise UsageError(f"{found}; {advice if form.rows else '--overwrite begins anew'}, or name another file")
+        return Earlier()
+    if file is None or not file.is_file or form.rows is None:
+        raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
+    return Earlier.read(Path(options.output), form.rows, options.retry_failed)
 
 
 def _write_all(
     scorer: Scorer,
     items: Iterator[Item],
-    writer: Writer,
+    form: Format,
+    file: ResultsFile | None,
     progress: Progress,
     earlier: Earlier,
     options: argparse.Namespace,
 ) -> int:
-    shares_terminal = options.output in (None, "-") and sys.stdout.isatty()
+    assert form.writer is not None  # `pscr score` offers no other
+    sys.stdout.flush()
+    stream: Stream = file or sys.stdout.buffer
+    writer = form.writer(stream)
+    shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
     results = in_order(scorer, items, options.batch)
     try:
         with closing(results):
             if not earlier.size:
-                writer.header()
+                writer.header("" if options.quiet or not form.for_people else title(scorer, options.bank))
             for result in results:
                 if shares_terminal:
                     progress.hide()
@@ -131,14 +166,15 @@ def _write_all(
                     break
     except KeyboardInterrupt as signal:
         progress.hide()
-        again = "" if isinstance(writer, TableWriter) else "; the same command with --resume goes on"
+        instead = " in place of --overwrite" if options.overwrite else ""
+        again = f"; the same command with --resume{instead} goes on" if form.rows and file and file.is_file else ""
         err(f"pscr: interrupted: {tally.count - before} results written{_where(options.output, again)}")
         return int(getattr(signal, "code", INTERRUPTED))
     finally:
         progress.hide()
     summary = summarised(tally, progress, before if options.resume else None)
     writer.footer(summary)
-    if not options.quiet and not isinstance(writer, TableWriter):
+    if not options.quiet and not form.for_people:
         err(f"pscr: {summary}{_where(options.output)}")
     return 1 if tally.failed else 0
 
@@ -161,4 +197,4 @@ def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tup
 
 
 def _where(output: str | None, more: str = "") -> str:
-    return "" if output in (None, "-") else f" to {output}{more}"
+    return "" if output in (None, STDOUT) else f" to {output}{more}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,12 +52,12 @@ class Matching:
     without: int = 0
 
 
-def gather(paths: Sequence[str]) -> list[Named]:
+def gather(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[Named]:
     """The images that the command line's paths stand for; each folder or pattern is a group where all are such.
 
-    Files that are named one by one, as a shell's own pattern names them, make no groups.
+    Files that are named one by one, as a shell's own pattern names them, make no groups. left_out: as in `expand`.
     """
-    expanded = [expand([path]) for path in paths]
+    expanded = [expand([path], left_out) for path in paths]
     several = len(paths) > 1 and not any(
         _names_itself(path, items) for path, items in zip(paths, expanded, strict=True)
     )

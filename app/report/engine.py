@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ..console import UsageError, err, interruptible
 from ..progress import Progress
+from ..runtime import output_file
 from ..runtime.errors import PscrError
 from ..runtime.pipeline import in_order as in_threads
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.formats import BY_ENDING
-from ..tables.inputs import EXTENSIONS, Item
-from ..tables.results_file import Tally, check_output, read_results
+from ..tables.formats import BY_ENDING, CsvWriter, read_results
+from ..tables.inputs import EXTENSIONS, Item, in_words
+from ..tables.results_file import Tally
 from ..tables.scoring import check_same_model, in_order
 from . import pictures
 from .assemble import Settings, assemble, maps_of
@@ -33,13 +37,13 @@ def run(options: argparse.Namespace) -> int:
     """Write the report that the command line asks for; returns 1 where an image has no score.
 
     Raises:
-        UsageError: nothing to report on, a file of labels or results that does not fit, or an output that cannot
-            be written.
-        PscrError: the model, the bank or the device cannot be used.
+        UsageError: nothing to report on, or a file of labels or results that does not fit.
+        PscrError: the model, the bank or the device cannot be used, or the output not written.
     """
     _check_output(options.output)
-    earlier = _earlier(options.scores) if options.scores else []
-    named = _named(options, earlier)
+    earlier = read_results(Path(options.scores)) if options.scores else []
+    left_out: Counter[str] = Counter()
+    named = _named(options, earlier, left_out)
     units, matching = match(named, not options.unpaired)
     with (
         interruptible(),
@@ -50,22 +54,45 @@ def run(options: argparse.Namespace) -> int:
         known = [(result.path or "", result.score) for result in earlier if result.ok]
         check_same_model(scorer, known[:_CHECKED], f"--scores: {options.scores}")
         images = _look(scorer, named, units, earlier, options)
-        settings = _settings(options, earlier)
-        progress = Progress(maps_of(len(images), settings), options.quiet)
-        try:
-            report = assemble(images, matching, scorer, settings, progress.step)
-        finally:
-            progress.hide()
-    _write(options.output, render(report).encode())
+        with _scores_kept([image.result for image in images], options.output):
+            settings = _settings(options, earlier)
+            progress = Progress(maps_of(len(images), settings), options.quiet)
+            try:
+                report = assemble(images, matching, scorer, settings, progress.step)
+            finally:
+                progress.hide()
+            output_file.write(options.output, render(report).encode())
     tally = Tally()
+    tally.left_out = in_words(left_out)
     for image in images:
         tally.add(image.result.score)
     if not options.quiet:
-        err(f"pscr: {tally}{'' if options.output == '-' else f', to {options.output}'}")
+        err(f"pscr: {tally}{'' if options.output == output_file.STDOUT else f', to {options.output}'}")
     return 1 if tally.failed else 0
 
 
-def _named(options: argparse.Namespace, earlier: Sequence[Result]) -> list[Named]:
+@contextmanager
+def _scores_kept(results: Sequence[Result], output: str) -> Iterator[None]:
+    """Where the page cannot be drawn or written, keep the results in a csv file beside it, and say how to go on."""
+    try:
+        yield
+    except Exception:
+        place = Path(output if output_file.is_regular(output) else "report.html")
+        endings = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+        names = (place.with_name(f"{place.name}.scores{ending}.csv") for ending in endings)
+        file = next(name for name in names if not os.path.lexists(name))
+        rows = io.BytesIO()
+        writer = CsvWriter(rows)
+        writer.header("")
+        for result in results:
+            writer.row(result)
+        with suppress(OSError):
+            output_file.write(file, rows.getvalue())
+            err(f"pscr: the scores are kept: go on from them with --scores {file}")
+        raise
+
+
+def _named(options: argparse.Namespace, earlier: Sequence[Result], left_out: Counter[str]) -> list[Named]:
     """The images with their groups and prompts.
 
     Raises:
@@ -73,7 +100,7 @@ def _named(options: argparse.Namespace, earlier: Sequence[Result]) -> list[Named
     """
     if not options.paths and not options.scores:
         raise UsageError("found no PATH; expected images to report on, or --scores with the results of pscr score")
-    named = gather(options.paths) if options.paths else [Named(Item(result.path or "")) for result in earlier]
+    named = gather(options.paths, left_out) if options.paths else [Named(Item(result.path or "")) for result in earlier]
     if not named or all(one.item.problem for one in named):
         found = f"{named[0].item.path}: {named[0].item.problem}" if named else f"{options.scores}: it has no rows"
         raise UsageError(f"nothing to report on in {found}")
@@ -105,18 +132,18 @@ def _look(
     def seen(one: Named) -> tuple[str, bytes]:
         return pictures.look(one.item.path, options.thumbnails, options.max_pixels)
 
-    looked: Iterator[tuple[Named, tuple[str, bytes] | PscrError]] = in_threads(seen, named, 2, _AHEAD)
+    looked: Generator[tuple[Named, tuple[str, bytes] | PscrError], None, None] = in_threads(seen, named, 2, _AHEAD)
     progress = Progress(len(named), options.quiet)
     images = []
     try:
-        for (one, found), result, unit in zip(looked, there, units, strict=True):
-            scored = next(new) if result is None else replace(result, path=one.item.path)
-            digest, thumbnail = ("", b"") if isinstance(found, PscrError) else found
-            images.append(Image(scored, one.group, one.prompt, unit, digest, thumbnail))
-            progress.step()
+        with closing(new), closing(looked):
+            for (one, found), result, unit in zip(looked, there, units, strict=True):
+                scored = next(new) if result is None else replace(result, path=one.item.path)
+                digest, thumbnail = ("", b"") if isinstance(found, PscrError) else found
+                images.append(Image(scored, one.group, one.prompt, unit, digest, thumbnail))
+                progress.step()
     finally:
         progress.hide()
-        new.close()
     return images
 
 
@@ -137,34 +164,8 @@ def _settings(options: argparse.Namespace, earlier: Sequence[Result]) -> Setting
     )
 
 
-def _earlier(file: str) -> list[Result]:
-    form = BY_ENDING.get(Path(file).suffix.lower(), "")
-    if form not in ("csv", "jsonl"):
-        raise UsageError(f"--scores {file}: expected the csv or jsonl file that pscr score has written")
-    return read_results(Path(file), form)
-
-
 def _check_output(output: str) -> None:
-    ending = "" if output == "-" else Path(output).suffix.lower()
+    ending = Path(output).suffix.lower()
     if ending in EXTENSIONS or ending in BY_ENDING:
         raise UsageError(f"-o {output}: a report is one HTML page; expected a name such as report.html")
-    check_output(output)
-
-
-def _write(output: str, page: bytes) -> None:
-    """Write the page whole, or leave what is there.
-
-    Raises:
-        OSError: with the file's name.
-    """
-    if output == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(page)
-        return
-    temporary = Path(f"{output}.tmp")
-    try:
-        temporary.write_bytes(page)
-        temporary.replace(output)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    output_file.check(output)

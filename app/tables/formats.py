@@ -1,37 +1,35 @@
-"""How results are written: one class per format, one row per result, each row flushed as soon as it is known."""
+"""The formats of results: what each is called, by which endings it is known, how it is written and read back.
+
+Whoever adds one adds an entry to `FORMATS`: the command line, its help, --resume and `pscr report --scores` ask there.
+A row is written, and flushed, as soon as its result is known.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from ..console import UsageError, one_line
+from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .fields import COLUMNS, record
+from .fields import COLUMNS, record, result_of
 from .inputs import EXTENSIONS
+from .results_file import Rows, Stream, read_rows
 
-FIRST_LINE = ",".join(COLUMNS).encode() + b"\n"  # of a csv file
-BY_ENDING = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
-
-
-class Stream(Protocol):
-    """What rows are written to: standard output, or a file."""
-
-    def write(self, data: bytes, /) -> int | None: ...
-
-    def flush(self) -> None: ...
 
 
 class Writer(Protocol):
     """Writes a header, then rows, then a footer, as UTF-8 bytes."""
 
-    def header(self) -> None: ...
+    def header(self, title: str) -> None:
+        """title: what scores, and how to read the scores; empty where that, and the footer, are to be left out."""
+        ...
 
     def row(self, result: Result) -> None: ...
 
@@ -44,7 +42,7 @@ class CsvWriter:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
-    def header(self) -> None:
+    def header(self, title: str) -> None:
         self._write(COLUMNS)
 
     def row(self, result: Result) -> None:
@@ -65,7 +63,7 @@ class JsonlWriter:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
-    def header(self) -> None:
+    def header(self, title: str) -> None:
         """The lines describe themselves."""
 
     def row(self, result: Result) -> None:
@@ -80,16 +78,14 @@ class JsonlWriter:
 
 
 class TableWriter:
-    """Aligned columns for people; the path stands last, so that no path is too long for its column.
+    """Aligned columns for people; the path stands last, so that no path is too long for its column."""
 
-    title: what scores, and how to read the scores; left out, like the footer, where it is empty.
-    """
-
-    def __init__(self, stream: Stream, title: str) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._title = title
+        self._title = ""
 
-    def header(self) -> None:
+    def header(self, title: str) -> None:
+        self._title = title
         if self._title:
             _send(self._stream, f"{one_line(self._title)}\n\n")
         self._line("score", "spread", "size", "status", "path")
@@ -105,24 +101,119 @@ class TableWriter:
 
     def footer(self, summary: str) -> None:
         if self._title:
-            _send(self._stream, f"\n{summary}\n")
+            _send(self._stream, f"\n{one_line(summary)}\n")
 
     def _line(self, score: str, spread: str, size: str, status: str, path: str) -> None:
         _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {path}\n")
 
 
-def output_format(asked: str | None, output: str | None) -> str:
+# --- reading them back ------------------------------------------------------------------------------------------------
+
+
+class CsvRows:
+    """The rows of a csv file of `CsvWriter`; a quoted cell may hold line ends of its own."""
+
+    header = ",".join(COLUMNS).encode() + b"\n"
+
+    def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        pending, quotes = b"", 0
+        for line in lines:
+            pending += line
+            quotes += line.count(b'"')
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                yield pending
+                pending = b""
+
+    def entry(self, row: bytes) -> dict[str, Any]:
+        (cells,) = csv.reader([_text(row)])
+        return dict(zip(COLUMNS, cells, strict=True))
+
+
+class JsonlRows:
+    """The lines of a file of `JsonlWriter`."""
+
+    header = b""
+
+    def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        return (line for line in lines if line.endswith(b"\n"))
+
+    def entry(self, row: bytes) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(_text(row))
+        return entry
+
+
+# --- the formats ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of results.
+
+    endings: of the names of its files; none where it is a folder of files. writer: where `pscr score` writes it row by
+    row. rows: how a file is read back, where it can be. for_people: title and summary are a part of it.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    writer: Callable[[Stream], Writer] | None = None
+    rows: Rows | None = None
+    for_people: bool = False
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        Format("csv", (".csv",), CsvWriter, CsvRows()),
+        Format("jsonl", (".jsonl", ".ndjson"), JsonlWriter, JsonlRows()),
+        Format("table", (".txt",), TableWriter, for_people=True),
+        Format("parquet", ()),  # a folder of files, which the Ray engine writes: see `parquet`
+    )
+}
+BY_ENDING = {ending: one for one in FORMATS.values() for ending in one.endings}
+WRITTEN = tuple(name for name, one in FORMATS.items() if one.writer)
+RESUMABLE = tuple(name for name, one in FORMATS.items() if one.rows)
+READABLE = ", ".join(name for name, one in FORMATS.items() if one.rows or not one.endings)  # by `read_results`
+
+
+def output_format(asked: str | None, output: str | None) -> Format:
     """The format asked for, else the one that the output file's name ends in, else a table."""
-    ending = "" if output in (None, "-") else Path(str(output)).suffix.lower()
+    path = Path(output or "-")
+    ending = path.suffix.lower()
     if ending in EXTENSIONS:
         raise UsageError(f"-o {output} would write results over an image; expected a name ending in .csv or .jsonl")
     if asked:
-        return asked
+        return FORMATS[asked]
     if ending and ending not in BY_ENDING:
         raise UsageError(
             f"-o {output}: no format is known by {ending!r}; expected {', '.join(BY_ENDING)}, or --format with any name"
         )
-    return BY_ENDING.get(ending, "table")
+    return BY_ENDING.get(ending, FORMATS["table"])
+
+
+def read_results(path: Path) -> list[Result]:
+    """The results in what `pscr score` has written: a file, or the Ray engine's folder of Parquet files.
+
+    Half a row at a file's end does not count.
+
+    Raises:
+        UsageError: it cannot be read, or is not what `pscr score` writes in the format that its name says.
+        PscrError: pyarrow, which reads Parquet, is not installed.
+    """
+    if path.is_dir():
+        with needing("ray", f"reading {path}"):
+            from .parquet import read_folder  # pyarrow, which nothing else here needs
+        return read_folder(path)
+    form = BY_ENDING.get(path.suffix.lower())
+    if form is None or form.rows is None:
+        expected = " or ".join(RESUMABLE)
+        raise UsageError(
+            f"{path}: expected the {expected} file, or the folder of Parquet files, that pscr score writes"
+        )
+    return [result for _, result in read_rows(path, form.rows, result_of) if result is not None]
+
+
+def _text(row: bytes) -> str:
+    return row[:-1].decode("utf-8", "surrogateescape")
 
 
 def _is_text(text: str) -> bool:
@@ -137,6 +228,3 @@ def _send(stream: Stream, text: str) -> None:
     """Paths keep their bytes, UTF-8 or not."""
     stream.write(text.encode("utf-8", "surrogateescape"))
     stream.flush()
-
-
-MACHINE_WRITERS: dict[str, Callable[[Stream], Writer]] = {"csv": CsvWriter, "jsonl": JsonlWriter}

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
 from ..console import UsageError
+from ..runtime.errors import one_line
+from ..runtime.image_endings import ENDINGS, advice, readable
 
-EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".avif",
-        ".jp2",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    ]
-)
+EXTENSIONS = ENDINGS  # of image files, whether or not this machine can read them
 STDIN = "-"
 _CHUNK = 1 << 16
+_ANY_DEPTH = "**"
+_MOST_NAMED = 5  # kinds of what was left out
+# How a list in another encoding begins: UTF-8 with a mark, and what PowerShell's '>' writes. The longer ones first.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 @dataclass(frozen=True)
@@ -47,23 +42,40 @@ class Item:
     problem: str = ""
 
 
-def expand(paths: Iterable[str]) -> list[Item]:
+def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[Item]:
     """The images that files, folders and patterns stand for, in the order given.
 
-    A folder stands for the images below it, by extension, hidden files and folders and linked folders left out, in
-    natural order (img2 before img10). A pattern ('runs/**/*.png') stands for the images that it matches, in the same
-    order. Any other path is taken as it is, whatever it is called and whether or not it exists: its row will say.
-    A path that is given twice is scored twice.
+    A folder stands for the images below it, by the endings that can be read here, hidden files and folders and linked
+    folders left out, in natural order (img2 before img10). A pattern ('runs/**/*.png') stands for the images that it
+    matches, by the same rules: no wildcard stands for a linked folder. Only regular files are taken. Any other path is
+    taken as it is, whatever it is called and whether or not it exists: its row will say. A path that is given twice is
+    scored twice.
+
+    left_out: where it is counted what lay in folders, or matched, and is not among them, by its kind; see `in_words`.
     """
+    left_out = Counter() if left_out is None else left_out
     items: list[Item] = []
     for path in paths:
         if _is_folder(path):
-            items += _folder(path)
+            items += _folder(path, left_out)
         elif glob.has_magic(path) and not os.path.lexists(path):
-            items += _pattern(path)
+            items += _pattern(path, left_out)
         else:
             items.append(Item(path))
     return items
+
+
+def in_words(left_out: Counter[str]) -> str:
+    """Such as `4 left out (3 .heic, 1 .txt)`; nothing where nothing was."""
+    if not left_out:
+        return ""
+    named = left_out.most_common(_MOST_NAMED)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in named)
+    if rest := left_out.total() - sum(count for _, count in named):
+        kinds += f", {rest} others"
+    if any(kind in ENDINGS for kind in left_out):
+        kinds += advice()
+    return f"{left_out.total()} left out ({kinds})"
 
 
 def items_of(
@@ -87,17 +99,30 @@ def items_of(
     place = paths.index(STDIN)
     listed = read_list(sys.stdin.buffer, null)
     items_to_come = itertools.chain(expand(paths[:place]), listed, expand(paths[place + 1 :]))
-    first_item = next(items_to_come, None)
+    try:
+        first_item = next(items_to_come, None)
+    except OSError as problem:
+        found = f"the list on standard input cannot be read: {problem.strerror}"
+        raise UsageError(f"{found}; expected paths, one a line") from problem
     if first_item is None:
         raise UsageError("no paths on standard input; expected one a line (or --null, each ended by a NUL byte)")
     return itertools.chain([first_item], items_to_come), None
 
 
 def read_list(stream: BinaryIO, null: bool = False) -> Iterator[Item]:
-    """The paths on a stream, as they arrive: one a line, or each ended by a NUL byte. Empty ones are skipped."""
+    """The paths on a stream, as they arrive: one a line, or each ended by a NUL byte. Empty ones are skipped.
+
+    A byte order mark is no part of the first path, and says which Unicode encoding the list has.
+
+    Raises:
+        UsageError: the list begins with lines that hold NUL bytes, or has not the encoding that its mark says.
+    """
     end = b"\0" if null else b"\n"
     rest = b""
-    while chunk := _read_some(stream):
+    for place, chunk in enumerate(_without_mark(stream)):
+        if not null and not place and b"\0" in chunk:
+            found = "the list on standard input has NUL bytes in its lines"
+            raise UsageError(f"{found}; say -0 where NUL ends each path, or write UTF-16 with a byte order mark")
         *whole, rest = (rest + chunk).split(end)
         yield from _listed(whole, null)
     yield from _listed([rest], null)
@@ -109,8 +134,8 @@ def natural_key(path: str) -> tuple[object, ...]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file is called like an image, in upper or lower case, and is not hidden."""
-    return not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+    """Whether a file is called like an image that can be read here, in upper or lower case, and is not hidden."""
+    return not name.startswith(".") and Path(name).suffix.lower() in readable()
 
 
 def _is_folder(path: str) -> bool:
@@ -121,31 +146,96 @@ def _is_folder(path: str) -> bool:
         return False
 
 
-def _folder(folder: str) -> list[Item]:
-    images: list[str] = []
-    unreadable: list[Item] = []
-
-    def cannot_list(problem: OSError) -> None:
-        unreadable.append(Item(str(problem.filename), f"the folder cannot be listed: {problem.strerror}"))
-
-    for root, folders, names in os.walk(folder, onerror=cannot_list):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [str(Path(root, name)) for name in names if is_image_name(name)]
-    if not images and not unreadable:
+def _folder(folder: str, left_out: Counter[str]) -> list[Item]:
+    start = str(Path(folder))
+    found = _Search(left_out)
+    found.run("" if start == "." else start, [_ANY_DEPTH])
+    if not found.images and not found.unreadable:
         return [Item(folder, f"no images in this folder; expected files ending in {_endings()}")]
-    return [Item(path) for path in sorted(images, key=natural_key)] + unreadable
+    return found.items()
 
 
-def _pattern(pattern: str) -> list[Item]:
-    matches = glob.glob(pattern, recursive=True)
-    files = [path for path in matches if Path(path).is_file()]
-    images = [path for path in files if is_image_name(Path(path).name)]
-    if not files:
+def _pattern(pattern: str, left_out: Counter[str]) -> list[Item]:
+    root, *parts = pattern.split("/")
+    found = _Search(left_out)
+    found.run("/", parts) if not root else found.run("", [root, *parts])
+    if not found.files and not found.unreadable:
         return [Item(pattern, "no file matches this pattern; check the folder it starts from ('**' crosses folders)")]
-    if not images:
-        found = f"none of the {len(files)} files that match this pattern is called like an image"
-        return [Item(pattern, f"{found}; expected names ending in {_endings()}, or the files' own names")]
-    return [Item(path) for path in sorted(images, key=natural_key)]
+    if not found.images and not found.unreadable:
+        many = f"none of the {found.files} files that match this pattern is called like an image"
+        return [Item(pattern, f"{many}; expected names ending in {_endings()}, or the files' own names")]
+    return found.items()
+
+
+class _Search:
+    """The images that a pattern's parts match below a folder. files: how many match, images or not."""
+
+    def __init__(self, left_out: Counter[str]) -> None:
+        self.files = 0
+        self.images: list[str] = []
+        self.unreadable: list[Item] = []
+        self._left_out = left_out
+
+    def run(self, folder: str, parts: Sequence[str]) -> None:
+        """Look below a folder, "" for the working directory. A part "**" stands for folders at any depth."""
+        waiting = [(folder, tuple(part for part, _ in itertools.groupby(parts)))]
+        seen, matched = set(waiting), set[str]()
+        while waiting:
+            folder, (part, *rest) = waiting.pop()
+            for path, upcoming in self._step(folder, part, tuple(rest)):
+                if upcoming and (path, upcoming) not in seen:
+                    seen.add((path, upcoming))
+                    waiting.append((path, upcoming))
+                elif not upcoming and path not in matched:
+                    matched.add(path)
+                    self._take(path)
+
+    def items(self) -> list[Item]:
+        """The images in natural order, then the folders that cannot be listed."""
+        return [Item(path) for path in sorted(self.images, key=natural_key)] + self.unreadable
+
+    def _step(self, folder: str, part: str, rest: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """What one part of a pattern matches in a folder, each with the parts that are to be matched below it."""
+        if not glob.has_magic(part):
+            path = _join(folder, part)
+            if Path(path).is_dir() if rest else os.path.lexists(path):
+                yield path, rest
+            return
+        if part == _ANY_DEPTH and rest:
+            yield folder, rest
+        for entry in self._entries(folder):
+            path, below = _join(folder, entry.name), entry.is_dir(follow_symlinks=False)
+            if part == _ANY_DEPTH:
+                if not entry.name.startswith(".") and (below or not rest):
+                    yield path, (part, *rest) if below else ()
+            elif (below or not rest) and (part[0] == "." or entry.name[0] != ".") and fnmatchcase(entry.name, part):
+                yield path, rest
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder or ".") as entries:
+                return list(entries)
+        except OSError as problem:
+            self.unreadable.append(Item(folder or ".", f"the folder cannot be listed: {problem.strerror}"))
+            return []
+
+    def _take(self, path: str) -> None:
+        """Sort a match into what is scored and what is left out; a link that leads nowhere is scored, so it is told."""
+        file = Path(path)
+        if file.is_dir():
+            self._left_out["linked folder"] += file.is_symlink()
+            return
+        self.files += 1
+        if file.exists() and not file.is_file():
+            self._left_out["pipe, socket or device"] += 1
+        elif is_image_name(file.name):
+            self.images.append(path)
+        else:
+            self._left_out[file.suffix.lower() or "without an ending"] += 1
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}{'' if folder in ('', '/') else '/'}{name}"
 
 
 def _part_key(part: str) -> tuple[tuple[int, str] | str, ...]:
@@ -159,6 +249,23 @@ def _read_some(stream: BinaryIO) -> bytes:
     return bytes(read1(_CHUNK))
 
 
+def _without_mark(stream: BinaryIO) -> Iterator[bytes]:
+    """What arrives on a stream, as UTF-8 where a byte order mark says in which encoding it comes."""
+    head = _read_some(stream)
+    while any(mark != head and mark.startswith(head) for mark in _MARKS) and (chunk := _read_some(stream)):
+        head += chunk
+    chunks = itertools.chain([head], iter(lambda: _read_some(stream), b""))
+    encoding = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
+    if not encoding:
+        yield from chunks
+        return
+    try:
+        yield from (text.encode() for text in codecs.iterdecode(chunks, encoding))
+    except UnicodeError as problem:
+        found = f"the list on standard input begins as {encoding} and is none: {one_line(problem)}"
+        raise UsageError(f"{found}; write it in UTF-8") from problem
+
+
 def _listed(lines: list[bytes], null: bool) -> Iterator[Item]:
     for line in lines:
         path = os.fsdecode(line if null else line.removesuffix(b"\r"))
@@ -167,4 +274,4 @@ def _listed(lines: list[bytes], null: bool) -> Iterator[Item]:
 
 
 def _endings() -> str:
-    return " ".join(sorted(EXTENSIONS))
+    return " ".join(sorted(readable()))

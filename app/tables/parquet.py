@@ -17,7 +17,8 @@ import pyarrow.parquet
 
 from ..console import UsageError
 from ..runtime.errors import one_line
-from .fields import FIELDS
+from ..runtime.scorer import Result
+from .fields import FIELDS, result_of
 from .inputs import Item
 from .results_file import Earlier
 
@@ -99,9 +100,9 @@ class ResultsFolder:
         while path.exists():  # the input has changed since an earlier run, so the place is another image's
             count += 1
             path = self.path / f"{name}-{count}.parquet"
-        temporary = path.with_name(f".{path.stem}.tmp")
+        temporary = path.with_name(f".{path.stem}.tmp")  # none is there: the folder is ours, see `_take`
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("xb") as stream:
                 pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), SCHEMA), stream)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -130,6 +131,22 @@ class ResultsFolder:
     def _not_ours(self, file: Path, why: str) -> UsageError:
         found = f"--resume: {file} is not what pscr score --engine ray writes ({why})"
         return UsageError(f"{found}; name the folder of the interrupted run, or start anew in another")
+
+
+def read_folder(path: Path) -> list[Result]:
+    """The results in a folder of Parquet files, in the order of the input.
+
+    Raises:
+        UsageError: a file is not what `ResultsFolder.write` writes.
+    """
+    found = []
+    for file in sorted(path.glob("*.parquet")):
+        try:
+            found += [result_of(row) for row in pyarrow.parquet.read_table(file).to_pylist()]
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as problem:
+            wrong = f"{file} is not what pscr score --engine ray writes ({one_line(problem)})"
+            raise UsageError(f"{wrong}; name a folder that pscr score has written") from problem
+    return found
 
 
 def as_text(path: str) -> str:

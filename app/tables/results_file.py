@@ -4,75 +4,112 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
-import json
+import fcntl
 import math
 import os
-import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ..console import UsageError
+from ..runtime import output_file
 from ..runtime.errors import Status
-from ..runtime.scorer import Result
-from .fields import COLUMNS, result_of
-from .formats import FIRST_LINE, Stream
 
-RESUMABLE = ("csv", "jsonl")
+T = TypeVar("T")
+NOT_A_ROW = (ValueError, KeyError, TypeError, csv.Error)  # what reading something else as a row raises
 
 
-def check_output(output: str | None) -> None:
-    """Find out before the model is loaded that the output cannot be written; the file itself is left alone."""
-    if output in (None, "-"):
-        return
-    path = Path(str(output))
-    if path.is_dir():
-        raise UsageError(f"-o {output} is a folder; expected the name of a file, such as {path / 'scores.csv'}")
-    if not path.parent.is_dir():
-        raise UsageError(f"-o {output}: there is no folder {path.parent}; make it first, or name another file")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"-o {output} cannot be written: no permission; name another file")
+class Stream(Protocol):
+    """What rows are written to: standard output, or a file."""
+
+    def write(self, data: bytes, /) -> int | None: ...
+
+    def flush(self) -> None: ...
 
 
-def open_output(output: str | None, stack: ExitStack, keep: int = 0) -> Stream:
-    """The stream that results go to. A file is written row by row, so that an interrupted run keeps what it has.
+class Rows(Protocol):
+    """How the rows of a file are told apart and read. header: its first line with the line end, or nothing."""
 
-    keep: how many bytes of the file stay; 0 to begin anew.
-    """
-    if output in (None, "-"):
-        sys.stdout.flush()
-        return sys.stdout.buffer
-    try:
-        return stack.enter_context(ResultsFile(Path(str(output)), keep))
-    except OSError as problem:
-        raise UsageError(f"-o {output} cannot be written: {problem.strerror}; name another file") from problem
+    @property
+    def header(self) -> bytes: ...
+
+    def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The whole rows with their line ends, the header among them; half a row at the end does not count."""
+        ...
+
+    def entry(self, row: bytes) -> dict[str, Any]:
+        """A row's values under the names of `COLUMNS`.
+
+        Raises:
+            ValueError, KeyError, TypeError, csv.Error: it is no such row.
+        """
+        ...
 
 
 class ResultsFile:
     """A binary file without a buffer: a row is in it whole or not at all, whatever ends the program.
 
     A write that fails half-way (full disk, interruption) is taken back, so that what is left can be used. Only the
-    machine's own fall can leave half a row; `Earlier.read` drops it.
+    machine's own fall can leave half a row; `Earlier.read` drops it. One program at a time writes to a regular file.
+    What is none (a pipe, a device, /dev/stdout) is written to as it is.
     """
 
-    def __init__(self, path: Path, keep: int = 0) -> None:
-        """Open the file and cut it to its first `keep` bytes.
+    def __init__(self, name: output_file.Name) -> None:
+        """Open the file, make it where it is missing, and take it for this process; what it holds stays so far.
 
         Raises:
-            OSError: it cannot be opened for writing.
+            UsageError: another run is writing to it, or it cannot be opened for writing.
         """
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o666)
-        self._path = path
-        self._size = keep
-        if keep:
-            os.ftruncate(self._descriptor, keep)
-            os.lseek(self._descriptor, keep, os.SEEK_SET)
+        self._name = os.fspath(name)
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._descriptor, self.is_file, self._created = output_file.open_rows(self._name)
+        except OSError as problem:
+            raise UsageError(f"-o {self._name} cannot be written: {problem.strerror}; name another file") from problem
+        if self.is_file and not self._is_ours():
+            self._created = None
+            self.close()
+            raise UsageError(f"-o {self._name}: another run is writing there; wait, or name another file")
+        self.size = os.fstat(self._descriptor).st_size if self.is_file else 0
+
+    def _is_ours(self) -> bool:
+        """Take the file for this process, where no other has taken it or put another in its place."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks: then nobody looks
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), Path(self._name).stat())
+        except FileNotFoundError:
+            return False
+
+    def begin(self, earlier: Earlier) -> None:
+        """Let only an earlier run's rows stay, without those that are to be `retried`, and write after them.
+
+        Raises:
+            OSError: the file cannot be cut or written again.
+            UsageError: another run has taken it meanwhile.
+        """
+        if not self.is_file:
+            return
+        if earlier.retried:
+            data = Path(self._name).read_bytes()
+            starts = [0, *(end for _, end in earlier.retried)]
+            ends = [*(start for start, _ in earlier.retried), earlier.size]
+            output_file.write(self._name, b"".join(data[a:b] for a, b in zip(starts, ends, strict=True)))
+            self.close()
+            self._open()
+        else:
+            self.size = earlier.size
+        self._cut()
 
     def write(self, data: bytes) -> int:
         """Write all of `data`, or nothing.
@@ -85,23 +122,31 @@ class ResultsFile:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except BaseException as error:
-            with contextlib.suppress(OSError):  # a pipe or a device cannot be cut
-                os.ftruncate(self._descriptor, self._size)
-                os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            if self.is_file:
+                with contextlib.suppress(OSError):
+                    self._cut()
             if isinstance(error, OSError):
-                error.filename = str(self._path)
+                error.filename = self._name
             raise
-        self._size += len(data)
+        self.size += len(data)
         return len(data)
 
     def flush(self) -> None:
         """There is nothing to flush."""
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
+        """Close the file, and remove it where it was made here and holds nothing; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        if descriptor < 0:
+            return
+        if self._created is not None and not os.fstat(descriptor).st_size:
+            self._created.unlink(missing_ok=True)
+        os.close(descriptor)
+
+    def _cut(self) -> None:
+        """Cut off what is after the last whole row."""
+        os.ftruncate(self._descriptor, self.size)
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
 
     def __enter__(self) -> ResultsFile:
         return self
@@ -113,11 +158,12 @@ class ResultsFile:
 
 
 class Tally:
-    """Count, failures, mean and quantiles of results; 8 bytes a score."""
+    """Count, failures, mean and quantiles of results; 8 bytes a score. left_out: what was not looked at, in words."""
 
     def __init__(self) -> None:
         self.count = 0
         self.failed = 0
+        self.left_out = ""
         self._scores = array("d")
 
     def add(self, score: float | None) -> None:
@@ -129,8 +175,10 @@ class Tally:
             self._scores.append(score)
 
     def __str__(self) -> str:
-        """Such as `9 scored, 1 failed, mean 2.310, quantiles 5 % 1.020, 25 % 1.800, ...`."""
+        """Such as `9 scored, 1 failed, 2 left out (2 .txt), mean 2.310, quantiles 5 % 1.020, 25 % 1.800, ...`."""
         text = f"{self.count - self.failed} scored, {self.failed} failed"
+        if self.left_out:
+            text += f", {self.left_out}"
         if not self._scores:
             return text
         ordered = sorted(self._scores)
@@ -145,34 +193,35 @@ class Earlier:
 
     size: bytes of its whole rows. done: how often each path stands there. tally: of those rows.
     promised: path and score of the last row that has a score, by which the model can be recognised.
+    retried: where rows begin and end that do not count, since their images are to be tried again.
     """
 
     size: int = 0
     done: Counter[str] = field(default_factory=Counter)
     tally: Tally = field(default_factory=Tally)
     promised: tuple[tuple[str, float], ...] = ()
+    retried: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, form: str) -> Earlier:
-        """Read the rows of a csv or jsonl file; half a row at its end does not count. No file is no rows.
+    def read(cls, path: Path, rows: Rows, retry: bool = False) -> Earlier:
+        """Read a file's rows; half a row at its end does not count. No file is no rows.
+
+        retry: whether rows of images that failed are to be written again.
 
         Raises:
             UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
         """
         found = cls()
-        try:
-            with path.open("rb") as stream:
-                for number, record in enumerate(_records(stream, form), 1):
-                    if form == "csv" and number == 1:
-                        if record != FIRST_LINE:
-                            raise _not_ours(path, form, number)
-                    else:
-                        found.add(*_row(path, form, number, record))
-                    found.size += len(record)
-        except FileNotFoundError:
-            return cls()
-        except OSError as problem:
-            raise UsageError(f"--resume: {path} cannot be read: {problem.strerror}") from problem
+        if not path.exists():
+            return found
+        for end, row in read_rows(path, rows, _standing, "--resume: "):
+            start, found.size = found.size, end
+            if row is None:
+                continue
+            if retry and row[1] != Status.OK.name:
+                found.retried.append((start, end))
+            else:
+                found.add(*row)
         return found
 
     def add(self, path: str, status: str, score: float | None) -> None:
@@ -183,69 +232,37 @@ class Earlier:
             self.promised = ((path, score),)
 
 
-def _records(stream: Any, form: str) -> Iterator[bytes]:
-    """The whole rows with their line ends; a quoted csv cell may hold line ends of its own."""
-    pending = b""
-    quotes = 0
-    for line in stream:
-        pending += line
-        quotes += line.count(b'"') if form == "csv" else 0
-        if line.endswith(b"\n") and quotes % 2 == 0:
-            yield pending
-            pending = b""
+def read_rows(
+    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = ""
+) -> Iterator[tuple[int, T | None]]:
+    """What `read` makes of each whole row of a file, and where the row ends, in bytes; None for the header.
 
-
-def read_results(path: Path, form: str) -> list[Result]:
-    """The results in a csv or jsonl file of `pscr score`; half a row at its end does not count.
+    read: raises one of `NOT_A_ROW` for values that are none of ours. option: that named the file, for messages.
 
     Raises:
         UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
     """
+    end = number = 0
     try:
-        records = _records(io.BytesIO(path.read_bytes()), form)
+        with path.open("rb") as stream:
+            for number, row in enumerate(rows.whole(stream), 1):
+                end += len(row)
+                is_header = bool(rows.header) and number == 1
+                if is_header and row != rows.header:
+                    raise ValueError("another header")
+                yield end, None if is_header else read(rows.entry(row))
     except OSError as problem:
-        raise UsageError(f"{path} cannot be read: {problem.strerror}; expected a file of pscr score") from problem
-    has_header = form == "csv"
-    if has_header and next(records, b"") != FIRST_LINE:
-        raise _not_results(path, form, 1)
-    return [_result(path, form, number, record) for number, record in enumerate(records, 1 + has_header)]
+        raise UsageError(
+            f"{option}{path} cannot be read: {problem.strerror}; expected a file of pscr score"
+        ) from problem
+    except NOT_A_ROW as problem:
+        found = f"{option}row {number} of {path} is not what pscr score writes in this format"
+        raise UsageError(f"{found}; name a file that it has written") from problem
 
 
-def _result(path: Path, form: str, number: int, record: bytes) -> Result:
-    """The result of a row, to the six decimals that are written."""
-    try:
-        return result_of(_entry(form, record))
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise _not_results(path, form, number) from error
-
-
-def _entry(form: str, record: bytes) -> dict[str, Any]:
-    """A row's values under the names of `COLUMNS`, as they are written."""
-    text = record[:-1].decode("utf-8", "surrogateescape")
-    if form == "jsonl":
-        entry: dict[str, Any] = json.loads(text)
-        return entry
-    (cells,) = csv.reader([text])
-    return dict(zip(COLUMNS, cells, strict=True))
-
-
-def _row(path: Path, form: str, number: int, record: bytes) -> tuple[str, str, float | None]:
-    """Path, status and score of a row."""
-    try:
-        entry = _entry(form, record)
-        score = entry["score"]
-        if not (isinstance(entry["path"], str) and entry["status"] in Status.__members__):
-            raise ValueError
-        return entry["path"], entry["status"], None if score in (None, "") else float(score)
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise _not_ours(path, form, number) from error
-
-
-def _not_results(path: Path, form: str, number: int) -> UsageError:
-    found = f"row {number} of {path} is not what pscr score --format {form} writes"
-    return UsageError(f"{found}; name a file that pscr score has written")
-
-
-def _not_ours(path: Path, form: str, number: int) -> UsageError:
-    found = f"--resume: row {number} of {path} is not what pscr score --format {form} writes"
-    return UsageError(f"{found}; name the output of the interrupted run, or start anew without --resume")
+def _standing(entry: dict[str, Any]) -> tuple[str, str, float | None]:
+    """Path, status and score of a row's values."""
+    score = entry["score"]
+    if not (isinstance(entry["path"], str) and entry["status"] in Status.__members__):
+        raise ValueError("no path, or no status")
+    return entry["path"], entry["status"], None if score in (None, "") else float(score)

@@ -51,7 +51,7 @@ def machine() -> dict[str, Any]:
 
 
 @contextmanager
-def copy_of(model: str) -> Iterator[Path]:
+def copy_of(model: str | Path) -> Iterator[Path]:
     """A copy of a model folder, so that engines built for a measurement do not stay in it."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"

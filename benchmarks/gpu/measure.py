@@ -1,37 +1,48 @@
-"""How fast is it on this GPU? The native engines against onnxruntime's CUDA provider, by stage and by batch size.
+"""How fast is it on this GPU, and how near to what it can do? Native engines against onnxruntime's CUDA provider.
 
     python benchmarks/gpu/measure.py [MODEL] [--images PATH ...] [-o measure.json]
 
-Stages, each in milliseconds per batch, median of the repeats: decode (a JPEG to pixels) and sample (cut the patches) on
-the CPU; infer, which is copy in, compute and copy out as the caller waits for it; and for native engines the same three
-apart, between CUDA events, plus a torch CUDA graph of the same network where a torch with CUDA is installed. Ends in
-ten minutes: what --minutes leaves no time for is left out of the table, and said to be.
+Each row is a path, a precision and a batch. infer_ms is copy in, compute and copy out as the caller waits for it, the
+median of the repeats; with a torch that has CUDA also what the profiler sees of it (stages.py: copies, kernels,
+launches), and the limit (limits.py): how much of the card's own matrix rate and memory rate, both measured first, the
+kernels got, and which of them bounds this network. decode (a JPEG to pixels) and sample (cut the patches) stand for one
+image on one thread of the CPU. A network of dense convolutions, ResNet18, is measured too: the others are depthwise.
+Ends in ten minutes: what --minutes leaves no time for is left out of the table, and said to be.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
-import io
+import shutil
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import copy_of, machine, save, table
+import onnx
+import stages
+from common import machine, save, table
+from folders import dense_network, in_precision
+from limits import COLUMNS, Rates, limit, measured
 
 import pscr
-from pscr.export.to_trt import main as build
-from pscr.runtime.backends.tensorrt_backend import TensorRTBackend
+from pscr.export.graph_costs import Costs, costs
+from pscr.export.to_trt import EngineExport, export_engine
 from pscr.runtime.engines import LIBRARIES
 from pscr.runtime.image import load
+from pscr.runtime.manifest import Manifest
+from pscr.runtime.models import locate
 from pscr.runtime.scorer import DEFAULT_MODEL
 from pscr.tables.inputs import expand
 
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+DENSE = "resnet18-dense"
+HOST = ("decode_ms", "sample_ms")
 
 
 def median(work: Callable[[], object], seconds: float = 1.0, least: int = 10) -> float:
@@ -46,43 +57,17 @@ def median(work: Callable[[], object], seconds: float = 1.0, least: int = 10) ->
     return statistics.median(times)
 
 
-def host_stages(scorer: pscr.Scorer, files: list[bytes]) -> dict[str, float]:
+def host_stages(scorer: pscr.Scorer, files: Sequence[bytes]) -> dict[str, float]:
     """Decode and sample, on one thread, milliseconds per image."""
     sampling = scorer.manifest.sampling
     turn = iter(range(1 << 30))
     decode = median(lambda: load(files[next(turn) % len(files)]))
     pixels = load(files[0])
-    return {"decode_ms": decode, "sample_ms": median(lambda: sampling.cut(pixels))}
+    return dict(zip(HOST, (decode, median(lambda: sampling.cut(pixels))), strict=True))
 
 
-def gpu_stages(backend: TensorRTBackend, patches: np.ndarray) -> dict[str, float]:
-    """Copy in, compute and copy out of one part of a batch, between CUDA events, milliseconds; no graph, no overlap."""
-    import pycuda.driver as cuda
-
-    slot, stages = backend._slots[0], {"copy_in_ms": [], "compute_ms": [], "copy_out_ms": []}
-    part = patches[: backend._best[0]]
-    backend.infer(part)
-    with backend._device.current():
-        events = [cuda.Event() for _ in range(4)]
-        staged = slot.host["patches"][: part.size]
-        for _ in range(30):
-            events[0].record(slot.stream)
-            backend._device.upload(slot._memory["patches"], staged, slot.stream)
-            events[1].record(slot.stream)
-            slot._context.execute_async_v3(slot.stream.handle)
-            events[2].record(slot.stream)
-            for name in ("score", "votes"):
-                backend._device.download(slot.host[name], slot._memory[name], slot.stream)
-            events[3].record(slot.stream)
-            events[3].synchronize()
-            for number, key in enumerate(stages):
-                stages[key].append(events[number].time_till(events[number + 1]))
-        del events
-    return {key: statistics.median(values) for key, values in stages.items()} | {"part": len(part)}
-
-
-def torch_graph(backbone: str, batch: int, count: int, side: int) -> float:
-    """Milliseconds of the backbone alone in torch, half precision, channels last, replayed as a CUDA graph.
+def torch_graph(backbone: str, batch: int, count: int, side: int) -> Callable[[], None]:
+    """One run of the backbone alone in torch, half precision, channels last, as a CUDA graph that is replayed.
 
     backbone: as a manifest has it; those of an ensemble, joined by " + ", run one after the other.
     """
@@ -112,11 +97,101 @@ def torch_graph(backbone: str, batch: int, count: int, side: int) -> float:
         with torch.cuda.graph(graph):
             run_all()
 
-        def once() -> None:
-            graph.replay()
-            torch.cuda.synchronize()
+    def once() -> None:
+        graph.replay()
+        torch.cuda.synchronize()
 
-        return median(once)
+    return once
+
+
+def computes_in(scorer: pscr.Scorer) -> str:
+    """The precision of a scorer's products: fp32 is tf32 where onnxruntime's session says that it may round to that."""
+    session = getattr(scorer._backend, "_session", None)
+    options = session.get_provider_options().get("CUDAExecutionProvider", {}) if session is not None else {}
+    precision = str(scorer.manifest.precision)
+    return "tf32" if precision == "fp32" and options.get("use_tf32") == "1" else precision
+
+
+@dataclass
+class Measurement:
+    """Rows, and what was left out, until the time is over."""
+
+    ends: float
+    rates: Rates | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def over(self, what: str) -> bool:
+        """Whether nothing new is begun; says what was left out."""
+        if time.monotonic() > self.ends:
+            self.skipped.append(f"{what}: no time left")
+        return time.monotonic() > self.ends
+
+    def row(self, keys: dict[str, Any], work: Callable[[], object], needed: Costs, host: dict[str, float]) -> None:
+        """Measure one piece of work. keys: what it is, with its precision and batch; host: what the CPU does before."""
+        taken = median(work)
+        found = {"infer_ms": taken, "images_per_s": 1000 * keys["batch"] / taken}
+        seen = stages.profiled(work) or dict.fromkeys(stages.COLUMNS, "")
+        found |= seen
+        found |= dict.fromkeys(COLUMNS, "")
+        if self.rates is not None and seen["kernels_ms"]:
+            found |= limit(needed, seen["kernels_ms"], keys["precision"], self.rates)
+        self.rows.append({key: _rounded(value) for key, value in {**keys, **found, **host}.items()})
+
+    def scorer(self, name: str, folder: Path, device: str, precision: str, images: Sequence[str]) -> None:
+        """Every batch of one model folder on one device. precision: of what runs, empty for what the session says."""
+        if self.over(f"{name} {precision}"):
+            return
+        with pscr.open(folder, device=device) as scorer:
+            files = [Path(item.path).read_bytes() for item in expand(images)]
+            cut = [scorer.patches(data) for data in files]
+            cut = [patches for patches in cut if len(patches) == len(cut[0])]  # a batch has one shape
+            host, kind = host_stages(scorer, files), precision or computes_in(scorer)
+            proto = onnx.load(folder / "model.onnx")
+            constants = {key: value.shape for key, value in scorer._backend.signature.constants.items()}
+            for batch in BATCHES:
+                if batch > (scorer._backend.takes.most or batch) or self.over(f"{name} {kind} batch {batch}"):
+                    break
+                patches = np.stack([cut[i % len(cut)] for i in range(batch)])
+                keys = {"model": scorer.manifest.name, "path": name, "precision": kind, "batch": batch}
+                needed = costs(proto, {"patches": patches.shape, **constants})
+                try:
+                    self.row(keys, lambda p=patches: scorer.infer(p), needed, host)
+                except pscr.PscrError as error:
+                    self.skipped.append(f"{name} {kind} batch {batch}: {error}")
+                    break
+
+    def torch(self, folder: Path) -> None:
+        """The backbone alone in torch, in fp16, for three batches; what lies around it is little."""
+        manifest = Manifest.read(folder)
+        count, side = manifest.sampling.count, manifest.sampling.patch
+        proto = onnx.load(folder / "model.onnx")
+        taken = {
+            value.name: [d.dim_value or 1 for d in value.type.tensor_type.shape.dim] for value in proto.graph.input
+        }
+        for batch in (1, 8, 64):
+            if self.over(f"torch {manifest.name} batch {batch}"):
+                break
+            keys = {"model": manifest.name, "path": "torch, backbone only", "precision": "fp16", "batch": batch}
+            needed = costs(proto, {**taken, "patches": (batch, count, side, side, 3)})
+            self.row(keys, torch_graph(manifest.backbone, batch, count, side), needed, dict.fromkeys(HOST, ""))
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def folders(models: Sequence[Path], given: argparse.Namespace, place: Path, found: Measurement) -> Iterator[Path]:
+    """Each model in each precision, converted once."""
+    for model in models:
+        for precision in given.precisions:
+            if found.over(f"{model.name} {precision}"):
+                continue
+            tolerated = 1.0 if model.name == DENSE else None  # of random weights nobody believes a score
+            try:
+                yield in_precision(model, precision, given.images, place / f"{model.name}-{precision}", tolerated)
+            except pscr.PscrError as error:
+                found.skipped.append(f"{model.name} {precision}: {error}")
 
 
 def main() -> None:
@@ -127,67 +202,38 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="nothing new is begun after this long")
     parser.add_argument("-o", "--output", type=Path, default=Path("measure.json"))
     given = parser.parse_args()
-    ends, where, rows, skipped = time.monotonic() + 60 * given.minutes, machine(), [], []
-    files = [Path(item.path).read_bytes() for item in expand(given.images)]
-    with pscr.open(given.model, device="cpu") as cpu:
-        host = host_stages(cpu, files)
-        cut = [cpu.patches(data) for data in files]
-        cut = [patches for patches in cut if len(patches) == len(cut[0])]  # a batch has one shape
-        backbone = cpu.manifest.backbone
-
-    def run(name: str, precision: str, open_it: Callable[[], pscr.Scorer]) -> None:
-        if time.monotonic() > ends:
-            skipped.append(f"{name} {precision}")
-            return
-        try:
-            scorer = open_it()
-        except pscr.PscrError as error:
-            skipped.append(f"{name} {precision}: {error}")
-            return
-        with scorer:
-            for batch in BATCHES:
-                patches = np.stack([cut[i % len(cut)] for i in range(batch)])
-                row: dict[str, Any] = {"path": name, "precision": precision, "batch": batch}
-                try:
-                    taken = median(lambda p=patches: scorer.infer(p))
-                except pscr.PscrError as error:
-                    skipped.append(f"{name} {precision} batch {batch}: {error}")
-                    break
-                row |= {"infer_ms": taken, "images_per_s": 1000 * batch / taken}
-                stages = dict.fromkeys(("copy_in_ms", "compute_ms", "copy_out_ms", "part"), "")
-                if isinstance(scorer._backend, TensorRTBackend):
-                    stages = gpu_stages(scorer._backend, patches)
-                row |= stages | host
-                rows.append({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
-
-    with copy_of(given.model) as folder:
-        run("onnxruntime CUDA", "fp32", lambda: pscr.open(folder, device="cuda"))
-    for library in (name for name in LIBRARIES if importlib.util.find_spec(name)):
-        for precision in given.precisions:
-            if time.monotonic() > ends:
-                skipped.append(f"{library} {precision}")
-                continue
-            with copy_of(given.model) as folder, contextlib.redirect_stdout(io.StringIO()):
-                words = ["--library", library, "--precision", precision, "--batch", f"1,16,{BATCHES[-1]}"]
-                errors = io.StringIO()
-                with contextlib.redirect_stderr(errors):
-                    code = build([str(folder), *words, "--threads", "8", "--calibrate", *given.images])
-                if code:
-                    skipped.append(f"{library} {precision}: {errors.getvalue().strip()}")
+    where = machine()
+    found = Measurement(time.monotonic() + 60 * given.minutes, measured())
+    where["rates"] = found.rates.to_dict() if found.rates else "not measured: no torch with CUDA is installed"
+    libraries = [name for name in LIBRARIES if importlib.util.find_spec(name)]
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        models = [locate(given.model)]
+        if importlib.util.find_spec("torch"):
+            models.append(dense_network(place / DENSE))
+        for folder in folders(models, given, place, found):
+            name, random = Manifest.read(folder).precision, folder.name.startswith(DENSE)
+            if found.rates is not None and name == "fp16":
+                found.torch(folder)
+            if name != "int8":  # the form for TensorRT, which that provider computes in fp32
+                found.scorer("onnxruntime CUDA", folder, "cuda", "" if name == "fp32" else name, given.images)
+            for library in libraries:
+                if found.over(f"{library} {name}"):
                     continue
-                run(library, precision, lambda folder=folder: pscr.open(folder, device="tensorrt"))
-    torch = importlib.util.find_spec("torch") and __import__("torch")
-    if torch and torch.cuda.is_available():
-        for batch in (1, 8, 64):
-            taken = torch_graph(backbone, batch, *cut[0].shape[:2])
-            row = dict.fromkeys(rows[0], "") if rows else {}
-            row |= {"path": "torch CUDA graph, backbone only", "precision": "fp16", "batch": batch}
-            rows.append(row | {"infer_ms": round(taken, 3), "images_per_s": round(1000 * batch / taken, 1)})
-    save(given.output, where, rows)
+                copy = place / "engines-of"
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("engines"))
+                wish = EngineExport(model=copy, library=library, batch=(1, 8, BATCHES[-1]), windows=1, threads=8)
+                try:
+                    export_engine(replace(wish, tolerance=1.0) if random else wish)
+                    found.scorer(library, copy, "tensorrt", name, given.images)
+                except pscr.PscrError as error:
+                    found.skipped.append(f"{library} {name}: {error}")
+    save(given.output, where, found.rows)
     print(where)
-    for line in skipped:
+    for line in found.skipped:
         print("left out:", line)
-    print(table(rows) if rows else "nothing could be measured")
+    print(table(found.rows) if found.rows else "nothing could be measured")
 
 
 if __name__ == "__main__":

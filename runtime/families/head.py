@@ -57,7 +57,10 @@ class Head(ABC):
 
     def spread(self, votes: Floats | None) -> float | None:
         """The standard deviation (population) of an image's votes [K]; None where fewer than two vote."""
-        return None if votes is None or len(votes) < 2 else float(votes.std(dtype=np.float64))
+        if votes is None or len(votes) < 2:
+            return None
+        with np.errstate(invalid="ignore"):  # NaN for infinite votes: whoever asks sees to it, and NumPy need not warn
+            return float(votes.std(dtype=np.float64))
 
     @abstractmethod
     def check(self, terms: Callable[[], Floats]) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from cli_testing import Cli, Process, command, write_image
+
+from pscr.tables.results_file import ResultsFile
 
 COLUMNS = ["path", "score", "spread", "width", "height", "status", "message", "low", "high"]
 
@@ -96,7 +99,7 @@ def test_format_option_wins_over_the_ending(cli: Cli, tiny_model: Path, image: P
 def test_output_file_is_left_alone_where_nothing_can_be_scored(cli: Cli, image: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     out.write_text("earlier results")
-    assert cli("score", image, "--model", tmp_path / "no-model", "-o", out).code == 3
+    assert cli("score", image, "--model", tmp_path / "no-model", "-o", out, "--overwrite").code == 3
     assert out.read_text() == "earlier results"
 
 
@@ -218,3 +221,97 @@ def test_pipe_closed_before_the_first_line_ends_quietly() -> None:
         run.stdout.close()
         assert run.stderr.read() == b""
         assert run.wait(60) in (0, 141)
+
+
+@pytest.mark.parametrize("verb", ["score", "map", "report", "bank"])
+def test_output_to_a_device_leaves_the_device(cli: Cli, tiny_model: Path, images: Path, verb: str) -> None:
+    image = images / "img1.png"
+    labels = images / "labels.csv"
+    labels.write_text("path,score\n" + "".join(f"img{n}.png,{-n}\n" for n in (1, 2, 10)))
+    words = {
+        "score": ("score", images),
+        "map": ("map", image, "--format", "csv"),
+        "report": ("report", images, "--no-maps"),
+        "bank": ("bank", "build", labels),
+    }[verb]
+    assert cli(*words, "-o", "/dev/null", "--model", tiny_model, "-q").code == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_results_file_that_holds_something_is_begun_anew_only_when_asked(
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.csv"
+    words = ("score", images, "--model", tiny_model, "-o", out)
+    assert cli(*words).code == 0
+    whole = out.read_bytes()
+    done = cli("score", images / "img1.png", "--model", tiny_model, "-o", out)
+    assert done.code == 2
+    for part in ("--resume", "--overwrite", f"holds {len(whole)} bytes"):
+        assert part in done.error
+    assert out.read_bytes() == whole
+    assert cli("score", images / "img1.png", "--model", tiny_model, "-o", out, "--overwrite").code == 0
+    assert len(out.read_text().splitlines()) == 2
+    assert cli(*words, "--overwrite", "--resume").code == 2
+
+
+def test_two_runs_do_not_write_to_one_file(cli: Cli, tiny_model: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    with ResultsFile(out) as first:
+        first.write(b"half")
+        for more in ("--overwrite", "--resume"):
+            done = cli("score", images, "--model", tiny_model, "-o", out, more)
+            assert done.code == 2
+            assert "another run is writing there" in done.error
+    assert out.read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_images_that_failed_are_tried_again_when_asked(
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path, form: str
+) -> None:
+    out, image = tmp_path / f"scores.{form}", images / "img2.png"
+    good = image.read_bytes()
+    image.write_bytes(b"not yet")
+    words = ("score", images, "--model", tiny_model, "-o", out)
+    assert cli(*words).code == 1
+    before = out.read_bytes()
+    image.write_bytes(good)
+    assert cli(*words, "--resume").code == 1
+    assert out.read_bytes() == before
+    done = cli(*words, "--resume", "--retry-failed")
+    assert done.code == 0
+    assert "4 scored, 0 failed" in done.error
+    rows = out.read_text().splitlines()[form == "csv" :]
+    assert len(rows) == 4
+    assert "img2.png" in rows[-1]
+    assert cli(*words, "--retry-failed").code == 2
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 0)])
+def test_closed_streams_that_are_not_needed_are_not_missed(
+    tiny_model: Path, images: Path, tmp_path: Path, closed: str, code: int
+) -> None:
+    out = tmp_path / "scores.csv"
+    line = shlex.join(map(os.fsdecode, command("score", images, "--model", tiny_model, "-o", out)))
+    assert subprocess.run(["sh", "-c", f"{line} {closed}"], capture_output=True).returncode == code
+    assert len(out.read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(("words", "closed"), [(["{}"], ">&-"), (["-"], "<&-")])
+def test_closed_streams_that_are_needed_are_a_wrong_call(
+    tiny_model: Path, images: Path, words: list[str], closed: str
+) -> None:
+    given = [word.format(images) for word in words]
+    line = shlex.join(map(os.fsdecode, command("score", *given, "--model", tiny_model)))
+    done = subprocess.run(["sh", "-c", f"{line} {closed}"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pscr: error: ")
+    assert "standard" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_a_folder_holds_besides_is_counted_in_the_summary(cli: Cli, tiny_model: Path, images: Path) -> None:
+    (images / "photo.svg").touch()
+    done = cli("score", images, "--model", tiny_model)
+    assert "2 left out (1 .svg, 1 .txt)" in done.out or "2 left out (1 .txt, 1 .svg)" in done.out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
 import subprocess
@@ -93,23 +92,26 @@ def test_more_groups_than_pairs_can_show_have_their_means(cli: Cli, tiny_model: 
     assert "paired difference" not in text
 
 
+def takes_sigterm(number: int) -> bool:
+    """Whether a process has a handler for SIGTERM."""
+    caught = Path(f"/proc/{number}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> signal.SIGTERM - 1 & 1)
+
+
 def test_an_interrupted_run_writes_nothing(tiny_model: Path, image: Path, tmp_path: Path) -> None:
-    """An image that comes through a pipe holds the run up until it has its signal."""
-    page, pipe = tmp_path / "report.html", tmp_path / "pipe.png"
+    """Of so many images that it is still at it when the signal comes."""
+    page = tmp_path / "report.html"
     page.write_text("old")
-    os.mkfifo(pipe)
-    words = command("report", image, pipe, "-o", page, "--model", tiny_model, "--threads", "1", "--no-maps")
+    words = command("report", *[image] * 3000, "-o", page, "--model", tiny_model, "--threads", "1", "--no-maps")
     with subprocess.Popen(words, stderr=subprocess.PIPE) as running:
-        writer = os.open(pipe, os.O_WRONLY)  # returns when the run reads
-        time.sleep(0.3)
+        while running.poll() is None and not takes_sigterm(running.pid):
+            time.sleep(0.02)
         running.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        os.close(writer)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 143, said
     assert b"interrupted" in said
     assert page.read_text() == "old"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.png", "pipe.png", "report.html"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.png", "report.html"]
 
 
 def test_one_folder_is_compared_by_a_csv_of_groups_and_prompts(
@@ -195,16 +197,33 @@ def test_labels_that_name_no_image_are_refused(cli: Cli, tiny_model: Path, image
 
 
 def test_the_page_goes_to_standard_output_and_an_old_one_stays_where_writing_fails(
-    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = cli("report", images, "-o", "-", "--model", tiny_model, "--no-maps", "-q")
     assert done.code == 0
     assert done.out.startswith("<!DOCTYPE html>")
     page = tmp_path / "report.html"
     page.write_text("old")
-    (tmp_path / "report.html.tmp").mkdir()  # what it would be written to first
+    others = tmp_path / "report.html.tmp"
+    others.symlink_to(tmp_path / "target")  # a name that a program might write to first
+    monkeypatch.setattr("pscr.report.engine.render", lambda report: 1 / 0)
     assert cli("report", images, "-o", page, "--model", tiny_model, "--no-maps", "-q").code == 3
     assert page.read_text() == "old"
+    assert not others.exists()
+
+
+def test_scores_are_kept_where_the_page_cannot_be_drawn_and_go_into_the_next_one(
+    cli: Cli, tiny_model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("report", images, "-o", tmp_path / "report.html", "--model", tiny_model, "--no-maps", "-q")
+    with monkeypatch.context() as broken:
+        broken.setattr("pscr.report.engine.assemble", lambda *words: 1 / 0)
+        done = cli(*words)
+    kept = tmp_path / "report.html.scores.csv"
+    assert done.code == 3
+    assert f"--scores {kept}" in done.err
+    assert len(kept.read_text().splitlines()) == 5
+    assert cli(*words, "--scores", kept).code == 0
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])

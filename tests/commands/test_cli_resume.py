@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from cli_testing import Cli, Process, command, write_image
 
-from pscr.tables.formats import COLUMNS
+from pscr.tables.formats import COLUMNS, CsvRows
 from pscr.tables.results_file import Earlier, ResultsFile
 
 pytestmark = pytest.mark.slow
@@ -229,7 +229,7 @@ def test_a_long_file_is_read_back_quickly_and_whole(tmp_path: Path) -> None:
     row = '"x""{},\n.png",1.5,0.5,64,64,OK,,1.0,2.0\n'
     out = tmp_path / "long.csv"
     out.write_text(",".join(COLUMNS) + "\n" + "".join(row.format(n) for n in range(20_000)) + '"half a row')
-    earlier = Earlier.read(out, "csv")
+    earlier = Earlier.read(out, CsvRows())
     assert (earlier.tally.count, len(earlier.done)) == (20_000, 20_000)
     assert earlier.size == out.stat().st_size - len('"half a row')
     assert earlier.promised == (('x"19999,\n.png', 1.5),)

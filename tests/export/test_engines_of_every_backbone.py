@@ -6,12 +6,11 @@ import dataclasses
 
 import onnx
 import pytest
-from engine_makers import profile
 
-from pscr.export import trt_builder
-from pscr.export.convert import patches_of
+from pscr.export import profiles, trt_builder
+from pscr.export.drawing import draw
+from pscr.export.model_folder import StoredModel
 from pscr.export.precision import to_half, to_int8
-from pscr.runtime.bank import Bank
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.models import PACKAGED, packaged
@@ -22,22 +21,17 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has no wheel for this p
 ALL = trt_builder.PORTABLE
 
 
-def packaged_profile(name: str) -> dict:
-    """The shapes that a packaged model takes."""
-    folder = PACKAGED / name
-    return profile(Manifest.read(folder).sampling.patch, Bank.read(folder / "bank.npz").terms.shape[1])
-
-
-def default_profile() -> dict:
-    """The shapes that `default` takes."""
-    return packaged_profile(packaged()[0])
+def built(name: str, graph: bytes, precision: str, capability: str = "8.9") -> trt_builder.Built:
+    """An engine of a packaged model's graph, with the profiles that it has by default."""
+    chosen = profiles.choose(graph, StoredModel.read(name), static=precision != "int8")
+    return trt_builder.build(graph, "tensorrt_rtx", precision, chosen, [capability])
 
 
 def in_each_precision(name: str) -> dict[str, bytes]:
     """A packaged model's graph in each precision."""
     folder = PACKAGED / name
     proto = onnx.load(folder / "model.onnx")
-    images = [patches[:1] for patches in patches_of([], Manifest.read(folder).sampling)[:2]]
+    images = [patches[:1] for patches in draw([], Manifest.read(folder).sampling, "fp32").judging[:2]]
     protos = {"fp32": proto, "fp16": to_half(proto), "int8": to_int8(proto, images, 6)}
     return {precision: made.SerializeToString() for precision, made in protos.items()}
 
@@ -63,8 +57,7 @@ def test_every_packaged_model_builds_for_each_compute_capability(by_model, name,
     total = sum(node.op_type == "Conv" for node in onnx.load_from_string(graph).graph.node)
     floats = 6 * len(Manifest.read(PACKAGED / name).backbone.split(" + "))
     kinds = {"fp32": {"FLOAT": total}, "fp16": {"HALF": total}, "int8": {"FLOAT": floats, "INT8": total - floats}}
-    built = trt_builder.build(graph, "tensorrt_rtx", precision, packaged_profile(name), [capability])
-    assert built.types == kinds[precision]
+    assert built(name, graph, precision, capability).types == kinds[precision]
 
 
 def test_the_convolutions_that_are_counted_are_all_of_them(default):
@@ -74,10 +67,7 @@ def test_the_convolutions_that_are_counted_are_all_of_them(default):
 
 @pytest.mark.parametrize("name", packaged())
 def test_a_plan_in_fp32_under_the_name_of_fp16_is_refused_by_its_size(by_model, name):
-    full, half = (
-        trt_builder.build(by_model[name][precision], "tensorrt_rtx", precision, packaged_profile(name), ["8.9"])
-        for precision in ("fp32", "fp16")
-    )
+    full, half = (built(name, by_model[name][precision], precision) for precision in ("fp32", "fp16"))
     with pytest.raises(PscrError, match="was not built in that precision"):
         trt_builder.check_size(dataclasses.replace(half, plan=full.plan), "fp16")
 
@@ -87,7 +77,7 @@ def test_a_plan_in_fp32_under_the_name_of_fp16_is_refused_by_its_size(by_model, 
 )
 def test_an_engine_is_not_named_by_a_precision_it_does_not_have(default, graph_is, named):
     with pytest.raises(PscrError) as caught:
-        trt_builder.build(default[graph_is], "tensorrt_rtx", named, default_profile(), ["8.9"])
+        built(packaged()[0], default[graph_is], named)
     assert caught.value.status is Status.MODEL_INVALID
     assert "found" in caught.value.message
     assert "does not have" in caught.value.message
@@ -107,7 +97,7 @@ def test_one_convolution_in_fp32_is_found_and_named(default):
     leaking = next(node for node in nodes if node.name == conv.name)
     leaking.output[0] = "leak.out"
     with pytest.raises(PscrError, match=rf"{conv.name}.*found FLOAT; expected HALF"):
-        trt_builder.build(proto.SerializeToString(), "tensorrt_rtx", "fp16", default_profile(), ["8.9"])
+        built(packaged()[0], proto.SerializeToString(), "fp16")
 
 
 def test_a_plan_of_the_wrong_size_is_refused():
@@ -119,7 +109,7 @@ def test_a_plan_of_the_wrong_size_is_refused():
 
 def test_a_graph_that_does_not_parse_is_refused_in_the_librarys_words():
     with pytest.raises(PscrError) as caught:
-        trt_builder.build(b"no graph", "tensorrt_rtx", "fp32", {}, ["8.9"])
+        trt_builder.build(b"no graph", "tensorrt_rtx", "fp32", [], ["8.9"])
     assert caught.value.status is Status.MODEL_INVALID
     assert "does not take this graph" in caught.value.message
 
@@ -127,7 +117,7 @@ def test_a_graph_that_does_not_parse_is_refused_in_the_librarys_words():
 @pytest.mark.parametrize("capability", ["9.0", "6.1"])
 def test_a_compute_capability_that_the_library_does_not_know_is_refused_with_those_it_does(default, capability):
     with pytest.raises(PscrError) as caught:
-        trt_builder.build(default["fp32"], "tensorrt_rtx", "fp32", default_profile(), [capability])
+        built(packaged()[0], default["fp32"], "fp32", capability)
     assert caught.value.status is Status.DEVICE_UNAVAILABLE
     assert "7.5, 8.0, 8.6, 8.9, 12.0" in caught.value.message
 
@@ -141,13 +131,14 @@ INSPECTED = {
 
 @pytest.mark.parametrize("form", INSPECTED)
 @pytest.mark.parametrize("words", ["Half", "FP16", "Channel major FP16 format where channel % 8 == 0"])
-def test_the_inspectors_words_are_read_in_either_form(form, words):
+def test_the_inspectors_words_are_told_in_either_form(form, words):
     """Written after the documented forms, not taken from an engine: there is no GPU here to load one."""
-    text = INSPECTED[form] % (words, words)
-    assert "HALF in 1 of 1" in trt_builder.summarise(text, "fp16")
-    with pytest.raises(PscrError, match="this is no fp32 engine"):
-        trt_builder.summarise(text, "fp32")
+    assert "HALF in 1" in trt_builder.summarise(INSPECTED[form] % (words, words))
 
 
-def test_an_inspector_without_types_is_no_proof_and_no_refusal():
-    assert "names no types" in trt_builder.summarise('{"Layers": ["conv1", "conv2"]}', "fp16")
+def test_the_inspectors_words_are_not_judged():
+    """TensorRT for RTX makes one layer of the whole graph, which takes uint8 and gives fp32 whatever it computes in."""
+    whole = '{"Layers": [{"Name": "graph", "Inputs": [{"Datatype": "UInt8"}], "Outputs": [{"Datatype": "Float"}]}]}'
+    assert trt_builder.summarise(whole) == "of 1 layers the inspector names FLOAT in 1"
+    assert "names no types" in trt_builder.summarise('{"Layers": ["conv1", "conv2"]}')
+    assert "lists no layers" in trt_builder.summarise("")

@@ -103,7 +103,7 @@ def test_tensorrt_builds_it(joined: Path, precision: str) -> None:
         "bank_terms": ((1, 2 * tiny.WIDTH), (5, 2 * tiny.WIDTH), (16, 2 * tiny.WIDTH)),
         "bank_scores": ((1,), (5,), (16,)),
     }
-    built = trt_builder.build(data, "tensorrt_rtx", precision, profile, trt_builder.PORTABLE)
+    built = trt_builder.build(data, "tensorrt_rtx", precision, [profile], trt_builder.PORTABLE)
     assert built.types == {{"fp32": "FLOAT", "fp16": "HALF"}[precision]: 2}
 
 

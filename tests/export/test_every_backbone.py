@@ -122,7 +122,7 @@ def test_every_backbone_builds_for_every_compute_capability(exported, precision)
     proto, spec = exported.graph, exported.model.spec
     data = (to_half(proto) if precision == "fp16" else proto).SerializeToString()
     shapes = profile(spec.patch, spec.channels)
-    built = trt_builder.build(data, "tensorrt_rtx", precision, shapes, trt_builder.PORTABLE)
+    built = trt_builder.build(data, "tensorrt_rtx", precision, [shapes], trt_builder.PORTABLE)
     convolutions = sum(node.op_type == "Conv" for node in proto.graph.node)
     assert built.types == {{"fp32": "FLOAT", "fp16": "HALF"}[precision]: convolutions}
     assert built.weights < len(built.plan) < 1.1 * built.weights + 4e6, "the size is that of the weights in their type"

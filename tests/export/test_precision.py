@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from onnx import TensorProto, numpy_helper
 
 import pscr
 from pscr.export import tolerance
-from pscr.export.convert import patches_of
 from pscr.export.difference import compare
+from pscr.export.drawing import draw
 from pscr.export.precision import to_half, to_int8
 from pscr.export.to_onnx import main
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -88,7 +90,7 @@ def test_int8_is_explicit_and_per_channel(target: str) -> None:
 
 
 def test_int8_for_cpus_quantises_biases_as_well(default: onnx.ModelProto) -> None:
-    images = patches_of([], Manifest.read(DEFAULT).sampling)[:1]
+    images = draw([], Manifest.read(DEFAULT).sampling, "fp32").judging[:1]
     proto = to_int8(default, [images[0][:1]], 6, "cpu")
     origin = {name: node.op_type for node in proto.graph.node for name in node.output}
     biases = [origin.get(node.input[2]) for node in proto.graph.node if node.op_type == "Conv"]
@@ -96,7 +98,7 @@ def test_int8_for_cpus_quantises_biases_as_well(default: onnx.ModelProto) -> Non
 
 
 def test_int8_leaves_as_many_leading_convolutions_in_float_as_asked(default: onnx.ModelProto) -> None:
-    images = patches_of([], Manifest.read(DEFAULT).sampling)[:1]
+    images = draw([], Manifest.read(DEFAULT).sampling, "fp32").judging[:1]
     proto = to_int8(default, [images[0][:1]], 6)
     origin = {name: node.op_type for node in proto.graph.node for name in node.output}
     kinds = [origin.get(node.input[1]) == "DequantizeLinear" for node in proto.graph.node if node.op_type == "Conv"]
@@ -122,7 +124,8 @@ def test_int8_of_a_folder_is_calibrated_on_images_and_written_whole(tiny_model: 
     words = [str(tiny_model), "-o", str(tmp_path / "small"), "--precision", "int8", "--calibrate", IMAGES]
     assert main([*words, "--threads", "1"]) == 0
     manifest = Manifest.read(tmp_path / "small")
-    assert (manifest.precision, manifest.parity["made_for"], manifest.parity["images"]) == ("int8", "tensorrt", 8)
+    assert (manifest.precision, manifest.parity["made_for"], manifest.parity["images"]) == ("int8", "tensorrt", 5)
+    assert manifest.parity["drawn"].startswith("calibrated on 3 and judged on 5 of 8 images")
     assert (manifest.parity["tolerance"], manifest.parity["tolerance_share"]) == (0.15, 0.03)
     assert (manifest.parity["median_tolerance"], manifest.parity["median_tolerance_share"]) == (0.03, 0.006)
     with pscr.open(tmp_path / "small", device="cpu", threads=1) as scorer:
@@ -177,7 +180,7 @@ def test_a_difference_is_in_opinion_score_units() -> None:
 
 def test_int8_for_tensorrt_runs_in_onnxruntime_too(default: onnx.ModelProto) -> None:
     manifest = Manifest.read(DEFAULT)
-    images = patches_of([IMAGES], manifest.sampling, 4)
+    images = draw([IMAGES], manifest.sampling, "fp32").judging[:4]
     bank = pscr.runtime.bank.Bank.read(DEFAULT / "bank.npz")
     proto = to_int8(default, [image[::4] for image in images], 9)
     found = []
@@ -185,3 +188,15 @@ def test_int8_for_tensorrt_runs_in_onnxruntime_too(default: onnx.ModelProto) -> 
         with OnnxRuntimeBackend(graph.SerializeToString(), signature(bank), manifest.sampling.patch) as backend:
             found.append(np.concatenate([backend.infer(image[None]).scores for image in images]))
     assert np.abs(found[0] - found[1]).max() < 0.3
+
+
+def test_the_converters_leave_the_root_logger_as_it_was(tiny_model: Path) -> None:
+    """A handler that they gave it would tell every line of ours twice; in this process pytest has given it its own."""
+    code = (
+        "import logging, onnx, sys; from pscr.export.precision import to_int8; import numpy as np;"
+        "to_int8(onnx.load(sys.argv[1]), [np.zeros((1, 32, 32, 3), np.uint8)], 0); print(logging.root.handlers)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_model / "model.onnx")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -33,6 +38,7 @@ def test_a_portable_engine_its_sidecar_and_what_is_said(own_model: Path, capsys:
     assert car.onnx_sha256 == hashlib.sha256((own_model / "model.onnx").read_bytes()).hexdigest()
     assert car.profile["patches"] == [[1, 1, 32, 32, 3], [4, 9, 32, 32, 3], [16, 9, 32, 32, 3]]
     assert car.profile["bank_scores"] == [[1], [5], [4096]]
+    assert car.static == [[1, 9, 32, 32, 3], [4, 9, 32, 32, 3]]
     assert engine.plan() == path.read_bytes()
     for word in ("size", "build", "fp32", "1 4 16", "not inspected", "not run here"):
         assert word in printed
@@ -50,6 +56,21 @@ def test_precision_is_converted_and_belongs_to_the_same_model(own_model: Path, t
     assert car.graph_sha256 != digest
     card = gpus.Gpu(0, "Card", "8.9", 1)
     assert Engine.read(path).obstacle(digest, {"tensorrt_rtx": car.library_version}, card) == ""
+
+
+@without_gpu
+def test_which_images_calibrated_and_which_judged_is_said_and_kept(
+    own_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--precision", "int8", "--compute-capability", "8.9", "--calibrate", str(ROOT / "examples" / "images")]
+    assert main([str(own_model), *words, "--tolerance", "0.05"]) == 0
+    (path,) = files(own_model)
+    car = Engine.read(path).sidecar
+    parity = car.parity
+    assert car.static == [], "in int8 tensorrt_rtx would write large constants for them"
+    assert parity["drawn"] == "calibrated on 3 and judged on 5 of 8 images, drawn over all of them (seed 0)"
+    assert parity["drawn"] in capsys.readouterr().out
+    assert (parity["tolerance_share"], parity["tolerance"]) == (0.05, 0.25)
 
 
 @without_gpu
@@ -123,15 +144,128 @@ def test_tensorrt_without_a_gpu_says_that_rtx_needs_none(monkeypatch: pytest.Mon
 def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(to_trt.importlib.util, "find_spec", lambda name: None)
     assert "pscr[trt]" in refused("tensorrt", gpus.Gpus()).message
-    assert "pscr[rtx]" in refused("tensorrt_rtx", gpus.Gpus()).message
-    assert "pscr[rtx]" in refused(None, gpus.Gpus()).message
+    assert "pscr[rtx-build]" in refused("tensorrt_rtx", gpus.Gpus()).message
+    assert "pscr[rtx-build]" in refused(None, gpus.Gpus()).message
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    two = gpus.Gpus((gpus.Gpu(0, "Card", "9.0", 1), gpus.Gpu(1, "Other", "8.9", 1)))
+    found = to_trt.choose_gpu(1, two)
+    assert found is not None
+    assert found.name == "Other"
+    assert to_trt.choose_gpu(0, gpus.Gpus(problem="no driver")) is None
+    for index, there, says in ((2, two, "the driver lists 2, from 0"), (1, gpus.Gpus(problem="none"), "none")):
+        with pytest.raises(PscrError, match=says) as caught:
+            to_trt.choose_gpu(index, there)
+        assert caught.value.status is Status.DEVICE_UNAVAILABLE
+
+
+class Machine:
+    """Stands in for two GPUs: whose context is current when what is called."""
+
+    found = gpus.Gpus((gpus.Gpu(0, "Card", "9.0", 1), gpus.Gpu(1, "Other", "8.9", 1)))
+
+    def __init__(self) -> None:
+        self.inside: list[int] = []
+        self.calls: list[tuple[str, list[int]]] = []
+
+    def device(self, index: int) -> Any:
+        @contextmanager
+        def current() -> Iterator[None]:
+            self.inside.append(index)
+            yield
+            self.inside.pop()
+
+        return SimpleNamespace(index=index, current=current)
+
+    def called(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any) -> Any:
+            self.calls.append((name, [*self.inside]))
+            return work(*words)
+
+        return call
+
+
+def test_build_and_inspection_stand_in_the_context_of_the_gpu_that_is_meant(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CUDA_VISIBLE_DEVICES would come too late: the driver is up by then."""
+    machine = Machine()
+    monkeypatch.setattr(to_trt.gpus, "find", lambda: machine.found)
+    monkeypatch.setattr(to_trt, "Device", machine.device)
+    for name, work in (("build", trt_builder.build), ("inspected", lambda built, library: built)):
+        monkeypatch.setattr(trt_builder, name, machine.called(name, work))
+    words = [str(own_model), "--library", "tensorrt_rtx", "--device", "1", "--bake-bank"]
+    assert main(words) == 0
+    assert machine.calls == [("build", [1]), ("inspected", [1])]
+    (path,) = files(own_model)
+    assert Engine.read(path).sidecar.compute_capabilities == ["8.9"], "of GPU 1"
+    assert "not run here: it takes no bank" in capsys.readouterr().out
+
+
+def test_rtx_builds_for_a_gpu_that_cannot_be_opened_and_says_why_it_was_not_run(
+    own_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(index: int) -> Any:
+        raise PscrError(Status.DEVICE_UNAVAILABLE, "pycuda.driver cannot be imported")
+
+    monkeypatch.setattr(to_trt.gpus, "find", lambda: gpus.Gpus((gpus.Gpu(0, "Card", "8.9", 1),)))
+    monkeypatch.setattr(to_trt, "Device", missing)
+    assert main([str(own_model), "--library", "tensorrt_rtx"]) == 0
+    assert "not run here: pycuda.driver cannot be imported" in capsys.readouterr().out
+    assert len(files(own_model)) == 1
 
 
 def test_the_gpu_of_the_machine_is_built_for_unless_others_are_named() -> None:
     card = gpus.Gpu(0, "Card", "9.0", 1)
-    assert to_trt.choose_target("tensorrt", [], card) == (["9.0"], [])
-    assert to_trt.choose_target("tensorrt_rtx", ["8.9"], card) == (["8.9"], ["8.9"])
-    assert to_trt.choose_target("tensorrt_rtx", [], None) == (trt_builder.PORTABLE, trt_builder.PORTABLE)
+    assert to_trt.choose_target([], card) == ("9.0",)
+    assert to_trt.choose_target(["8.9"], card) == ["8.9"]
+    assert to_trt.choose_target([], None) == trt_builder.PORTABLE
+
+
+class Config:
+    """Stands in for a builder's configuration, which says nothing of what it was told."""
+
+    num_compute_capabilities = 0
+
+    def __init__(self) -> None:
+        self.told: dict[int, str] = {}
+
+    def set_compute_capability(self, capability: Any, index: int) -> None:
+        self.told[index] = capability.name
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "here", "told"),
+    [
+        (["8.6", "12.0"], "", {0: "SM86", 1: "SM120"}),
+        (["8.9"], "8.9", {0: "SM89"}),
+        (["9.0"], "9.0", {0: "CURRENT"}),  # on such a GPU: not listed, and the library's to refuse
+    ],
+)
+def test_rtx_is_always_told_what_it_builds_for(capabilities: list[str], here: str, told: dict[int, str]) -> None:
+    """Told nothing it builds for what it takes to be portable, also where there is a GPU."""
+    config = Config()
+    trt_builder._target(pytest.importorskip("tensorrt_rtx"), config, "tensorrt_rtx", capabilities, here)
+    assert (config.num_compute_capabilities, config.told) == (len(told), told)
+
+
+def test_tensorrt_builds_for_the_gpu_of_the_machine_alone() -> None:
+    config = Config()
+    trt_builder._target(None, config, "tensorrt", ["9.0"], "9.0")
+    assert not config.told
+    with pytest.raises(PscrError, match="is for --library tensorrt_rtx"):
+        trt_builder._target(None, config, "tensorrt", ["8.9"], "9.0")
+
+
+def test_the_extra_that_builds_needs_neither_torch_nor_a_compiler() -> None:
+    """PyCUDA has no wheels; what runs engines has its own extra."""
+    lines = re.findall(r'^([a-z-]+) = (\[".*"\])$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    declared = {extra: json.loads(needed) for extra, needed in lines}
+    named = {re.split(r"[<>=]", one)[0] for one in declared["rtx-build"]}
+    assert named == {"tensorrt-rtx-cu13", "onnx", "onnxruntime", "scipy"}
+    versions = {one for extra in ("rtx", "export") for one in declared[extra]}
+    assert set(declared["rtx-build"]) <= versions, "one version of each, whichever extra names it"
 
 
 def test_it_needs_no_torch_and_runs_as_a_script_and_as_a_module(own_model: Path) -> None:

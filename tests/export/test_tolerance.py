@@ -18,7 +18,8 @@ from training_run import label
 
 import pscr
 from pscr.export import ensemble, import_pscr, parity, tolerance
-from pscr.export.convert import convert, convert_folder, patches_of
+from pscr.export.convert import convert, convert_folder
+from pscr.export.drawing import draw
 from pscr.export.score_graph import to_onnx
 from pscr.runtime import verification
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -168,7 +169,7 @@ def scaled(factor: int, deltas: float) -> tuple[bytes, Bank]:
 def test_a_conversion_is_judged_alike_on_labels_of_any_scale(
     precision: str, good: float, bad: float, factor: int
 ) -> None:
-    images = patches_of([IMAGES], tiny.SAMPLING)
+    images = draw([IMAGES], tiny.SAMPLING, precision)
     graph, bank = scaled(factor, good)
     made = convert(graph, precision, tiny.SAMPLING, signature(bank), images, score_range=(0, 5 * factor))
     assert made.ok
@@ -180,6 +181,20 @@ def test_a_conversion_is_judged_alike_on_labels_of_any_scale(
     with pytest.raises(PscrError, match=f"of the range 0 to {5 * factor}") as caught:
         convert(graph, precision, tiny.SAMPLING, signature(bank), images, score_range=(0, 5 * factor))
     assert caught.value.status is Status.MODEL_INVALID
+
+
+def test_who_knows_better_names_another_tolerance() -> None:
+    assert tolerance.converted("fp16") == (4e-3, None)
+    assert tolerance.converted("int8") == (3e-2, 6e-3)
+    assert tolerance.converted("int8", 0.06) == (0.06, 0.012), "the median follows"
+    for wrong in (0, -1, 1.5, float("nan")):
+        with pytest.raises(PscrError, match="expected a share"):
+            tolerance.converted("int8", wrong)
+    images = draw([IMAGES], tiny.SAMPLING, "int8")
+    graph, bank = scaled(1, 300)
+    made = convert(graph, "int8", tiny.SAMPLING, signature(bank), images, score_range=(0, 5), tolerated=1)
+    assert made.ok
+    assert made.parity()["tolerance"] == 5
 
 
 def on_100(folder: Path, seed: int = 7) -> Path:
@@ -201,7 +216,7 @@ def test_what_is_made_of_a_folder_promises_its_scores_by_its_range(tmp_path: Pat
     assert (joined.parity["tolerance"], joined.parity["tolerance_share"]) == (2e-3, tolerance.ENSEMBLE)
     assert verification.tolerance(joined) == 0.02
     for precision, units in (("fp16", 0.4), ("int8", 3.0)):
-        convert_folder(pair[0], tmp_path / precision, precision, patches_of([IMAGES], tiny.SAMPLING))
+        convert_folder(pair[0], tmp_path / precision, precision, draw([IMAGES], tiny.SAMPLING, precision))
         assert verification.tolerance(Manifest.read(tmp_path / precision)) == units
         with pscr.open(tmp_path / precision, device="cpu", threads=1) as scorer:
             assert all(promised == pytest.approx(found, abs=1e-3) for _, promised, found in verification.check(scorer))

@@ -17,7 +17,7 @@ FORBIDDEN = {
 }
 # Whom the files of each part may import besides each other. A file belongs to the longest name that its own begins
 # with; `pscr` are the public names alone.
-LEAVES = ("pscr.console", "pscr.progress", "pscr.own_process", "pscr.describe")
+LEAVES = ("pscr.console", "pscr.progress", "pscr.own_process", "pscr.describe", "pscr.installation")
 BELOW = ("pscr", "pscr.runtime", *LEAVES)  # the commands and their engines
 TABLES = ("pscr.tables", "pscr.tables.inputs")
 LABELS = "pscr.training.databases"  # reads label files; needs no torch

@@ -151,3 +151,16 @@ def test_a_model_without_engines_says_how_to_build_one(tmp_path: Path, monkeypat
     with pytest.raises(PscrError) as caught:
         devices.connect("tensorrt:3", devices.Model(b"", signature(Bank.placeholder(8)), 32, 1, tmp_path))
     assert_refused(caught, Status.DEVICE_UNAVAILABLE, "GPU 3", "lists 1")
+
+
+def test_an_engine_of_before_has_no_static_profiles(tmp_path: Path) -> None:
+    """Those were written before engines had any; what a later version adds is passed over."""
+    engine = place(tmp_path)
+    file = engine.path.with_name(f"{engine.path.name}.json")
+    entries = json.loads(file.read_text())
+    del entries["static"]
+    file.write_text(json.dumps(entries | {"later": 1}))
+    assert Engine.read(engine.path).sidecar.static == []
+    file.write_text(json.dumps(entries | {"static": [1, 2]}))
+    with pytest.raises(PscrError, match="whose static cannot be used"):
+        Engine.read(engine.path)

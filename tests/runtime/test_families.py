@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,11 @@ def test_a_head_that_does_not_fit_its_graph_is_refused(family: str, own_model: P
     with pytest.raises(PscrError) as caught:
         pscr.open(folder, "cpu", 1)
     assert_refused(caught, Status.MODEL_INVALID, "model.onnx has", "expected a score graph")
+
+
+def test_votes_that_are_not_finite_have_no_finite_spread_and_nothing_is_printed(tiny_model: Path) -> None:
+    with pscr.open(tiny_model, "cpu", 1) as scorer, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spread = scorer.head.spread(np.array([1.0, np.inf, 2.0], np.float32))
+    assert spread is not None
+    assert not np.isfinite(spread)

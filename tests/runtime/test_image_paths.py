@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_testing import Process, write_image
 from image_makers import assert_refused, colours, encoded
 
+from pscr.runtime import capi
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.image import load, read_file
 
@@ -42,7 +47,7 @@ def test_folder_is_an_invalid_argument(tmp_path: Path) -> None:
     assert_refused(caught, Status.INVALID_ARGUMENT, str(tmp_path), "folder")
 
 
-@pytest.mark.parametrize("name", ["", "nul\0byte.png", "/dev/null"])
+@pytest.mark.parametrize("name", ["", "nul\0byte.png"])
 def test_what_cannot_be_a_file_is_an_invalid_argument(name: str) -> None:
     with pytest.raises(PscrError) as caught:
         load(name)
@@ -74,12 +79,57 @@ def test_odd_names_are_shown_on_one_printable_line(tmp_path: Path, name: bytes) 
     assert str(caught.value).isprintable()
 
 
-def test_named_pipe_is_read(tmp_path: Path) -> None:
-    import threading
+@pytest.fixture(params=["pipe", "device", "socket"])
+def special(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What looks like a file and is none; nobody writes into the pipe, and the device has no end."""
+    path = tmp_path / "image.png"
+    if request.param == "device":
+        path.symlink_to("/dev/zero")
+    elif request.param == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as server:
+            with monkeypatch.context() as patch:
+                patch.chdir(tmp_path)  # the name of a socket is short
+                server.bind(path.name)
+            yield path
+        return
+    yield path
 
-    pipe = tmp_path / "pipe"
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(special: Path) -> None:
+    with pytest.raises(PscrError) as caught:
+        load(special)
+    assert_refused(caught, Status.DECODE_FAILED, str(special), "expected a regular file")
+
+
+def test_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at it and its opening."""
+    pipe = tmp_path / "image.png"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(encoded(colours(), "PNG"),))
-    writer.start()
-    np.testing.assert_array_equal(load(pipe), colours())
-    writer.join()
+    regular = Path(__file__).stat()
+    monkeypatch.setattr(Path, "stat", lambda self, **_: regular)
+    with pytest.raises(PscrError) as caught:
+        load(pipe)
+    assert_refused(caught, Status.DECODE_FAILED, "a pipe; expected a regular file")
+
+
+@pytest.mark.slow
+def test_every_way_to_score_a_file_refuses_it(
+    special: Path, tiny_model: Path, process: Process, tmp_path: Path
+) -> None:
+    good = write_image(tmp_path / "good.png")
+    for words in (
+        ["score", special, good],
+        ["rank", special, good],
+        ["map", special, "-o", tmp_path / "map.png"],
+        ["report", special, good, "-o", tmp_path / "report.html"],
+    ):
+        done = process(*words, "--model", tiny_model, "--device", "cpu")
+        assert done.returncode == 1, done.stderr
+        assert b"Traceback" not in done.stderr
+    handle, score = array.array("q", [0]), array.array("d", [0.0, 0.0])
+    assert capi.pscr_open(str(tiny_model), "cpu", 1, handle) == Status.OK
+    assert capi.pscr_score_file(handle[0], str(special), score) == Status.DECODE_FAILED
+    assert "expected a regular file" in capi.pscr_last_error(handle[0])
+    capi.pscr_close(handle[0])

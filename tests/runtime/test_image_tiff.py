@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import sys
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,45 @@ def test_offsets_and_counts_beyond_any_file_are_refused(big: bool, value: int) -
             decode(bytes(damaged))
         except PscrError as error:
             assert error.status in (Status.DECODE_FAILED, Status.IMAGE_TOO_LARGE)  # noqa: PT017
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_directory_that_leads_to_itself_is_read_once(big: bool, order: str) -> None:
+    """As the next directory, and as those of EXIF, GPS and of smaller images."""
+    tags = dict.fromkeys((330, 34665, 34853), 8)
+    data = bytearray(tiff(RGB, big=big, order=order, rows=16, compression=8, tags=tags))
+    (place,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    entry, start = (20, place + 8) if big else (12, place + 2)
+    entries = len(image_tiff.Directory(bytes(data)).entries)
+    form = order + ("Q" if big else "I")
+    struct.pack_into(form, data, start + entry * entries, place)
+    for number in range(entries):
+        at = start + entry * number
+        if struct.unpack_from(order + "H", data, at)[0] in tags:
+            struct.pack_into(form, data, at + entry - struct.calcsize(form), place)
+    np.testing.assert_array_equal(decode(bytes(data)), RGB)
+
+
+@pytest.mark.parametrize("tags", [{}, {277: 5}, {277: 0}, {259: 50002}])
+def test_message_is_short_however_many_samples_there_are(tags: dict[int, int]) -> None:
+    with pytest.raises(PscrError) as caught:
+        decode(tiff(RGB, tags={258: list(range(3, 60_000)), **tags}))
+    assert_refused(caught, Status.DECODE_FAILED, "this kind of TIFF (")
+    assert len(caught.value.message) < 300
+
+
+def test_endless_directory_and_endless_entries_take_no_time_and_no_memory() -> None:
+    """A number of entries or values that the file really has room for."""
+    directory = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 1 << 63) + bytes(20 * 300_000)
+    assert len(image_tiff.Directory(directory).entries) == 1
+    many = image_tiff.Directory(tiff(GREY, tags={258: [8] * 3_000_000}))
+    tracemalloc.start()
+    try:
+        assert many.number(image_tiff.BITS) == 8
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_lzw_that_clears_its_table_at_every_turn_takes_no_time() -> None:

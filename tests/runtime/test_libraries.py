@@ -106,3 +106,13 @@ def test_a_library_whose_import_fails_is_unavailable_whatever_it_raises(
     with pytest.raises(PscrError) as caught:
         pscr.open(tiny_model, device=device, threads=1)
     assert_refused(caught, Status.DEVICE_UNAVAILABLE, f"{name} cannot be imported", "torn", "pip install")
+
+
+def test_ctrl_c_during_an_import_is_no_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pybind11 makes an ImportError of whatever comes while a module starts."""
+    lines = "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt as error:\n    raise ImportError from error\n"
+    (tmp_path / "openvino.py").write_text(lines)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        load("openvino")

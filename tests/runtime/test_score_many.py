@@ -423,6 +423,15 @@ print(struck, threading.active_count())
 """
 
 
+def test_a_source_that_never_answers_does_not_keep_a_run_that_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pscr.runtime.pipeline._GRACE", 0.2)
+    answer = threading.Event()
+    stream = in_order(lambda source: source and answer.wait(), [0, 1], 1, 2)
+    assert next(stream) == (0, 0)
+    stream.close()  # would wait for ever
+    answer.set()
+
+
 def test_an_interrupt_at_any_moment_ends_the_pipeline_and_its_threads() -> None:
     """In a child, so that a lock that is held for ever is a failure and not a hang."""
     words = [sys.executable, "-c", INTERRUPTS]

@@ -224,6 +224,27 @@ def test_a_program_without_logging_sees_nothing(tiny_model: Path, tmp_path: Path
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+TALKING = """
+import logging, sys
+from PIL import Image
+from pscr.commands.main import main
+convert = Image.Image.convert
+def talking(image, *words, **named):
+    logging.getLogger("PIL.TgaImagePlugin").warning("odd footer")
+    return convert(image, *words, **named)
+Image.Image.convert = talking
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_what_pillow_logs_is_in_the_row_and_not_on_the_terminal(tiny_model: Path, tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "a.tga")
+    words = ["score", "-q", "--format", "csv", "--model", str(tiny_model), str(tmp_path / "a.tga")]
+    done = subprocess.run([sys.executable, "-c", TALKING, *words], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the decoder says: odd footer" in done.stdout.splitlines()[-1]
+
+
 def test_many_words_become_one_bounded_line() -> None:
     assert in_one_line("one\n\n two  words \none\n") == "one; two words"
     assert in_one_line("a\nb\nc\nd\ne") == "a; b; c and 2 more"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from pscr.tables.inputs import Item, expand, natural_key, read_list
+from pscr.console import UsageError
+from pscr.tables.inputs import Item, expand, in_words, natural_key, read_list
 
 
 def names(folder: Path, *paths: str) -> list[str]:
@@ -88,6 +91,41 @@ def test_linked_folders_are_not_followed_so_a_loop_ends(images: Path) -> None:
     assert len(expand([str(images)])) == 4
 
 
+def test_a_pattern_follows_no_linked_folder_either_and_ends(images: Path) -> None:
+    (images / "loop").symlink_to(".")
+    (images / "below" / "up").symlink_to(images)
+    assert names(images, str(images / "**" / "*.png")) == names(images, str(images / "*.png"))
+    assert names(images, str(images / "**")) == names(images, str(images))
+
+
+def test_a_linked_folder_that_is_named_is_searched(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(images)
+    assert names(tmp_path, str(tmp_path / "link" / "img*")) == [f"link/img{n}.png" for n in (1, 2, 10)]
+    assert len(expand([str(tmp_path / "link")])) == 4
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/*", "{}/**"])
+def test_only_regular_files_are_taken_from_a_folder_and_the_rest_is_counted(tmp_path: Path, form: str) -> None:
+    (tmp_path / "one.png").touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "photo.HEIC").touch()
+    (tmp_path / "link.png").symlink_to("one.png")
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    left_out: Counter[str] = Counter()
+    found = expand([form.format(tmp_path)], left_out)
+    assert [Path(item.path).name for item in found] == ["gone.png", "link.png", "one.png"]
+    assert left_out[".txt"] == left_out["pipe, socket or device"] == 1
+    assert "1 .txt" in in_words(left_out)
+    assert ".heic" in in_words(left_out) or len(found) == 4
+
+
+def test_what_was_left_out_is_said_by_kind_the_most_frequent_first() -> None:
+    kinds = Counter({".txt": 3, ".json": 9, ".md": 1, ".a": 1, ".b": 1, ".c": 1, ".d": 1})
+    assert in_words(kinds) == "17 left out (9 .json, 3 .txt, 1 .md, 1 .a, 1 .b, 2 others)"
+    assert in_words(Counter()) == ""
+
+
 def test_folder_that_cannot_be_listed_is_named(images: Path) -> None:
     closed = images / "below"
     closed.chmod(0)
@@ -114,6 +152,21 @@ def test_null_list_keeps_line_feeds_inside_paths() -> None:
 def test_list_keeps_bytes_that_are_not_utf8() -> None:
     (item,) = read_list(io.BytesIO(b"caf\xe9.png\n"))
     assert os.fsencode(item.path) == b"caf\xe9.png"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_list_with_a_byte_order_mark_is_read_in_its_encoding(encoding: str, ends: str) -> None:
+    paths = ["größe 画像.png", "b.png"]
+    data = ends.join(paths).encode(encoding)
+    data = codecs.BOM_UTF16_BE + data if encoding == "utf-16-be" else data
+    assert [item.path for item in read_list(io.BytesIO(data))] == paths
+
+
+@pytest.mark.parametrize("data", ["a.png\nb.png".encode("utf-16-le"), codecs.BOM_UTF16_LE + b"a"])
+def test_list_that_is_not_what_it_seems_is_refused(data: bytes) -> None:
+    with pytest.raises(UsageError, match=r"UTF-16|utf-16"):
+        list(read_list(io.BytesIO(data)))
 
 
 def test_list_is_read_as_it_arrives() -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -160,9 +161,26 @@ def test_a_plot_that_cannot_be_written_is_one_clear_line(evaluate, tmp_path):
     pytest.importorskip("matplotlib")
     for file, says in ((tmp_path / "none" / "plot.png", "there is no folder"), (tmp_path / "plot.doc", "cannot be")):
         code, out, errors = evaluate("--plot", file)
-        assert code == (3 if "folder" in says else 2)
+        assert code == 2
         assert says in errors
         assert out == ""
+
+
+def test_figures_are_told_before_the_files_are_written_and_a_device_stays_one(evaluate):
+    code, out, errors = evaluate("--csv", "/dev/full")
+    assert code == 3
+    assert "SRCC" in out
+    assert "No space left" in errors
+    assert evaluate("--csv", "/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_label_file_cannot_steer_the_terminal(evaluate, labelled):
+    hostile = labelled.with_name("red\x1b[31m.csv")
+    hostile.write_bytes(labelled.read_bytes())
+    code, out, errors = evaluate(data=hostile)
+    assert code == 0
+    assert "\x1b" not in out + errors
 
 
 def test_it_loads_no_torch(tiny_model, labelled):

@@ -17,7 +17,7 @@ from pscr import PscrError
 from pscr.training import checkpoint
 from pscr.training.config import Config
 from pscr.training.processes import Processes
-from pscr.training.run_folder import RunFolder, write_atomically
+from pscr.training.run_folder import RunFolder
 from pscr.training.train import main
 from pscr.training.trainer import Trainer
 
@@ -236,14 +236,6 @@ def test_a_damaged_checkpoint_is_refused(undisturbed, tmp_path):
         checkpoint.read(file)
     with pytest.raises(PscrError, match="no such checkpoint"):
         checkpoint.read(tmp_path / "none.safetensors")
-
-
-def test_a_checkpoint_is_never_half_written(tmp_path):
-    file = tmp_path / "file"
-    write_atomically(file, b"old")
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(("crops", "dimensions"), [("grid", 2), ("random", 3)])
