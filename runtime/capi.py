@@ -34,11 +34,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .arguments import whole
+from .capi_buffers import contiguous, item, out_buffer, pixels, tensor, wrong
 from .errors import PscrError, Status, one_line
-from .image import PIXEL_FORMATS, from_array
 from .pipeline import Result, Source
 from .scorer import Scorer
 from .version import __version__
@@ -53,6 +52,7 @@ __all__ = [
     "pscr_score_encoded",
     "pscr_score_file",
     "pscr_score_pixels",
+    "pscr_score_tensor",
     "pscr_strerror",
     "pscr_version",
 ]
@@ -70,7 +70,6 @@ _WORDS = {
     Status.CLOSED: "the handle is closed",
     Status.INTERNAL: "a fault in pscr or in a library it uses",
 }
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _MOST_MESSAGES = 64  # handles whose last error a thread keeps
 
 _open: dict[int, Scorer] = {}
@@ -114,7 +113,7 @@ def pscr_open(model: str, device: str, threads: int, handle_out: Any) -> int:
     INTERNAL. The words for a failure are `pscr_last_error(0)`.
     """
     global _issued
-    out = _buffer("handle_out", handle_out, 1, np.int64, np.int32)
+    out = out_buffer("handle_out", handle_out, 1, np.int64, np.int32)
     scorer = Scorer(model, device, threads if threads != 0 or isinstance(threads, bool) else None)
     with _lock:
         _issued = handle = next(_numbers)
@@ -137,7 +136,7 @@ def pscr_score_file(handle: int, path: str, score_out: Any) -> int:
     INTERNAL.
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
-        raise _wrong(f"path is a {type(path).__name__}; expected the name of a file")
+        raise wrong(f"path is a {type(path).__name__}; expected the name of a file")
     return _score_into(handle, os.fsdecode(path), score_out)
 
 
@@ -151,7 +150,7 @@ def pscr_score_encoded(handle: int, data: Any, score_out: Any) -> int:
 
     Any thread. Returns OK, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
     """
-    return _score_into(handle, _bytes("data", data), score_out)
+    return _score_into(handle, contiguous("data", data), score_out)
 
 
 @_flat
@@ -169,8 +168,7 @@ def pscr_score_pixels(
 
     Any thread. Returns OK, INVALID_ARGUMENT, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
     """
-    pixels = _pixels(data, height, width, stride, pixel_format)
-    return _score_into(handle, pixels, score_out, pixel_format)
+    return _score_into(handle, pixels(data, height, width, stride, pixel_format), score_out, pixel_format)
 
 
 @_flat
@@ -189,17 +187,17 @@ def pscr_score_batch(handle: int, items: Sequence[Any], scores_out: Any, statuse
     """
     scorer = _scorer(handle)
     if not isinstance(items, Sequence) or isinstance(items, (str, bytes, bytearray, memoryview)):
-        raise _wrong(f"items is a {type(items).__name__}; expected a list of images")
+        raise wrong(f"items is a {type(items).__name__}; expected a list of images")
     count = len(items)
-    scores = _buffer("scores_out", scores_out, count, np.float64, np.float32)
-    statuses = _buffer("statuses_out", statuses_out, count, np.int32, np.int64)
+    scores = out_buffer("scores_out", scores_out, count, np.float64, np.float32)
+    statuses = out_buffer("statuses_out", statuses_out, count, np.int32, np.int64)
     scores[:count], statuses[:count] = math.nan, Status.INTERNAL
     refused: dict[int, PscrError] = {}
 
     def sources() -> Any:
-        for place, item in enumerate(items):
+        for place, given in enumerate(items):
             try:
-                yield _item(item)
+                yield item(given)
             except PscrError as error:
                 refused[place] = error
                 yield b""  # stands for the item until its result, which is not looked at
@@ -215,6 +213,45 @@ def pscr_score_batch(handle: int, items: Sequence[Any], scores_out: Any, statuse
             first = f"item {place}: {message}"
     if first:
         _remember(handle, first)
+    return Status.OK
+
+
+@_flat
+def pscr_score_tensor(
+    handle: int,
+    data: Any,
+    shape: Sequence[int],
+    layout: str,
+    dtype: str,
+    value_range: Sequence[float],
+    scores_out: Any,
+    statuses_out: Any,
+) -> int:
+    """Score a batch of RGB images of one size that lies in memory as one block.
+
+    handle        [in]  of `pscr_open`.
+    data          [in]  the values without gaps, in any C-contiguous buffer of the host's memory.
+    shape         [in]  4 numbers: n, height, width, 3, or n, 3, height, width, as the layout says; n may be 0.
+    layout        [in]  "NHWC" or "NCHW".
+    dtype         [in]  "uint8", "float16" or "float32", in the machine's byte order.
+    value_range   [in]  2 numbers, what black and white are: 0 and 255 (of uint8 always), 0 and 1, or -1 and 1.
+    scores_out    [out] float32 or float64, n items: the scores; NaN where an image has none.
+    statuses_out  [out] int32 or int64, n items: OK; OUT_OF_MEMORY; INTERNAL, where the network's numbers overflow.
+
+    Any thread. Returns OK where every image has its status; else INVALID_ARGUMENT (also for NaN, values beyond the
+    range, and floats of 0 to 255 of which none is above 2), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED or INTERNAL, and
+    then the buffers are as they were. The words for the first image that failed are `pscr_last_error(handle)`.
+    """
+    scorer = _scorer(handle)
+    batch = tensor(data, shape, layout, dtype)
+    scores = out_buffer("scores_out", scores_out, len(batch), np.float64, np.float32)
+    statuses = out_buffer("statuses_out", statuses_out, len(batch), np.int32, np.int64)
+    results = scorer.score_pixels(batch, layout, value_range)
+    scores[: len(batch)] = [result.score for result in results]
+    statuses[: len(batch)] = [result.status for result in results]
+    first = next((place for place, result in enumerate(results) if not result.ok), None)
+    if first is not None:
+        _remember(handle, f"item {first}: {results[first].message}")
     return Status.OK
 
 
@@ -236,7 +273,7 @@ def pscr_info(handle: int, key: str) -> str | None:
         elif key in info:
             found.append(info[key] if isinstance(info[key], str) else json.dumps(info[key], ensure_ascii=False))
         else:
-            raise _wrong(f"key {key!r} is not known; expected keys or one of: {' '.join(info)}")
+            raise wrong(f"key {key!r} is not known; expected keys or one of: {' '.join(info)}")
         return Status.OK
 
     return found[0] if _flat(look)(handle) == Status.OK else None
@@ -283,64 +320,12 @@ def pscr_version() -> str:
 
 def _score_into(handle: int, source: Source, score_out: Any, pixel_format: str | None = None) -> int:
     scorer = _scorer(handle)
-    out = _buffer("score_out", score_out, 1, np.float64, np.float32)
+    out = out_buffer("score_out", score_out, 1, np.float64, np.float32)
     result: Result = scorer.score(source, pixel_format=pixel_format)
     out[0] = result.score
     if len(out) > 1:
         out[1] = math.nan if result.spread is None else result.spread
     return Status.OK
-
-
-def _item(item: Any) -> Source:
-    """An item of a batch as `Scorer.score_many` takes it; pixels become RGB, since it takes one pixel format."""
-    if isinstance(item, (str, os.PathLike)):
-        return os.fsdecode(item)
-    if isinstance(item, tuple) and len(item) == 5:
-        return from_array(_pixels(*item), item[4])
-    return _bytes("item", item)
-
-
-def _pixels(data: Any, height: int, width: int, stride: int, pixel_format: str) -> NDArray[np.uint8]:
-    """The caller's own memory as an array [H,W,C] or [H,W]."""
-    if pixel_format not in PIXEL_FORMATS:
-        raise _wrong(f"pixel_format is {pixel_format!r}; expected one of {', '.join(PIXEL_FORMATS)}")
-    for name, value in (("height", height), ("width", width), ("stride", stride)):
-        least = 0 if name == "stride" else 1
-        if whole(value, least) is None:
-            raise _wrong(f"{name} is {value!r}; expected a whole number of {least} or more")
-    channels = _CHANNELS[pixel_format]
-    row = int(width) * channels
-    step = int(stride) or row
-    flat = np.frombuffer(_bytes("data", data), np.uint8)
-    needed = (int(height) - 1) * step + row
-    if step < row:
-        raise _wrong(f"stride is {step}; a row of {width} {pixel_format} pixels takes {row} bytes")
-    if len(flat) < needed:
-        raise _wrong(f"data has {len(flat)} bytes; {width}x{height} {pixel_format} with stride {step} takes {needed}")
-    shape, steps = ((height, width, channels), (step, channels, 1)) if channels > 1 else ((height, width), (step, 1))
-    return np.ndarray(shape, np.uint8, flat, strides=steps)
-
-
-def _bytes(name: str, data: Any) -> memoryview:
-    try:
-        return memoryview(data).cast("B")
-    except (TypeError, ValueError) as error:
-        found = f"{name} is a {type(data).__name__}; expected bytes or another C-contiguous buffer"
-        raise _wrong(found) from error
-
-
-def _buffer(name: str, buffer: Any, count: int, *types: type) -> NDArray[Any]:
-    """The caller's buffer as a flat array that shares its memory."""
-    words = " or ".join(np.dtype(kind).name for kind in types)
-    try:
-        array = np.asarray(memoryview(buffer))
-    except (TypeError, ValueError) as error:
-        raise _wrong(f"{name} is a {type(buffer).__name__}; expected a writable buffer of {words}") from error
-    if not array.flags.writeable or not array.flags.c_contiguous:
-        raise _wrong(f"{name} is read-only or has gaps; expected a writable C-contiguous buffer of {words}")
-    if array.dtype not in types or array.size < count:
-        raise _wrong(f"{name} has {array.size} items of {array.dtype}; expected {count} or more of {words}")
-    return array.reshape(-1)
 
 
 def _scorer(handle: int) -> Scorer:
@@ -354,7 +339,7 @@ def _scorer(handle: int) -> Scorer:
 def _known(handle: int) -> int:
     number = _number(handle)
     if not number:
-        raise _wrong(f"handle {handle!r} is none that pscr_open gave")
+        raise wrong(f"handle {handle!r} is none that pscr_open gave")
     return number
 
 
@@ -382,7 +367,3 @@ def _kept() -> OrderedDict[int, str]:
         _errors.kept = OrderedDict()
     kept: OrderedDict[int, str] = _errors.kept
     return kept
-
-
-def _wrong(message: str) -> PscrError:
-    return PscrError(Status.INVALID_ARGUMENT, message)

@@ -58,9 +58,8 @@ def draw(
     """Draw the image and, beside or below it, the map over its grey form, a colour bar and a caption.
 
     pixels: the image, [h,w,3] uint8 RGB, of any scale; None for the map alone.
-    limits: the scores at the ends of the colour bar; scores beyond take the end's colour. None for the map's own
-        lowest and highest, or one score unit about them where they are closer than that. Give the same limits to
-        compare pictures.
+    limits: the scores at the ends of the colour bar; scores beyond take the end's colour. None for `usual_limits` of
+        the map. Give the same limits to compare pictures.
     unit: the word above the colour bar.
 
     Dark is low. The frame marks the window with the worst score. Small images are enlarged and large ones reduced,
@@ -71,7 +70,7 @@ def draw(
     Raises:
         PscrError: INVALID_ARGUMENT for limits that are not two rising finite numbers.
     """
-    low, high = _limits(quality_map, limits)
+    low, high = usual_limits([quality_map]) if limits is None else _checked(limits)
     height, width = _panel_size(quality_map)
     panels = [overlay(pixels, quality_map, (low, high))]
     if pixels is not None:
@@ -100,6 +99,14 @@ def overlay(pixels: Pixels | None, quality_map: Scores, limits: tuple[float, flo
     return panel
 
 
+def usual_limits(quality_maps: Sequence[Scores]) -> tuple[float, float]:
+    """The lowest and highest score of some maps, or one score unit about them where they are closer than that."""
+    low = min(float(one.values.min()) for one in quality_maps)
+    high = max(float(one.values.max()) for one in quality_maps)
+    more = max(NARROWEST - (high - low), 0) / 2
+    return low - more, high + more
+
+
 def encode(picture: Pixels) -> bytes:
     """The PNG file of a picture [H,W,3] uint8 BGR."""
     done, data = cv2.imencode(".png", picture)
@@ -116,11 +123,7 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(n * step, 10) for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def _limits(quality_map: Scores, limits: tuple[float, float] | None) -> tuple[float, float]:
-    if limits is None:
-        low, high = float(quality_map.values.min()), float(quality_map.values.max())
-        more = max(NARROWEST - (high - low), 0) / 2
-        return low - more, high + more
+def _checked(limits: tuple[float, float]) -> tuple[float, float]:
     low, high = map(float, limits)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         found = f"limits are {low:g} and {high:g}; expected two finite numbers, the lower one first"

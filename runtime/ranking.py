@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .families.head import Floats, Head
 from .pipeline import Result, Source
+from .score_scale import ScoreScale
 from .scorer import Scorer
 
 SUPPORT = 1.96  # standard deviations of the paired votes
@@ -48,7 +49,7 @@ def rank(scorer: Scorer, sources: Iterable[Source], *, pixel_format: str | None 
             OUT_OF_MEMORY or INTERNAL where inference itself fails.
     """
     scored = list(scorer.score_with_votes(sources, pixel_format=pixel_format))
-    good = sorted((one for one in scored if one[0].ok), key=lambda one: -scorer.scale.sign * one[0].score)
+    good = [scored[place] for place in best_first(scorer.scale, [result for result, _ in scored])]
     ranked = [
         Ranked(place, result, *compare(scorer.head, (result, votes), good[place]))
         for place, (result, votes) in enumerate(good[:-1], 1)
@@ -56,6 +57,12 @@ def rank(scorer: Scorer, sources: Iterable[Source], *, pixel_format: str | None 
     if good:
         ranked.append(Ranked(len(good), good[-1][0]))
     return ranked + [Ranked(0, result) for result, _ in scored if not result.ok]
+
+
+def best_first(scale: ScoreScale, results: Sequence[Result]) -> list[int]:
+    """The places (from 0) of those results that have a score, the best first, equal scores in their order."""
+    scored = (place for place, result in enumerate(results) if result.ok)
+    return sorted(scored, key=lambda place: -scale.sign * results[place].score)
 
 
 def compare(head: Head, better: Scored, worse: Scored) -> tuple[float, bool | None, float | None]:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,12 @@ from .calibration import Calibration
 from .errors import PscrError, Status, as_error, one_line
 from .families import read_head
 from .families.head import Floats, Head, Outputs
-from .image import DEFAULT_MAX_PIXELS, load
+from .image import DEFAULT_MAX_PIXELS
 from .manifest import Manifest
 from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Source, finish, score_all
+from .pixels import DeviceBatch, read
+from .preparation import Preparation
 from .samplings import Pixels
 from .score_scale import ScoreScale
 
@@ -84,7 +86,7 @@ class Scorer:
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
         self._head = read_head(self._folder, bank)
-        self._asked, self._threads, self._max_pixels = device, count, pixels
+        self._asked, self._threads = device, count
         placed = bank if bank is None or isinstance(bank, Bank) else Path(bank).absolute()
         self._again = partial(Scorer, self._folder.name, device, threads, bank=placed, max_pixels=pixels)
         self._sampling = self._manifest.sampling
@@ -102,6 +104,7 @@ class Scorer:
         except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
+        self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels)
         self._closed = False
         self._process = os.getpid()
         cv2.setNumThreads(count)
@@ -180,20 +183,47 @@ class Scorer:
             raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
         images = several(sources)
         self._check_open()
-        return score_all(
-            images,
-            lambda source: self.prepare(source, pixel_format),
-            self.infer,
-            head=self._head,
-            batch=size,
-            workers=min(4, self._threads),
-            raising=raising,
-        )
+        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising)
+
+    def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
+        """Score a batch of RGB images that is one array or tensor, such as a generator's output.
+
+        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32 in host memory, with any strides; a NumPy array, or
+            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory). uint8 of contiguous
+            images is read where it lies. It must stay as it is during the call.
+        layout: "NHWC" or "NCHW".
+        value_range: what black and white are: (0, 255), (0, 1) or (-1, 1).
+
+        The scores are those of `score` on the same pixels; floats become the levels that diffusers' PIL images have
+        (see pixels.py). What the layout and the range do not fit is refused with the call that would be right, and so
+        are floats of (0, 255) of which none is above 2.
+
+        Returns a Result for each image, in order: none for N = 0. What fails on one image (memory, a score that is not
+        finite) is that image's status.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT (also for NaN, values beyond the range, a tensor that requires a gradient or is
+                on a device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
+        """
+        self._check_open()
+        batch = read(pixels, layout, value_range)
+        if isinstance(batch, DeviceBatch):
+            raise batch.refusal(f"the model on {self._backend.device}")
+        batch.check()
+        self._preparation.check_size(*batch.shape[1:3])
+        scored = self._score_all(batch.images(), lambda image: self.prepare(batch.levels(image), "rgb"), self.batch)
+        return [result for result, _ in scored]
+
+    def _score_all(
+        self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
+    ) -> Generator[tuple[Result, Floats | None], None, None]:
+        workers = min(4, self._threads)
+        return score_all(sources, prepare, self.infer, head=self._head, batch=batch, workers=workers, raising=raising)
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""
         self._check_open()
-        return load(plain(source), pixel_format=pixel_format, max_pixels=self._max_pixels)
+        return self._preparation.pixels(plain(source), pixel_format)
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
@@ -357,21 +387,7 @@ class Scorer:
 
     def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
         """Decode an image and cut its patches: all that comes before the network. Arguments and errors as `score`."""
-        notes: list[str] = []
-        image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels, notes=notes)
-        height, width = image.shape[:2]
-        tall, wide = self._sampling.frame_size(height, width)
-        if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
-            how = "scaling" if self._sampling.scales_to else "padding"
-            found = f"{width}x{height} needs {how} to {wide}x{tall}, above {self._max_pixels} pixels; scale it down"
-            raise PscrError(Status.IMAGE_TOO_LARGE, found)
-        most, patches = self._backend.takes.patches, self._sampling.patches(height, width)
-        if most is not None and patches > most:
-            found = f"{width}x{height} gives {patches} patches; this engine takes up to {most} an image"
-            advice = "build one with --windows, crop the image, or use another device"
-            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; {advice}")
-        notes += self._sampling.in_words(height, width)
-        return Prepared(self._sampling.cut(image), width, height, "; ".join(notes))
+        return self._preparation.prepare(source, pixel_format)
 
 
 def _without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:

@@ -157,6 +157,34 @@ def test_an_empty_batch_is_fine_and_short_buffers_are_not(handle: int) -> None:
     assert_failed(status, handle, Status.INVALID_ARGUMENT, "items")
 
 
+@pytest.mark.parametrize(
+    ("layout", "dtype", "value_range", "black", "step"),
+    [
+        ("NHWC", "uint8", (0, 255), 0, 1),
+        ("NCHW", "uint8", array.array("f", [0, 255]), 0, 1),
+        ("NCHW", "float32", [-1, 1], -1, 2 / 255),
+        ("NHWC", "float16", np.array([0, 1]), 0, 1 / 255),
+    ],
+)
+def test_a_tensor_gives_the_scores_of_its_images(
+    handle: int, expected: pscr.Result, layout: str, dtype: str, value_range: Any, black: float, step: float
+) -> None:
+    batch = np.stack([IMAGE, IMAGE[::-1], IMAGE]) * step + black
+    batch = np.ascontiguousarray(batch if layout == "NHWC" else batch.transpose(0, 3, 1, 2)).astype(dtype)
+    scores, statuses = np.full(4, -7.0), np.full(4, -7, np.int32)
+    for data, shape in ((batch, batch.shape), (batch.tobytes(), array.array("q", batch.shape))):
+        status = capi.pscr_score_tensor(handle, data, shape, layout, dtype, value_range, scores, statuses)
+        assert status == Status.OK, capi.pscr_last_error(handle)
+        assert statuses.tolist() == [0, 0, 0, -7]
+        assert scores[[0, 2, 3]].tolist() == [expected.score, expected.score, -7]
+
+
+def test_a_tensor_of_no_images_is_fine(handle: int) -> None:
+    none = np.zeros((0, 8, 8, 3), np.uint8)
+    out = np.zeros(0), np.zeros(0, np.int32)
+    assert capi.pscr_score_tensor(handle, none, none.shape, "NHWC", "uint8", (0, 255), *out) == Status.OK
+
+
 # --- every status, for real -------------------------------------------------------------------------------------------
 
 
@@ -176,6 +204,31 @@ def test_invalid_argument_where_pixels_do_not_fit(handle: int, out: np.ndarray) 
     for arguments, word in wrong:
         assert_failed(capi.pscr_score_pixels(handle, *arguments, out), handle, Status.INVALID_ARGUMENT, word)
     assert out.tolist() == [-7, -7]
+
+
+def test_invalid_argument_where_a_tensor_does_not_fit(handle: int) -> None:
+    scores, statuses, shape = np.full(1, -7.0), np.full(1, -7, np.int32), (1, 64, 80, 3)
+    floats = (IMAGE / np.float32(255))[None]
+    wrong: list[tuple[tuple[Any, ...], str]] = [
+        ((IMAGE, shape, "HWC", "uint8", (0, 255)), "layout"),
+        ((IMAGE, shape, "NHWC", "float64", (0, 255)), "dtype"),
+        ((IMAGE, shape, "NHWC", "uint8", None), "value_range"),
+        ((IMAGE, shape, "NHWC", "uint8", (0, 1)), "uint8 is 0 to 255"),
+        ((IMAGE, (64, 80, 3), "NHWC", "uint8", (0, 255)), "shape"),
+        ((IMAGE, (1, 64.0, 80, 3), "NHWC", "uint8", (0, 255)), "shape"),
+        ((IMAGE, 4, "NHWC", "uint8", (0, 255)), "shape"),
+        ((IMAGE, (1, 64, 81, 3), "NHWC", "uint8", (0, 255)), "data has 15360 bytes"),
+        ((IMAGE, (1, 1 << 40, 1 << 40, 3), "NHWC", "uint8", (0, 255)), "bytes"),
+        ((IMAGE[:, ::2], (1, 64, 40, 3), "NHWC", "uint8", (0, 255)), "C-contiguous"),
+        ((IMAGE, shape, "NCHW", "uint8", (0, 255)), "layout='NHWC'"),
+        ((floats, shape, "NHWC", "float32", (0, 255)), "value_range=(0, 1)"),
+    ]
+    for arguments, word in wrong:
+        status = capi.pscr_score_tensor(handle, *arguments, scores, statuses)
+        assert_failed(status, handle, Status.INVALID_ARGUMENT, word)
+    status = capi.pscr_score_tensor(handle, floats, shape, "NHWC", "float32", (0, 1), np.zeros(0), statuses)
+    assert_failed(status, handle, Status.INVALID_ARGUMENT, "scores_out")
+    assert (scores[0], statuses[0]) == (-7, -7)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 10**9, None, "1", 1.0, True, [1]])
@@ -270,6 +323,9 @@ def test_closed_for_every_function_after_close(handle: int, out: np.ndarray) -> 
         capi.pscr_score_encoded(handle, PNG, out),
         capi.pscr_score_pixels(handle, IMAGE, 64, 80, 0, "rgb", out),
         capi.pscr_score_batch(handle, [PNG], np.zeros(1), np.zeros(1, np.int32)),
+        capi.pscr_score_tensor(
+            handle, IMAGE, (1, 64, 80, 3), "NHWC", "uint8", (0, 255), np.zeros(1), np.zeros(1, np.int32)
+        ),
     ):
         assert_failed(status, handle, Status.CLOSED, "open the model again")
     assert capi.pscr_info(handle, "model") is None
@@ -284,6 +340,13 @@ def test_internal_where_the_graph_overflows(own_model: Path, out: np.ndarray) ->
     number = opened(own_model)
     white = np.full((64, 64), 255, np.uint8)
     assert_failed(capi.pscr_score_pixels(number, white, 64, 64, 0, "gray", out), number, Status.INTERNAL, "finite")
+    batch = np.stack([np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)])
+    scores, statuses = np.full(2, -7.0), np.full(2, -7, np.int32)
+    given = batch.shape, "NHWC", "uint8", (0, 255)
+    assert capi.pscr_score_tensor(number, batch, *given, scores, statuses) == Status.OK
+    assert statuses.tolist() == [Status.OK, Status.INTERNAL]
+    assert math.isnan(scores[1])
+    assert capi.pscr_last_error(number).startswith("item 1: ")
     capi.pscr_close(number)
 
 

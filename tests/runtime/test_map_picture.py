@@ -109,7 +109,8 @@ def test_the_image_is_there_beside_the_map_and_below_it() -> None:
 def test_a_map_without_differences_does_not_look_as_if_it_had_some() -> None:
     flat = made(512, 512, low=2.0, high=2.02)
     picture = map_picture.draw(None, flat)
-    assert map_picture._limits(flat, None) == pytest.approx((1.51, 2.51))
+    assert map_picture.usual_limits([flat]) == pytest.approx((1.51, 2.51))
+    assert map_picture.usual_limits([flat, made(512, 512, low=1.2, high=3.4)]) == pytest.approx((1.2, 3.4))
     body = picture[60:400, 40:400].astype(int)
     assert np.ptp(body[(body.sum(2) > 0) & (body.sum(2) < 700)], axis=0).max() < 25
 
