@@ -108,7 +108,7 @@ def load(
     if isinstance(source, (bytes, bytearray, memoryview)):
         return decode(source, max_pixels=max_pixels, notes=notes)
     pillow = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
-    if pillow is not None and isinstance(source, pillow.Image):
+    if isinstance(source, getattr(pillow, "Image", ())):  # another thread may have imported half of it
         pixels, said = image_pillow.from_image(source, max_pixels)
         if notes is not None:
             notes += said

@@ -8,7 +8,7 @@ generator behind its own drawing, for a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -70,7 +70,7 @@ class Batches:
         """Whether there are copies or other databases, so that not every pair of a batch may be compared."""
         return bool(self.config.copies or self.config.also)
 
-    def steps(self, order: NDArray[np.int64], rng: np.random.Generator) -> Iterator[Step]:
+    def steps(self, order: NDArray[np.int64], rng: np.random.Generator) -> Generator[Step, None, None]:
         """The steps of images [steps, accumulate, batch] by their indices, in order; to be closed.
 
         Errors as of reading an image.
@@ -111,6 +111,6 @@ class Batches:
         return values.pin_memory() if self.processes.device.type == "cuda" else values
 
 
-def fetched(work: Callable[[S], T], items: Iterable[S], ahead: bool) -> Iterator[T]:
+def fetched(work: Callable[[S], T], items: Iterable[S], ahead: bool) -> Generator[T, None, None]:
     """What `work` gives of each item, in order; ahead: in a thread, some items before they are asked for."""
     yield from results(work, items, ahead=AHEAD) if ahead else map(work, items)

@@ -220,8 +220,8 @@ class Trainer:
         scores = None
         if len(self.val_set) >= 2 and (epoch % config.validate_every == 0 or epoch >= config.epochs):
             scores = self.validator.scores(self.average, self.val_set, epoch)
-            found = self.validator.figures(scores, self.val_set)
-            row |= {f"{config.selection_part}_{name}": value for name, value in found.items()}
+            figures = self.validator.figures(scores, self.val_set)
+            row |= {f"{config.selection_part}_{name}": value for name, value in figures.items()}
         return {**row, "seconds": round(spent + time.monotonic() - started, 1)}, scores
 
     def _step(self, step: int, batches: Sequence[Batch]) -> Tensor:

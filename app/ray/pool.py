@@ -71,7 +71,7 @@ def score(parts: Sequence[Part], settings: Settings, pool: Pool) -> Generator[tu
     Raises:
         PscrError: what a worker could not get past (the model, the device, memory), or no machine is left.
     """
-    actor = ray.remote(Worker).options(num_cpus=pool.threads, num_gpus=gpus_of(settings.device))
+    actor: Any = ray.remote(Worker).options(num_cpus=pool.threads, num_gpus=gpus_of(settings.device))
     waiting = deque(parts)
     left = sum(len(part.items) for part in parts)
     tasks: dict[Any, _Task] = {}  # by what Ray will give for each

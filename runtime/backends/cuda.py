@@ -103,7 +103,7 @@ class Device:
         """Copy device memory to a pinned array, in the stream's order."""
         self._driver.memcpy_dtoh_async(target, source, stream)
 
-    def capture(self, stream: Any, work: Callable[[], None]) -> Graph | None:
+    def capture(self, stream: Any, work: Callable[[], object]) -> Graph | None:
         """Record what `work` puts into a stream, without running it; None where that is not possible here."""
         try:
             return cuda_bindings.capture(cuda_bindings.Driver(), stream, work)

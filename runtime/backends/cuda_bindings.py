@@ -178,7 +178,7 @@ class Graph:
         self._driver.call("cuGraphExecDestroy", self._executable)
 
 
-def capture(driver: Driver, stream: Any, work: Callable[[], None]) -> Graph | None:
+def capture(driver: Driver, stream: Any, work: Callable[[], object]) -> Graph | None:
     """Record what `work` puts into a stream, without running it; None where that is not possible here.
 
     The capture is ended whatever `work` raises, which is raised further unless it is the driver's or the engine's "no".

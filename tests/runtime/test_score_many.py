@@ -430,6 +430,9 @@ def test_a_source_that_never_answers_does_not_keep_a_run_that_is_ended(monkeypat
     assert next(stream) == (0, 0)
     stream.close()  # would wait for ever
     answer.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("pscr-decode"):
+            thread.join()
 
 
 def test_an_interrupt_at_any_moment_ends_the_pipeline_and_its_threads() -> None:
