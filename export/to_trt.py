@@ -17,6 +17,7 @@ from pathlib import Path
 from pscr.export import shell, trt_builder
 from pscr.export.model_folder import StoredModel
 from pscr.runtime import gpus
+from pscr.runtime.backends.base import SIDES
 from pscr.runtime.engines import EXTRAS, FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
@@ -253,13 +254,13 @@ def make_profile(
     """Smallest, usual and largest shape of each input.
 
     Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view;
-    usual is one window. Memory goes with the largest batch times the largest number of patches.
+    usual is one window. Sides are the patch's, or `SIDES` for a model that sees whole images. Memory goes with the largest batch times the largest number of patches.
     """
     sampling = model.manifest.sampling
-    side, (low, best, high) = (sampling.patch, sampling.patch, 3), batch
-    count = sampling.count
+    small, usual, large = ((side, side, 3) for side in ((sampling.patch,) * 3 if sampling.patch else SIDES))
+    (low, best, high), count = batch, sampling.count
     profile: dict[str, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
-        "patches": ((low, 1, *side), (best, count, *side), (high, min(sampling.most, windows * count), *side))
+        "patches": ((low, 1, *small), (best, count, *usual), (high, min(sampling.most, windows * count), *large))
     }
     for name, value in model.signature.constants.items() if not bank_inside else ():
         rows, *width = value.shape

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import engines, gpus
-from .backends.base import Backend
+from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
 from .errors import PscrError, Status
@@ -25,8 +25,8 @@ _MOST_NUMBER = 999
 
 @dataclass(frozen=True)
 class Model:
-    """What a device opens: the graph's bytes, its head's signature, the side of its patches, CPU threads, and the model
-    folder that the graph comes from, for its engines.
+    """What a device opens: the graph's bytes, its head's signature, the side of its patches (0 for any), CPU threads, and the
+    model folder that the graph comes from, for its engines.
     """
 
     graph: bytes
@@ -79,7 +79,8 @@ def _onnxruntime(kind: str) -> Callable[[Model, int], Backend]:
             model.graph, model.signature, model.patch, kind=kind, index=index, threads=model.threads
         )
         try:
-            backend.infer(np.zeros((1, 1, model.patch, model.patch, 3), np.uint8))
+            side = model.patch or SIDES[0]
+            backend.infer(np.zeros((1, 1, side, side, 3), np.uint8))
         except PscrError as error:
             backend.close()
             if error.status is Status.MODEL_INVALID:

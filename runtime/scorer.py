@@ -330,9 +330,8 @@ class Scorer:
 
     def _try_out(self) -> None:
         """Run the graph once, which also proves that it is whole, and see that the head belongs to it."""
-        side = self._sampling.patch
         try:
-            outputs = self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))
+            outputs = self._backend.infer(self._sampling.trial()[None])
         except PscrError as error:
             if error.status is not Status.INTERNAL or devices.entry_of(self._backend).on_gpu:
                 raise
@@ -355,6 +354,8 @@ class Scorer:
         notes: list[str] = []
         image = load(source, pixel_format=pixel_format, max_pixels=self._max_pixels, notes=notes)
         height, width = image.shape[:2]
+        if refusal := self._sampling.refusal(height, width):
+            raise PscrError(Status.IMAGE_TOO_LARGE, f"{self._manifest.name} sees whole images, and found {refusal}")
         tall, wide = self._sampling.frame_size(height, width)
         if tall * wide > max(self._max_pixels, height * width, self._sampling.patch**2):
             how = "scaling" if self._sampling.scales_to else "padding"

@@ -11,7 +11,7 @@ from ..errors import PscrError, Status, one_line
 from ..families.head import Floats, Outputs, Signature
 from ..libraries import load
 from ..samplings import Pixels
-from .base import Backend, Takes, check_signature
+from .base import SIDES, Backend, Takes, check_signature
 
 _KINDS = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 PROVIDERS = {
@@ -93,7 +93,7 @@ class OnnxRuntimeBackend(Backend):
         self.library = f"onnxruntime {ort.__version__}"
         self._session: Any = session
         if kind == "onnxruntime-tensorrt":
-            self.takes = Takes(most=LARGEST)
+            self.takes = Takes(most=LARGEST, sides=None if patch else (SIDES[0], SIDES[2]))
         place = ("cpu", 0) if kind == "cpu" else ("cuda", index)
         try:  # once, where they are needed: on a GPU every inference would copy them again
             self._constants = {
@@ -150,8 +150,9 @@ def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any
         found = f"no engine can be kept ({one_line(error)}); set PSCR_CACHE to a folder that can be written"
         raise PscrError(Status.DEVICE_UNAVAILABLE, found) from error
 
-    def shapes(images: int, patches: int) -> str:
-        given: dict[str, tuple[int, ...]] = {"patches": (images, patches, patch, patch, 3)}
+    def shapes(images: int, patches: int, side: int) -> str:
+        side = patch or side
+        given: dict[str, tuple[int, ...]] = {"patches": (images, patches, side, side, 3)}
         given |= {name: value.shape for name, value in signature.constants.items()}
         return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in given.items())
 
@@ -159,7 +160,7 @@ def _trt_settings(index: int, signature: Signature, patch: int) -> dict[str, Any
         "device_id": index,
         "trt_engine_cache_enable": True,
         "trt_engine_cache_path": str(cache),
-        "trt_profile_min_shapes": shapes(1, 1),
-        "trt_profile_opt_shapes": shapes(8, 9),
-        "trt_profile_max_shapes": shapes(LARGEST, 9),
+        "trt_profile_min_shapes": shapes(1, 1, SIDES[0]),
+        "trt_profile_opt_shapes": shapes(8, 9, SIDES[1]),
+        "trt_profile_max_shapes": shapes(LARGEST, 9, SIDES[2]),
     }

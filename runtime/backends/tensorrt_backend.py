@@ -110,7 +110,7 @@ class TensorRTBackend(Backend):
         if engine.get_tensor_dtype("patches") != trt.DataType.UINT8:
             raise self._unfit("its patches are not uint8")
         low, best, high = (tuple(shape) for shape in engine.get_tensor_profile_shape("patches", 0))
-        if high[2:] != (self.patch, self.patch, 3):
+        if high[4] != 3 or (self.patch and high[2:4] != (self.patch, self.patch)):
             raise self._unfit(f"it takes patches {list(high)}; the manifest's sampling cuts {self.patch} pixels")
         for name, value in self.signature.constants.items():
             least, _, most = (tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0))
@@ -118,7 +118,7 @@ class TensorRTBackend(Backend):
             if not least[0] <= len(value) <= most[0]:
                 raise self._unfit(f"its {name} has {least[0]} to {most[0]} rows; found {len(value)}")
         self._best, self._high = best, high
-        self.takes = Takes(low[0], high[0], high[1])
+        self.takes = Takes(low[0], high[0], high[1], None if self.patch else (max(low[2:4]), min(high[2:4])))
         self._plain = tuple(name for name in ("score", "votes") if name in self.signature.outputs)
         self._widths = {"score": 1, "votes": self.signature.votes, "terms": engine.get_tensor_shape("terms")[-1]}
         return {"patches": high}

@@ -15,9 +15,10 @@ from ..manifest import FILE_NAME
 from ..model_folder import ModelFolder
 from .direct import DirectHead
 from .head import Head
+from .linear import LinearHead
 from .pscr import PscrHead
 
-FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {one.family: one.read for one in (PscrHead, DirectHead)}
+FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {one.family: one.read for one in (PscrHead, DirectHead, LinearHead)}
 
 
 def read_head(folder: ModelFolder, bank: str | os.PathLike[str] | Bank | None = None) -> Head:
