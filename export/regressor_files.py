@@ -19,20 +19,26 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import PscrError, Status, one_line
 from ..runtime.regressor import Regressor
+from ..runtime.score_scale import ScoreScale
 
-Floats = NDArray[np.float32]
 _LARGEST = 64 << 20  # bytes; the published ones have 17,000
 _KINDS = {"f4": np.float32, "f8": np.float64}
 _STORAGES = {"FloatStorage": np.float32, "DoubleStorage": np.float64}
 _EXPECTED = "expected a pickle of sklearn's Ridge, a TorchScript module of weights and biases, or a regressor.npz"
 
 
-def read_linear(file: Path) -> tuple[Floats, Floats]:
-    """The weights [K,C] and intercepts [K] of a regressor; K is 1 but for a file of `pscr regress`.
+def read_regressor(
+    file: Path,
+    scale: Callable[[], ScoreScale],
+    rescaled: Callable[[Regressor], Regressor] = lambda regressor: regressor,
+) -> Regressor:
+    """A regressor from its file. One of `pscr regress` says itself what its scores mean.
+
+    scale: tells it of the others; it is asked where the file does not say. rescaled: is applied to the others.
 
     Raises:
         PscrError: FILE_NOT_FOUND; MODEL_INVALID for another file, one that names what no regressor needs, or one whose
-            numbers do not fit each other.
+            numbers do not fit each other; those of `scale`.
     """
     try:
         size = file.stat().st_size
@@ -47,8 +53,7 @@ def read_linear(file: Path) -> tuple[Floats, Floats]:
         elif any(name.endswith("/data.pkl") for name in zipfile.ZipFile(io.BytesIO(data)).namelist()):
             weights, intercept = _torch_script(data)
         else:
-            given = Regressor.from_bytes(data, str(file))
-            return given.weights, given.intercepts
+            return Regressor.from_bytes(data, str(file))
         weights, intercept = (np.asarray(value, np.float32).reshape(-1) for value in (weights, intercept))
     except PscrError:
         raise
@@ -60,7 +65,21 @@ def read_linear(file: Path) -> tuple[Floats, Floats]:
     if intercept.shape != (1,) or not len(weights) or not (np.isfinite(weights).all() and np.isfinite(intercept).all()):
         found = f"has {len(weights)} weights and {len(intercept)} intercepts"
         raise _invalid(file, f"{found}; expected one score of one or more finite weights")
-    return weights[None], intercept
+    return rescaled(Regressor(weights[None], intercept, scale()))
+
+
+def to_unit(regressor: Regressor) -> Regressor:
+    """The same regressor with scores from 0, the worst end of its scale, to 1, the best."""
+    scale = regressor.score
+    low, high = scale.range
+    worst, width = (low, high - low) if scale.higher_is_better else (high, low - high)
+    intercepts = (regressor.intercepts.astype(np.float64) - worst) / width
+    words = f"{scale.meaning} from {low:g} to {high:g}, brought to 0 for the worst and 1 for the best"
+    return Regressor(
+        (regressor.weights / width).astype(np.float32),
+        intercepts.astype(np.float32),
+        ScoreScale(words, scale.database, (0.0, 1.0)),
+    )
 
 
 class _Foreign(Exception):

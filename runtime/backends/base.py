@@ -106,7 +106,7 @@ class Backend(ABC):
 
     def _runs(self, patches: Pixels) -> Iterator[tuple[Pixels, int]]:
         """Parts of a batch that the device takes, and how many of its images count: a small part is filled up."""
-        least, most, _ = self.takes
+        least, most = self.takes[:2]
         size = most or len(patches)
         for first in range(0, len(patches), size):
             part = patches[first : first + size]
