@@ -40,9 +40,10 @@ class Layout:
             name = key
             for prefix in self.around:
                 name = name.removeprefix(prefix)
-            if name.startswith(self.trunk):
-                first, dot, rest = name.removeprefix(self.trunk).partition(".")
-                encoder[(_NUMBERED.get(first, first) if self.numbered else first) + dot + rest] = value
+            first, dot, rest = name.removeprefix(self.trunk).partition(".")
+            part = _NUMBERED.get(first, "") if self.numbered else first
+            if name.startswith(self.trunk) and part:
+                encoder[part + dot + rest] = value
             elif not name.startswith(self.ignored):
                 others.append(key)
         return encoder, others

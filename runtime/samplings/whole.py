@@ -9,6 +9,7 @@ import numpy as np
 from .base import VIEW, Pixels, Sampling, pad_to
 
 LONGEST = 4096  # pixels; a network's memory goes with them, about 300 bytes each with ResNet50
+_MOST = 1 << 16
 _SHORTEST = 2  # of which a half can be made
 _TRIAL = 64
 
@@ -28,8 +29,9 @@ class Whole(Sampling):
     sees_whole = True
 
     def __post_init__(self) -> None:
-        if (self.patch, self.starts, self.view, self.windows) != (0, (0,), 0, 0) or self.longest < VIEW:
-            raise self._unfit(f"patch {self.patch}, longest {self.longest}; expected 0, and {VIEW} or more")
+        bare = (self.patch, self.starts, self.view, self.windows) == (0, (0,), 0, 0)
+        if not (bare and VIEW <= self.longest <= _MOST):
+            raise self._unfit(f"patch {self.patch}, longest {self.longest}; expected 0, and {VIEW} to {_MOST}")
 
     @property
     def largest_window(self) -> int:
