@@ -19,7 +19,6 @@ from pscr.runtime.errors import PscrError, Status
 
 PARITY = 2e-4  # the exported graph against the trained network, whose weights may lie in half precision on disk
 PUBLISHED = 2e-5  # against the published computation; weights then stay in fp32
-LINEAR = 1e-4  # the same of a linear model, where a level of a half scale of odd sides may round the other way
 ENSEMBLE = 2e-5  # against the mean of the members' scores
 BATCH = 2e-5  # an image alone and in a batch
 GOLDEN = 2e-4  # the same graph on another machine

@@ -63,7 +63,7 @@ class LinearHead(Head):
         manifest, features = folder.manifest, folder.manifest.bank.get("features")
         model = f"{manifest.name} {manifest.version}"
         if head is not None:
-            given = head if isinstance(head, Regressor) else Regressor.read(Path(head))
+            given = _given(head)
             return cls(given, given.score, model=model)
         if REGRESSOR in manifest.files:
             own = Regressor.from_bytes(folder.verified(REGRESSOR), str(folder.path / REGRESSOR))
@@ -105,3 +105,12 @@ class LinearHead(Head):
     def _count(self) -> int:
         return 0 if self.regressor is None else len(self.regressor.weights)
 
+
+def _given(head: object) -> Regressor:
+    """The regressors that stand in place of a model's own."""
+    if isinstance(head, Regressor):
+        return head
+    if not isinstance(head, (str, os.PathLike)):
+        found = f"head is a {type(head).__name__}; a model of the family linear takes the path of a regressor.npz"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}, or a Regressor, and no exemplars")
+    return Regressor.read(Path(head))
