@@ -27,6 +27,7 @@ from .image import DEFAULT_MAX_PIXELS, load
 from .manifest import Manifest
 from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Source, finish, score_all
+from .regressor import Regressor
 from .samplings import Pixels
 from .score_scale import ScoreScale
 
@@ -40,7 +41,7 @@ def open(
     device: str = "auto",
     threads: int | None = None,
     *,
-    bank: str | os.PathLike[str] | Bank | None = None,
+    bank: str | os.PathLike[str] | Bank | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
@@ -50,7 +51,8 @@ def open(
         auto chooses; another device that cannot be had is an error.
     threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use (its
         affinity, its container's quota). OpenCV's number of threads belongs to the whole process.
-    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
+    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one. With a model of the family
+        linear a regressor.npz, or a Regressor.
     max_pixels: largest height * width of an input image.
 
     Raises:
@@ -68,7 +70,7 @@ class Scorer:
         device: str = "auto",
         threads: int | None = None,
         *,
-        bank: str | os.PathLike[str] | Bank | None = None,
+        bank: str | os.PathLike[str] | Bank | Regressor | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """See `open`."""
@@ -85,7 +87,7 @@ class Scorer:
         self._manifest = self._folder.manifest
         self._head = read_head(self._folder, bank)
         self._asked, self._threads, self._max_pixels = device, count, pixels
-        placed = bank if bank is None or isinstance(bank, Bank) else Path(bank).absolute()
+        placed = Path(bank).absolute() if isinstance(bank, (str, os.PathLike)) else bank
         self._again = partial(Scorer, self._folder.name, device, threads, bank=placed, max_pixels=pixels)
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()

@@ -53,7 +53,7 @@ class LinearHead(Head):
         self.regressor, self._model = regressor, model
 
     @classmethod
-    def read(cls, folder: ModelFolder, head: str | os.PathLike[str] | Regressor | None = None) -> LinearHead:
+    def read(cls, folder: ModelFolder, head: object = None) -> LinearHead:
         """The head of a model folder, with its own regressors or others.
 
         Raises:
