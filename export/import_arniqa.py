@@ -56,7 +56,8 @@ def import_arniqa(options: ArniqaImport) -> Manifest:
     the scores differ.
 
     Raises:
-        PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, MODEL_INVALID; see `read_encoder`, `read_regressor`, `write_linear`.
+        PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, MODEL_INVALID: those of `read_encoder`, `read_regressor` and
+            `write_linear`.
         OSError: the folder cannot be written.
     """
     from .linear_encoders import ARNIQA, read_encoder

@@ -31,7 +31,9 @@ class ContriqueImport(LinearOptions):
     """
 
     encoder: Path = option(metavar="FILE", help="CONTRIQUE_checkpoint25.tar, or a state dict like it")
-    regressor: Path = option(metavar="FILE", help="CLIVE.save, Koniq.save, LIVE.save, CSIQ.save, or a Ridge of your own")
+    regressor: Path = option(
+        metavar="FILE", help="CLIVE.save, Koniq.save, LIVE.save, CSIQ.save, or a Ridge of your own"
+    )
     licence: str = option(f"none stated by its authors, {SOURCE}", help="of the weights", group="the model folder")
 
 
@@ -41,7 +43,8 @@ def import_contrique(options: ContriqueImport) -> Manifest:
     Nothing in the files is executed, and nothing is written where the scores differ.
 
     Raises:
-        PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, MODEL_INVALID; see `read_encoder`, `read_regressor`, `write_linear`.
+        PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, MODEL_INVALID: those of `read_encoder`, `read_regressor` and
+            `write_linear`.
         OSError: the folder cannot be written.
     """
     from .linear_encoders import CONTRIQUE, read_encoder

@@ -44,7 +44,8 @@ def import_reiqa(options: ReiqaImport) -> Manifest:
     Nothing in the files is executed, and nothing is written where the scores differ.
 
     Raises:
-        PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, MODEL_INVALID; see `read_encoder`, `read_regressor`, `write_linear`.
+        PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, MODEL_INVALID: those of `read_encoder`, `read_regressor` and
+            `write_linear`.
         OSError: the folder cannot be written.
     """
     from .linear_encoders import REIQA, read_encoder

@@ -114,7 +114,7 @@ def compare(
     share: float,
     score_range: Sequence[float],
 ) -> Parity:
-    """Compare expected scores [N] with those that `backend` gives `images`, alone and in batches of those like the first.
+    """Compare expected scores [N] with those that `backend` gives `images`, alone and in batches.
 
     against: where the expected ones come from. share: of the range, that they may be off by.
 

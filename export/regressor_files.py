@@ -57,7 +57,7 @@ def read_regressor(
         weights, intercept = (np.asarray(value, np.float32).reshape(-1) for value in (weights, intercept))
     except PscrError:
         raise
-    except _Foreign as error:
+    except _ForeignError as error:
         found = f"names {error}, which no linear regressor needs; nothing in it was executed"
         raise _invalid(file, f"{found}; do not use this file") from error
     except Exception as error:  # pickle and zipfile raise whatever damaged bytes drive them to
@@ -82,7 +82,7 @@ def to_unit(regressor: Regressor) -> Regressor:
     )
 
 
-class _Foreign(Exception):
+class _ForeignError(Exception):
     """A pickle names what is not on its list."""
 
 
@@ -114,13 +114,13 @@ class _Reader(pickle.Unpickler):
         """See pickle."""
         found = self._names.get((module, name)) or self._accepts(module, name)
         if found is None:
-            raise _Foreign(f"{module}.{name}"[:200])
+            raise _ForeignError(f"{module}.{name}"[:200])
         return found
 
     def persistent_load(self, key: Any) -> Any:
         """See pickle."""
         if self._storage is None:
-            raise _Foreign("data outside of it")
+            raise _ForeignError("data outside of it")
         return self._storage(key)
 
 

@@ -254,7 +254,8 @@ def make_profile(
     """Smallest, usual and largest shape of each input.
 
     Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view;
-    usual is one window. Sides are the patch's, or `SIDES` for a model that sees whole images. Memory goes with the largest batch times the largest number of patches.
+    usual is one window. Sides are the patch's, or `SIDES` for a model that sees whole images. Memory goes with the
+    largest batch times the largest number of patches.
     """
     sampling = model.manifest.sampling
     small, usual, large = ((side, side, 3) for side in ((sampling.patch,) * 3 if sampling.patch else SIDES))

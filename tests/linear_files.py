@@ -106,13 +106,21 @@ def numbered(state: State, before: str) -> State:
 
 def contrique(state: State) -> State:
     """CONTRIQUE_checkpoint25.tar: a flat state dict with a projector of two linear layers."""
-    head = {"projector.0.weight": torch.zeros(8, 8), "projector.1.weight": torch.ones(8), "projector.4.bias": torch.ones(8)}
+    head = {
+        "projector.0.weight": torch.zeros(8, 8),
+        "projector.1.weight": torch.ones(8),
+        "projector.4.bias": torch.ones(8),
+    }
     return {**numbered(state, "encoder."), **head}
 
 
 def arniqa(state: State, before: str = "") -> State:
     """ARNIQA.pth: the same with another name for the encoder, and a projector with biases."""
-    head = {"projector.0.weight": torch.zeros(8, 8), "projector.0.bias": torch.zeros(8), "projector.2.bias": torch.ones(8)}
+    head = {
+        "projector.0.weight": torch.zeros(8, 8),
+        "projector.0.bias": torch.zeros(8),
+        "projector.2.bias": torch.ones(8),
+    }
     return {f"{before}{name}": value for name, value in {**numbered(state, "model."), **head}.items()}
 
 
@@ -207,7 +215,9 @@ def arniqa_features(network: ResNet50, picture: Image.Image, protocol: str) -> T
 def reiqa_features(quality: ResNet50, content: ResNet50, picture: Image.Image) -> Tensor:
     """[8192]: of two encoders, one without and one with ImageNet's mean and deviation, as they are."""
     scales = picture, half(picture)
-    return torch.cat([*(quality(_tensor(one))[0] for one in scales), *(content(_tensor(one, IMAGENET))[0] for one in scales)])
+    return torch.cat(
+        [*(quality(_tensor(one))[0] for one in scales), *(content(_tensor(one, IMAGENET))[0] for one in scales)]
+    )
 
 
 def crops(picture: Image.Image) -> list[Image.Image]:

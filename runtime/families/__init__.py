@@ -19,7 +19,9 @@ from .head import Head
 from .linear import LinearHead
 from .pscr import PscrHead
 
-FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {one.family: one.read for one in (PscrHead, DirectHead, LinearHead)}
+FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {
+    one.family: one.read for one in (PscrHead, DirectHead, LinearHead)
+}
 
 
 def read_head(folder: ModelFolder, bank: str | os.PathLike[str] | Bank | Regressor | None = None) -> Head:

@@ -95,10 +95,14 @@ def test_a_pickle_that_would_run_something_is_refused_by_its_name(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["Pipeline", "Lasso"])
 def test_another_estimator_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
-    refused(published.ridge(tmp_path / "CLIVE.save", WEIGHTS, INTERCEPT, name=name), f"sklearn.linear_model._ridge.{name}")
+    refused(
+        published.ridge(tmp_path / "CLIVE.save", WEIGHTS, INTERCEPT, name=name), f"sklearn.linear_model._ridge.{name}"
+    )
 
 
-@pytest.mark.parametrize("held", [[1.0, 2.0], {"coef_": [1.0]}, np.ones(3), "text"], ids=["list", "dict", "array", "text"])
+@pytest.mark.parametrize(
+    "held", [[1.0, 2.0], {"coef_": [1.0]}, np.ones(3), "text"], ids=["list", "dict", "array", "text"]
+)
 def test_a_pickle_of_something_else_is_no_regressor(held: Any, tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(held, 3))
     refused(tmp_path / "a.pkl", "is no regressor", "expected a pickle of sklearn's Ridge")
@@ -141,13 +145,19 @@ class Another(published.LinearModule):
 
 
 def test_a_torch_script_with_parts_or_other_tensors_is_refused(tmp_path: Path) -> None:
-    refused(published.torch_script(tmp_path / "a.pth", Deeper(WEIGHTS, INTERCEPT)), "__torch__.torch.nn.modules.linear.Linear")
+    refused(
+        published.torch_script(tmp_path / "a.pth", Deeper(WEIGHTS, INTERCEPT)),
+        "__torch__.torch.nn.modules.linear.Linear",
+    )
     refused(published.torch_script(tmp_path / "b.pth", Another(WEIGHTS, INTERCEPT)), "scale")
 
 
 def test_a_torch_script_whose_data_names_code_is_refused_and_its_own_code_is_never_read(tmp_path: Path) -> None:
     good = published.torch_script(tmp_path / "good.pth", published.LinearModule(WEIGHTS, INTERCEPT))
-    for name, data, there in (("data.pkl", pickle.dumps(Evil(tmp_path / "ran"), 2), False), (".py", b"\0no code", True)):
+    for name, data, there in (
+        ("data.pkl", pickle.dumps(Evil(tmp_path / "ran"), 2), False),
+        (".py", b"\0no code", True),
+    ):
         changed = tmp_path / f"changed{there}.pth"
         with zipfile.ZipFile(good) as before, zipfile.ZipFile(changed, "w") as after:
             for entry in before.namelist():
@@ -181,7 +191,9 @@ def test_the_database_says_the_range_and_the_direction(file: str, given: Any, ex
     assert (found.range, found.higher_is_better) == expected
 
 
-@pytest.mark.parametrize(("given", "word"), [({}, "--database NAME --range LOW HIGH"), ({"range": (2.0, 1.0)}, "lowest")])
+@pytest.mark.parametrize(
+    ("given", "word"), [({}, "--database NAME --range LOW HIGH"), ({"range": (2.0, 1.0)}, "lowest")]
+)
 def test_a_scale_that_nobody_knows_is_asked_for(given: Any, word: str) -> None:
     with pytest.raises(PscrError) as caught:
         scale_of(Path("LIVE_FR.save"), options(**given), DATABASES)
@@ -224,7 +236,11 @@ def test_every_tensor_of_an_encoder_finds_its_place(
         (ARNIQA, published.contrique, ["pscr import contrique"]),
         (ARNIQA, published.reiqa, ["pscr import reiqa"]),
         (REIQA, published.contrique, ["pscr import contrique"]),
-        (CONTRIQUE, lambda state: published.contrique(state) | {"fc.weight": torch.zeros(1)}, ["unexpected key 'fc.weight'"]),
+        (
+            CONTRIQUE,
+            lambda state: published.contrique(state) | {"fc.weight": torch.zeros(1)},
+            ["unexpected key 'fc.weight'"],
+        ),
         (CONTRIQUE, published.reiqa, ["pscr import reiqa"]),
         (REIQA, published.arniqa, ["pscr import arniqa"]),
         (CONTRIQUE, published.contrique, ["key 'bn1.weight' is missing"]),

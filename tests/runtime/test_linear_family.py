@@ -188,7 +188,9 @@ def test_an_engine_of_some_sides_says_which(model: Path) -> None:
     assert_refused(caught, Status.INVALID_ARGUMENT, "100x63", "from 64 to 1024", "another device")
 
 
-@pytest.mark.parametrize("changes", [{"patch": 5}, {"longest": 0}, {"longest": 1 << 30}, {"starts": [0, 1]}, {"view": 512}])
+@pytest.mark.parametrize(
+    "changes", [{"patch": 5}, {"longest": 0}, {"longest": 1 << 30}, {"starts": [0, 1]}, {"view": 512}]
+)
 def test_a_sampling_of_whole_images_has_no_patches(changes: dict[str, object], tmp_path: Path) -> None:
     entry = Whole().to_dict() | changes
     with pytest.raises(PscrError) as caught:
