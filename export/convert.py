@@ -154,11 +154,13 @@ def convert_folder(
     promised = golden.promise(kept, tolerance.allowed(most, scale, kept).units)
     with model_folder.unfinished(output) as written:
         (written / "model.onnx").write_bytes(made.graph)
-        (written / "bank.npz").write_bytes(manifest.read_verified(folder, "bank.npz"))
+        others = [file for file in manifest.files if not file.endswith(".onnx")]  # of the head
+        for file in others:
+            (written / file).write_bytes(manifest.read_verified(folder, file))
         entry = dataclasses.replace(
             manifest, name=name or output.name, precision=precision, parity=made.parity(), golden=promised
         )
-        model_folder.finish(entry, written, ["model.onnx", "bank.npz"], output)
+        model_folder.finish(entry, written, ["model.onnx", *others], output)
     return made
 
 

@@ -59,10 +59,11 @@ def in_batches(
 ) -> float:
     """The largest difference between an image's score alone and in a batch, for batch sizes, in every position.
 
-    Only images with as many patches as the first are taken; batches are filled up from the start where there are fewer
-    of them than places. least: see `scores`. turns: how many images take each position in turn; None for all of them.
+    Only images with as many and as large patches as the first are taken; batches are filled up from the start where
+    there are fewer of them than places. least: see `scores`. turns: how many images take each position in turn; None
+    for all of them.
     """
-    images = [patches for patches in images if len(patches) == len(images[0])]
+    images = [patches for patches in images if patches.shape == images[0].shape]
     alone, worst = scores(backend, images, least), 0.0
     for size in sizes:
         for turn in range(min(size, len(images), turns or size)):

@@ -9,6 +9,9 @@ from .subcommands import Subcommand, dispatch
 
 IMPORTERS = {
     "pscr": Subcommand("pscr.export.import_pscr", "a best_model.pt of PSCR's own training code, with its exemplars"),
+    "contrique": Subcommand("pscr.export.import_contrique", "CONTRIQUE: its encoder and one of its regressors"),
+    "arniqa": Subcommand("pscr.export.import_arniqa", "ARNIQA: its encoder and one of its regressors"),
+    "reiqa": Subcommand("pscr.export.import_reiqa", "Re-IQA: its two encoders, and a regressor where there is one"),
 }
 
 

@@ -79,7 +79,7 @@ def check(
         else:
             terms, opinions = (torch.from_numpy(value) for value in backend.signature.constants.values())
             expected = (regressor.differences(regressor.query_part(features), terms) + opinions).mean(1).numpy()
-    return _compare(expected, backend, images, "torch", tolerance.PARITY, score_range)
+    return compare(expected, backend, images, "torch", tolerance.PARITY, score_range)
 
 
 def check_published(
@@ -99,14 +99,14 @@ def check_published(
         others = _features(model, exemplars)
         votes = [model.regressor(query.expand(len(others), -1), others) + scores for query in _features(model, images)]
         expected = torch.stack(votes).mean(1).numpy()
-    return _compare(expected, backend, images, "the published computation in torch", tolerance.PUBLISHED, score_range)
+    return compare(expected, backend, images, "the published computation in torch", tolerance.PUBLISHED, score_range)
 
 
 def _features(model: PSCR, images: Iterable[Pixels]) -> torch.Tensor:
     return torch.cat([model.features(torch.from_numpy(patches[None])) for patches in images])
 
 
-def _compare(
+def compare(
     expected: NDArray[np.float32],
     backend: Backend,
     images: Sequence[Pixels],
@@ -114,6 +114,13 @@ def _compare(
     share: float,
     score_range: Sequence[float],
 ) -> Parity:
+    """Compare expected scores [N] with those that `backend` gives `images`, alone and in batches.
+
+    against: where the expected ones come from. share: of the range, that they may be off by.
+
+    Raises:
+        PscrError: as `check`.
+    """
     found = np.concatenate([backend.infer(patches[None]).scores for patches in images])
     differences = np.abs(expected - found)
     worst = in_batches(backend, images, BATCHES)

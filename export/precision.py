@@ -35,8 +35,8 @@ def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         PscrError: MODEL_INVALID where the graph has no trunk in fp32.
     """
-    widened, start, ends = _widen(proto)
-    part = _extract(widened, start, ends)
+    widened, starts, ends = _widen(proto)
+    part = _extract(widened, starts, ends)
     with _quiet():
         half = convert_float_to_float16(part, keep_io_types=True)
     return _replace(widened, part, half)
@@ -60,9 +60,9 @@ def to_int8(
         raise PscrError(
             Status.INVALID_ARGUMENT, "int8 reads the ranges of the activations from images; found none to calibrate on"
         )
-    widened, start, ends = _widen(proto)
-    part = _extract(widened, start, ends)
-    leading = [name for names in _trunks(part, start) for name in names[:float_convolutions]]
+    widened, starts, ends = _widen(proto)
+    part = _extract(widened, starts, ends)
+    leading = [node.name for nodes in _trunks(part.graph) for node in nodes[:float_convolutions]]
     symmetric = target == "tensorrt"
     changed = onnx.ModelProto()
     changed.CopyFrom(part)  # the quantiser rewrites what it is given
@@ -71,7 +71,7 @@ def to_int8(
         quantize_static(
             changed,
             written,
-            _Normalised(widened, start, patches),
+            _Normalised(widened, starts, patches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             nodes_to_exclude=leading,
@@ -89,17 +89,16 @@ def convolutions(proto: onnx.ModelProto) -> int:
     return sum(node.op_type == "Conv" for node in proto.graph.node)
 
 
-def _trunks(part: onnx.ModelProto, start: str) -> list[list[str]]:
-    """The names of the convolutions of each network that reads `start`, in order; one network has one first one."""
-    trunks: list[list[str]] = []
-    of_tensor: dict[str, list[str]] = {}
-    for node in part.graph.node:
+def _trunks(graph: onnx.GraphProto) -> list[list[onnx.NodeProto]]:
+    """The convolutions of each network, in order; a network begins where no convolution comes before."""
+    trunks: list[list[onnx.NodeProto]] = []
+    of_tensor: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
         trunk = next((of_tensor[name] for name in node.input if name in of_tensor), None)
         if node.op_type == "Conv":
-            if start in node.input:
+            if trunk is None:
                 trunks.append(trunk := [])
-            if trunk is not None:
-                trunk.append(node.name)
+            trunk.append(node)
         if trunk is not None:
             of_tensor.update(dict.fromkeys(node.output, trunk))
     return trunks
@@ -108,9 +107,9 @@ def _trunks(part: onnx.ModelProto, start: str) -> list[list[str]]:
 class _Normalised(CalibrationDataReader):
     """What enters the trunk for each image, computed by the graph's own nodes ahead of it."""
 
-    def __init__(self, proto: onnx.ModelProto, start: str, patches: Sequence[Pixels]) -> None:
-        self._name = start
-        self._head = ReferenceEvaluator(_extract(proto, "patches", [start]))
+    def __init__(self, proto: onnx.ModelProto, starts: Sequence[str], patches: Sequence[Pixels]) -> None:
+        self._names = starts
+        self._head = ReferenceEvaluator(_extract(proto, ["patches"], starts))
         self._patches = iter(patches)
 
     def get_next(self) -> dict[str, Any] | None:
@@ -118,21 +117,21 @@ class _Normalised(CalibrationDataReader):
         if patches is None:
             return None
         outputs: Any = self._head.run(None, {"patches": patches[None]})
-        return {self._name: np.asarray(outputs[0], np.float32)}
+        return {name: np.asarray(value, np.float32) for name, value in zip(self._names, outputs, strict=True)}
 
 
-def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, list[str]]:
+def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[str]]:
     """A copy whose trunk has its weights as float32 initializers, not as float16 behind a Cast, and the trunk's ends.
 
-    The ends are the names of the tensor that enters the first convolution and of those that are pooled: one, or one
-    for each depth that features are taken from.
+    The ends are the names of the tensors that enter the first convolutions, one for each scale and normalisation of
+    the pixels, and of those that are pooled, one for each scale and each depth that features are taken from.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     graph = copy.graph
-    first = next((node for node in graph.node if node.op_type == "Conv"), None)
+    starts = list(dict.fromkeys(nodes[0].input[0] for nodes in _trunks(graph)))
     pooled = _pooled(graph)
-    if first is None or not pooled or any(node.op_type == "QuantizeLinear" for node in graph.node):
+    if not starts or not pooled or any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise _no_trunk("no convolution ahead of a global average pool, or is quantised already")
     stored = {tensor.name: tensor for tensor in graph.initializer}
     kernels = {node.input[1] for node in graph.node if node.op_type == "Conv"}
@@ -144,10 +143,7 @@ def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, str, list[str]]:
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     if any(kinds.get(name) != TensorProto.FLOAT for name in kernels):
         raise _no_trunk("convolutions that are not in fp32")
-    widened = onnx.shape_inference.infer_shapes(copy)
-    if sum(map(len, _trunks(widened, first.input[0]))) < convolutions(copy):
-        raise _no_trunk("networks that normalise their pixels differently")
-    return widened, first.input[0], pooled
+    return onnx.shape_inference.infer_shapes(copy), starts, pooled
 
 
 def _pooled(graph: onnx.GraphProto) -> list[str]:
@@ -163,8 +159,8 @@ def _pooled(graph: onnx.GraphProto) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _extract(proto: onnx.ModelProto, start: str, ends: Sequence[str]) -> onnx.ModelProto:
-    part: onnx.ModelProto = Extractor(proto).extract_model([start], list(ends))
+def _extract(proto: onnx.ModelProto, starts: Sequence[str], ends: Sequence[str]) -> onnx.ModelProto:
+    part: onnx.ModelProto = Extractor(proto).extract_model(list(starts), list(ends))
     return part
 
 

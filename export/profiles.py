@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
+from ..runtime.backends.base import SIDES
 from ..runtime.errors import PscrError, Status
 from .graph_costs import costs
 from .model_folder import StoredModel
@@ -36,6 +37,7 @@ def choose(
     """The profiles of an engine, as each input's smallest, best and largest shape: the dynamic one, then static ones.
 
     Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view.
+    Sides are the patch's, or `SIDES` for a model that sees whole images.
     Static: one image, and the best batch, of one window each, with the model's own bank.
 
     graph: in the precision that it is built in. batch: fewest, usual and most images; None for one, `BEST`, and the
@@ -48,17 +50,18 @@ def choose(
     taken = {value.name for value in proto.graph.input}  # not the bank where it is inside
     constants = {name: value.shape for name, value in model.signature.constants.items() if name in taken}
     sampling = model.manifest.sampling
-    side, count = (sampling.patch, sampling.patch, 3), sampling.count
+    small, usual, large = ((side, side, 3) for side in ((sampling.patch,) * 3 if sampling.patch else SIDES))
+    count = sampling.count
     most = min(sampling.most, windows * count)
 
     def dynamic(low: int, best: int, high: int) -> Profile:
-        profile: Profile = {"patches": ((low, 1, *side), (best, count, *side), (high, most, *side))}
+        profile: Profile = {"patches": ((low, 1, *small), (best, count, *usual), (high, most, *large))}
         for name, (rows, *width) in constants.items():
             profile[name] = ((1, *width), (rows, *width), (max(LARGEST_BANK, rows), *width))
         return profile
 
     def fixed(images: int) -> Profile:
-        shapes: Mapping[str, Shape] = {"patches": (images, count, *side), **constants}
+        shapes: Mapping[str, Shape] = {"patches": (images, count, *usual), **constants}
         return {name: (shape, shape, shape) for name, shape in shapes.items()}
 
     halved = [MOST >> times for times in range(MOST.bit_length())]

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.dtypes import Float32DType, Float64DType
 
-from ..runtime.errors import PscrError, Status, one_line
+from ..runtime.errors import PscrError, Status
 from ..runtime.score_scale import ScoreScale
 from ..training.databases import MEANINGS, read_csv
 from ..training.model import PSCR, build, load_backbone, load_state
+from .checkpoint_file import read_checkpoint
 from .export_source import ExportSource
 
 UNSTATED = "not stated"
@@ -82,13 +83,7 @@ def read(file: Path, backbone: str) -> tuple[PSCR, int | None]:
             a checkpoint, or one of another backbone, naming the first key that is missing or of another shape.
     """
     model = build(backbone)
-    if not file.is_file():
-        raise PscrError(Status.FILE_NOT_FOUND, f"{file}: no such checkpoint; expected the best_model.pt of PSCR")
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zipfile and torch raise whatever damaged bytes drive them to
-        raise PscrError(Status.MODEL_INVALID, f"{file}: not a readable torch checkpoint ({one_line(error)})") from error
+    found = read_checkpoint(file, "the best_model.pt of PSCR", _numpy_scalars())
     if not isinstance(found, dict) or not all(isinstance(found.get(key), dict) for key in NEEDED):
         keys = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
         found_keys = f"{file}: holds {keys[:200] or 'nothing'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -91,14 +92,29 @@ def to_onnx(model: PSCR, half_weights: bool = True, rank: int = 0, mean: float =
     if not model.direct:
         inputs += pscr.CONSTANTS
         example, dynamic = (patches, torch.zeros(5, width), torch.zeros(5)), ({0: n, 1: p}, {0: k}, {0: k})
+    return exported(graph, example, inputs, outputs, dynamic, half_weights)
+
+
+def exported(
+    graph: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: tuple[dict[int, torch.export.Dim], ...],
+    half_weights: bool,
+) -> onnx.ModelProto:
+    """A module in evaluation mode as a score graph, checked, without the exporter's notes.
+
+    example, dynamic: of each input, a value and which of its sides are dynamic. half_weights: see `to_onnx`.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision's operators are not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes about the exporter's own insides and about K being named twice
         program = torch.onnx.export(
             graph.eval(),
             example,
-            input_names=inputs,
-            output_names=outputs,
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_shapes=dynamic,
             opset_version=OPSET,
             external_data=False,

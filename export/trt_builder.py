@@ -131,13 +131,17 @@ def check_types(trt: Any, network: Any, precision: str) -> dict[str, int]:
 
 
 def weights(trt: Any, network: Any) -> int:
-    """Bytes of a network's weights in the types they are computed with."""
-    total = 0
+    """Bytes of a network's weights in the types they are computed with; what several layers share counts once."""
+    total, seen = 0, set()
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     origin = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
     for layer in layers:
         if layer.type == trt.LayerType.CONVOLUTION:
             layer.__class__ = trt.IConvolutionLayer  # the bindings give the base class
+            kernel = layer.get_input(1).name if layer.num_inputs > 1 else layer.kernel.ctypes.data
+            if kernel in seen:
+                continue
+            seen.add(kernel)
             inputs = layer.get_input(0).shape[1] // layer.num_groups
             count = layer.num_output_maps * inputs * math.prod(layer.kernel_size_nd)
             total += count * _BYTES.get(_computes(trt, layer, origin), 4)

@@ -71,11 +71,11 @@ class Bank:
                 most = min(_LARGEST, _ALWAYS + _UNPACKED * len(data))
                 if sum(sizes.values()) > most:
                     raise _invalid(origin, f"unpacks to {sum(sizes.values())} bytes; expected at most {most}")
-                terms, scores, names = (_read_array(archive, key) for key in _ARRAYS)
-                line = _read_array(archive, "line") if "line.npy" in sizes else np.array([1.0, 0.0])
-                probe = _read_array(archive, "probe") if "probe.npy" in sizes else None
-                about = json.loads(str(_read_array(archive, "about")[()])) if "about.npy" in sizes else {}
-                entry = json.loads(str(_read_array(archive, "score")[()])) if "score.npy" in sizes else None
+                terms, scores, names = (read_array(archive, key) for key in _ARRAYS)
+                line = read_array(archive, "line") if "line.npy" in sizes else np.array([1.0, 0.0])
+                probe = read_array(archive, "probe") if "probe.npy" in sizes else None
+                about = json.loads(str(read_array(archive, "about")[()])) if "about.npy" in sizes else {}
+                entry = json.loads(str(read_array(archive, "score")[()])) if "score.npy" in sizes else None
                 listed = tuple(names.tolist())
         except PscrError:
             raise
@@ -156,7 +156,7 @@ class Bank:
                     np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
-def _read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
     """An array of the archive, whose header is compared with the entry's size before memory is taken for it."""
     entry = archive.getinfo(f"{key}.npy")
     if entry.compress_type not in _PACKED:

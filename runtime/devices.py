@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import engines, gpus
-from .backends.base import Backend
+from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
 from .errors import PscrError, Status
@@ -25,8 +25,8 @@ _MOST_NUMBER = 999
 
 @dataclass(frozen=True)
 class Model:
-    """What a device opens: the graph's bytes, its head's signature, the side of its patches, CPU threads, the model
-    folder that the graph comes from, for its engines, and how many patches an image has usually, and at most.
+    """What a device opens: the graph's bytes, its head's signature, the side of its patches (0 for any), CPU threads, the
+    model folder that the graph comes from, for its engines, and how many patches an image has usually, and at most.
     """
 
     graph: bytes
@@ -86,7 +86,8 @@ def _onnxruntime(kind: str) -> Callable[[Model, int], Backend]:
             patches=model.patches,
         )
         try:
-            backend.infer(np.zeros((1, 1, model.patch, model.patch, 3), np.uint8))
+            side = model.patch or SIDES[0]
+            backend.infer(np.zeros((1, 1, side, side, 3), np.uint8))
         except PscrError as error:
             backend.close()
             if error.status is Status.MODEL_INVALID:

@@ -19,10 +19,10 @@ from .errors import PscrError, Status, one_line
 OPERATORS = frozenset(
     [
         *("Abs", "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Div"),
-        *("Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "Max", "MaxPool", "Min"),
-        *("Mul", "Neg", "Pad", "Pow", "QuantizeLinear", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu"),
-        *("Reshape", "Shape", "Sigmoid", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose"),
-        "Unsqueeze",
+        *("Flatten", "Floor", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "Max", "MaxPool"),
+        *("Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum"),
+        *("Relu", "Reshape", "Shape", "Sigmoid", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh"),
+        *("Transpose", "Unsqueeze"),
     ]
 )
 _WIDEST = 32  # pixels of padding at a side; the exporter's have 3

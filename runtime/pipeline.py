@@ -270,10 +270,10 @@ def _score_group(
 
 
 def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats | None]]:
-    """Score and votes [K] of each of `images` [P,S,S,3]; those with equally many patches go through together."""
+    """Score and votes [K] of each of `images` [P,S,S,3]; those with equally many and large patches go together."""
     found: dict[int, tuple[np.float32, Floats | None]] = {}
-    for count in {len(patches) for patches in images}:
-        places = [place for place, patches in enumerate(images) if len(patches) == count]
+    for shape in {patches.shape for patches in images}:
+        places = [place for place, patches in enumerate(images) if patches.shape == shape]
         outputs = infer(np.stack([images[place] for place in places]))
         votes = [None] * len(places) if outputs.votes is None else list(outputs.votes)
         found |= zip(places, zip(outputs.scores, votes, strict=True), strict=True)

@@ -47,6 +47,8 @@ class Preparation:
 
     def check_frame(self, height: int, width: int) -> None:
         """`check_size` of an image that is within `max_pixels`."""
+        if refusal := self.sampling.refusal(height, width):
+            raise PscrError(Status.IMAGE_TOO_LARGE, f"this model sees whole images, and found {refusal}")
         tall, wide = self.sampling.frame_size(height, width)
         if tall * wide > max(self.max_pixels, height * width, self.sampling.patch**2):
             how = "scaling" if self.sampling.scales_to else "padding"

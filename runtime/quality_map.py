@@ -150,7 +150,8 @@ def quality_map(
         pixels = sampling.scaled(pixels)
     corners = [(top, left) for top in tops.tolist() for left in lefts.tolist()]
     values = np.empty(len(corners), np.float32)
-    batch = np.empty((min(scorer.batch, len(corners)), 1, sampling.patch, sampling.patch, 3), np.uint8)
+    patch = sampling.patch_size(min(side, pixels.shape[0]), min(side, pixels.shape[1]))
+    batch = np.empty((min(scorer.batch, len(corners)), 1, *patch, 3), np.uint8)
     for first in range(0, len(corners), len(batch)):
         some = corners[first : first + len(batch)]
         for place, (top, left) in enumerate(some):
@@ -201,12 +202,12 @@ def starts(side: int, window: int, stride: int) -> Corners:
 
 def _window(sampling: Sampling, window: int | None) -> int:
     """The side of the windows. A model that resizes takes a window at the scale that it resizes to."""
-    most = max(sampling.patch, sampling.scales_to)
+    most = sampling.largest_window
     if window is None:
-        return min(DENSE_WINDOW, most) if sampling.method == "dense" else most
+        return min(DENSE_WINDOW, most) if sampling.sees_whole else most
     side = whole(window, SMALLEST, most)
     if side is None:
-        found = f"window is {window!r}; expected a whole number of pixels from {SMALLEST} to {most}, this model's patch"
+        found = f"window is {window!r}; expected a whole number of pixels from {SMALLEST} to {most} with this model"
         raise PscrError(Status.INVALID_ARGUMENT, found)
     return side
 

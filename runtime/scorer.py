@@ -29,6 +29,7 @@ from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Source, finish, score_all
 from .pixels import DeviceBatch, read
 from .preparation import Preparation
+from .regressor import Regressor
 from .samplings import Pixels
 from .score_scale import ScoreScale
 
@@ -42,7 +43,7 @@ def open(
     device: str = "auto",
     threads: int | None = None,
     *,
-    bank: str | os.PathLike[str] | Bank | None = None,
+    bank: str | os.PathLike[str] | Bank | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
@@ -52,7 +53,8 @@ def open(
         auto chooses; another device that cannot be had is an error.
     threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use (its
         affinity, its container's quota). OpenCV's number of threads belongs to the whole process.
-    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
+    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one. With a model of the family
+        linear a regressor.npz, or a Regressor.
     max_pixels: largest height * width of an input image.
 
     Raises:
@@ -70,7 +72,7 @@ class Scorer:
         device: str = "auto",
         threads: int | None = None,
         *,
-        bank: str | os.PathLike[str] | Bank | None = None,
+        bank: str | os.PathLike[str] | Bank | Regressor | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """See `open`."""
@@ -87,7 +89,7 @@ class Scorer:
         self._manifest = self._folder.manifest
         self._head = read_head(self._folder, bank)
         self._asked, self._threads = device, count
-        placed = bank if bank is None or isinstance(bank, Bank) else Path(bank).absolute()
+        placed = Path(bank).absolute() if isinstance(bank, (str, os.PathLike)) else bank
         self._again = partial(Scorer, self._folder.name, device, threads, bank=placed, max_pixels=pixels)
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
@@ -365,9 +367,8 @@ class Scorer:
 
     def _try_out(self) -> None:
         """Run the graph once, which also proves that it is whole, and see that the head belongs to it."""
-        side = self._sampling.patch
         try:
-            outputs = self._backend.infer(np.zeros((1, self._sampling.count, side, side, 3), np.uint8))
+            outputs = self._backend.infer(self._sampling.trial()[None])
         except PscrError as error:
             if error.status is not Status.INTERNAL or devices.entry_of(self._backend).on_gpu:
                 raise

@@ -147,9 +147,14 @@ def load_pretrained(model: PSCR, source: str) -> None:
 
 def load_backbone(model: PSCR, state: dict[str, Tensor], origin: str) -> None:
     """Load the backbone's state dict; see `load_pretrained` for what it may have more and less, and for the errors."""
-    counters = {k: v for k, v in model.backbone.state_dict().items() if k.endswith(".num_batches_tracked")}
     kept = {k: v for k, v in state.items() if not str(k).startswith(model.spec.ignored)}
-    load_state(model.backbone, {**counters, **kept}, origin)
+    load_encoder(model.backbone, kept, origin)
+
+
+def load_encoder(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> None:
+    """Load a backbone's state dict, from which counters of training batches may be missing; errors as `load_state`."""
+    counters = {k: v for k, v in backbone.state_dict().items() if k.endswith(".num_batches_tracked")}
+    load_state(backbone, {**counters, **state}, origin)
 
 
 def load_state(module: nn.Module, state: dict[str, Tensor], origin: str) -> None:

@@ -18,18 +18,26 @@ from ..samplings import Pixels
 B = TypeVar("B", bound="Backend")
 
 
+SIDES = (64, 512, 1024)  # of an image, smallest, usual and largest, for engines of models that see whole images
+
+
 class Takes(NamedTuple):
-    """How much an open backend takes at a time: images of a run, and patches of an image; None for any number."""
+    """How much an open backend takes at a time: images of a run, and patches of an image; None for any number.
+
+    sides: the smallest and the largest side of a patch, where the model sees whole images and not every size is taken.
+    """
 
     least: int = 1
     most: int | None = None
     patches: int | None = None
+    sides: tuple[int, int] | None = None
 
 
 class Backend(ABC):
     """One loaded graph with its constants. The constructor does all slow work; `infer` checks, the subclass runs.
 
     A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
+    patch: side S of the patches in pixels; 0 where they have any height and width, that of an image seen whole.
     passed_over: where a device was chosen and not named, why the better ones were not: a sentence each.
     """
 
@@ -98,7 +106,7 @@ class Backend(ABC):
 
     def _runs(self, patches: Pixels) -> Iterator[tuple[Pixels, int]]:
         """Parts of a batch that the device takes, and how many of its images count: a small part is filled up."""
-        least, most, _ = self.takes
+        least, most = self.takes[:2]
         size = most or len(patches)
         for first in range(0, len(patches), size):
             part = patches[first : first + size]
@@ -108,11 +116,13 @@ class Backend(ABC):
     def _check(self, patches: Pixels) -> None:
         if self._closed:
             raise PscrError(Status.CLOSED, "the backend is closed; open the model again")
-        expected = f"[N,P,{self.patch},{self.patch},3] uint8, C-contiguous"
+        side = str(self.patch or "any")
+        expected = f"[N,P,{side},{side},3] uint8, C-contiguous"
         if not isinstance(patches, np.ndarray) or patches.dtype != np.uint8:
             found = str(patches.dtype) if isinstance(patches, np.ndarray) else type(patches).__name__
             raise PscrError(Status.INVALID_ARGUMENT, f"patches are {found}; expected {expected}")
-        fits = patches.ndim == 5 and patches.shape[2:] == (self.patch, self.patch, 3) and min(patches.shape[:2]) > 0
+        fits = patches.ndim == 5 and min(patches.shape) > 0 and patches.shape[4] == 3
+        fits = fits and (not self.patch or patches.shape[2:4] == (self.patch, self.patch))
         if not fits or not patches.flags.c_contiguous:
             shape = list(patches.shape)
             order = "" if patches.flags.c_contiguous else ", not contiguous"
@@ -121,6 +131,10 @@ class Backend(ABC):
         if most is not None and patches.shape[1] > most:
             found = f"{patches.shape[1]} patches an image; this engine takes up to {most}"
             raise PscrError(Status.INVALID_ARGUMENT, f"{found}; build one with more --windows, or use another device")
+        least, longest = self.takes.sides or (0, max(patches.shape))
+        if not all(least <= side <= longest for side in patches.shape[2:4]):
+            found = f"images of {patches.shape[3]}x{patches.shape[2]} pixels; this engine takes sides from {least} to"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found} {longest}; use another device")
 
     def _check_outputs(self, images: int, scores: Floats, votes: Floats | None) -> None:
         wanted = [images], [images, self.signature.votes]
@@ -153,11 +167,12 @@ def check_signature(
         expected = f"{', '.join(wanted)} to {', '.join(signature.outputs)}, patches of uint8, the rest float32"
         raise PscrError(Status.MODEL_INVALID, f"model.onnx has {found[:300]}; expected a score graph: {expected}")
     shape = list(inputs["patches"][1])
-    if shape[2:] != [patch, patch, 3]:
+    dynamic = len(shape) == 5 and not any(isinstance(side, int) for side in shape[2:4]) and shape[4] == 3
+    if not (shape[2:] == [patch, patch, 3] if patch else dynamic):
+        cuts = f"cuts {patch} pixels" if patch else "takes images of any size"
         raise PscrError(
             Status.MODEL_INVALID,
-            f"model.onnx takes patches {shape}; the manifest's sampling cuts {patch} pixels; "
-            "fetch or export the model again",
+            f"model.onnx takes patches {shape}; the manifest's sampling {cuts}; fetch or export the model again",
         )
     for name, constant in signature.constants.items():
         check_constant(name, constant.shape, list(inputs[name][1]), signature.advice)

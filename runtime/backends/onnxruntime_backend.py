@@ -14,7 +14,7 @@ from ..errors import PscrError, Status, one_line
 from ..families.head import Floats, Outputs, Signature
 from ..libraries import load
 from ..samplings import Pixels
-from .base import Backend, Takes, check_signature
+from .base import SIDES, Backend, Takes, check_signature
 
 _KINDS = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 PROVIDERS = {
@@ -185,19 +185,20 @@ def _trt_settings(index: int, signature: Signature, patch: int, usual: int, most
         found = f"no engine can be kept ({one_line(error)}); set PSCR_CACHE to a folder that can be written"
         raise PscrError(Status.DEVICE_UNAVAILABLE, found) from error
 
-    def shapes(images: int, patches: int) -> str:
-        given: dict[str, tuple[int, ...]] = {"patches": (images, patches, patch, patch, 3)}
+    def shapes(images: int, patches: int, side: int) -> str:
+        given: dict[str, tuple[int, ...]] = {"patches": (images, patches, side, side, 3)}
         given |= {name: value.shape for name, value in signature.constants.items()}
         return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in given.items())
 
     windows = min(most, WINDOWS * usual)
-    images = max(1, min(LARGEST, _MOST_PIXELS // (patch * patch * windows)))
+    small, side, large = (patch,) * 3 if patch else SIDES
+    images = max(1, min(LARGEST, _MOST_PIXELS // (large * large * windows)))
     options = {
         "device_id": index,
         "trt_engine_cache_enable": True,
         "trt_engine_cache_path": str(cache),
-        "trt_profile_min_shapes": shapes(1, 1),
-        "trt_profile_opt_shapes": shapes(min(8, images), usual),
-        "trt_profile_max_shapes": shapes(images, windows),
+        "trt_profile_min_shapes": shapes(1, 1, small),
+        "trt_profile_opt_shapes": shapes(min(8, images), usual, side),
+        "trt_profile_max_shapes": shapes(images, windows, large),
     }
-    return options, Takes(most=images, patches=windows)
+    return options, Takes(most=images, patches=windows, sides=None if patch else (small, large))

@@ -113,21 +113,21 @@ class TensorRTBackend(Backend):
         if engine.get_tensor_dtype("patches") != self._library.trt.DataType.UINT8:
             raise self._unfit("its patches are not uint8")
         low, best, high = self._shapes("patches", 0)
-        if high[2:] != (self.patch, self.patch, 3):
+        if high[4] != 3 or (self.patch and high[2:4] != (self.patch, self.patch)):
             raise self._unfit(f"it takes patches {list(high)}; the manifest's sampling cuts {self.patch} pixels")
         for name, value in signature.constants.items():
             least, _, most = self._shapes(name, 0)
             check_constant(name, value.shape, [None, *most[1:]], signature.advice)
             if not least[0] <= len(value) <= most[0]:
                 raise self._unfit(f"its {name} has {least[0]} to {most[0]} rows; found {len(value)}")
-        self.takes = Takes(low[0], high[0], high[1])
-        self._size, self._most_patches = best[0], high[1]
+        self.takes = Takes(low[0], high[0], high[1], None if self.patch else (max(low[2:4]), min(high[2:4])))
+        self._size, self._pixels = best[0], int(np.prod(high[1:], dtype=np.int64))
         self._plain = tuple(name for name in ("score", "votes") if name in signature.outputs)
         self._widths = {"score": 1, "votes": signature.votes, "terms": engine.get_tensor_shape("terms")[-1]}
         constants = {name: value.shape for name, value in signature.constants.items()}
         further = range(1, engine.num_optimization_profiles)
         fit = [one for one in further if all(self._shapes(name, one)[2] == shape for name, shape in constants.items())]
-        self._static = {self._shapes("patches", one)[2][:2]: one for one in fit}  # by images and patches
+        self._static = {self._shapes("patches", one)[2][:4]: one for one in fit}  # by images, patches and their sides
         return [0, *fit]
 
     def _shapes(self, name: str, profile: int) -> tuple[tuple[int, ...], ...]:
@@ -147,13 +147,12 @@ class TensorRTBackend(Backend):
         size = self._library.activations(self._engine, profiles)
         activations = device.memory(max(size, 1))
         self._owned.append(activations)
-        pixels = self._most_patches * self.patch * self.patch * 3
         widths = {name: self._widths[name] for name in self.signature.outputs}
         shapes = {name: value.shape for name, value in constants.items()}
         for _ in range(SLOTS):
             slot = Slot(device, self._compute)
             self._slots.append(slot)
-            slot.allocate(self._size, pixels, widths)
+            slot.allocate(self._size, self._pixels, widths)
             for profile in profiles:
                 context = self._library.context(self._engine, profile, self._compute, self._named)
                 memory = int(activations), size
@@ -165,12 +164,12 @@ class TensorRTBackend(Backend):
         waiting: list[tuple[Slot, _Part]] = []
         with self._device.current():
             try:
-                for number, part in enumerate(self._parts(*patches.shape[:2])):
+                for number, part in enumerate(self._parts(patches.shape[:4])):
                     if len(waiting) == SLOTS:
                         self._collect(*waiting.pop(0), targets)
                     slot = self._slots[number % SLOTS]
                     shape = (part.images, *patches.shape[1:])
-                    profile = self._static.get(shape[:2], 0)
+                    profile = self._static.get(shape[:4], 0)
                     waiting.append((slot, part))
                     if not slot.begin(profile, patches[part.place], shape, names):
                         words = self._library.words()
@@ -187,13 +186,14 @@ class TensorRTBackend(Backend):
                 raise
         return {name: target[:, 0] if name == "score" else target for name, target in targets.items()}
 
-    def _parts(self, images: int, patches: int) -> list[_Part]:
-        """The parts of a batch: all of one size, the last filled up, unless it is cheaper alone."""
+    def _parts(self, shape: tuple[int, ...]) -> list[_Part]:
+        """The parts of a batch [N,P,H,W]: all of one size, the last filled up, unless it is cheaper alone."""
+        images, *rest = shape
         size = self._size
         parts = []
         for first in range(0, images, size):
             length = min(size, images - first)
-            alone = (length, patches) in self._static or (images < size and (size, patches) not in self._static)
+            alone = (length, *rest) in self._static or (images < size and (size, *rest) not in self._static)
             given = length if alone and length >= self.takes.least else size
             parts.append(_Part(slice(first, first + length), given))
         return parts

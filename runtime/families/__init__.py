@@ -13,15 +13,19 @@ from ..bank import Bank
 from ..errors import PscrError, Status
 from ..manifest import FILE_NAME
 from ..model_folder import ModelFolder
+from ..regressor import Regressor
 from .direct import DirectHead
 from .head import Head
+from .linear import LinearHead
 from .pscr import PscrHead
 
-FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {one.family: one.read for one in (PscrHead, DirectHead)}
+FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {
+    one.family: one.read for one in (PscrHead, DirectHead, LinearHead)
+}
 
 
-def read_head(folder: ModelFolder, bank: str | os.PathLike[str] | Bank | None = None) -> Head:
-    """The head of a model folder. bank: another bank in place of its own, for a family that has banks.
+def read_head(folder: ModelFolder, bank: str | os.PathLike[str] | Bank | Regressor | None = None) -> Head:
+    """The head of a model folder. bank: what stands in place of its own: a bank, or regressors, as its family has it.
 
     Raises:
         PscrError: MODEL_INVALID for a family that this version does not know, or files that cannot be used; those of

@@ -56,7 +56,7 @@ class PscrHead(Head):
         self.bank, self._model, self._chosen = bank, model, chosen
 
     @classmethod
-    def read(cls, folder: ModelFolder, bank: str | os.PathLike[str] | Bank | None = None) -> PscrHead:
+    def read(cls, folder: ModelFolder, bank: object = None) -> PscrHead:
         """The head of a model folder, with its own bank or another.
 
         Raises:
@@ -117,7 +117,7 @@ def scale_of(bank: Bank, model: ScoreScale) -> ScoreScale:
     return bank.score
 
 
-def _given(bank: str | os.PathLike[str] | Bank) -> tuple[Bank, str]:
+def _given(bank: Any) -> tuple[Bank, str]:
     """The bank, and where it comes from in words."""
     if isinstance(bank, Bank):
         return bank, "given by the program"

@@ -11,6 +11,7 @@ from .dense import Dense
 from .grid import Nops, Ops
 from .resize import Resize
 from .rps import Rps
+from .whole import Whole
 
 __all__ = [
     "SAMPLINGS",
@@ -23,11 +24,12 @@ __all__ = [
     "Resize",
     "Rps",
     "Sampling",
+    "Whole",
     "pad_to",
     "read",
 ]
 
-SAMPLINGS: dict[str, type[Sampling]] = {one.method: one for one in (Ops, Nops, Rps, Dense, Resize)}
+SAMPLINGS: dict[str, type[Sampling]] = {one.method: one for one in (Ops, Nops, Rps, Dense, Resize, Whole)}
 
 
 def read(entry: dict[str, Any]) -> Sampling:

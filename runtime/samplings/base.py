@@ -29,7 +29,7 @@ S = TypeVar("S", bound="Sampling")
 class Sampling:
     """How patches are cut; it travels in the manifest. A subclass for each method says where they begin in a window.
 
-    patch: side of a square patch, in pixels.
+    patch: side of a square patch, in pixels; 0 where a patch has the image's own sides (`Whole`).
     starts: the patches' first pixels on one axis of an image whose side is `reference_side`; (0,) where the method
         does not use them.
     reference_side: the side that `starts` was written for.
@@ -43,6 +43,7 @@ class Sampling:
     method: ClassVar[str]
     summary: ClassVar[str]  # what the method does, in words
     patched: ClassVar[bool] = True  # whether it cuts patches at the view's resolution: what PSCR itself is trained on
+    sees_whole: ClassVar[bool] = False  # whether a patch is the whole window, so that a map needs smaller ones
     patch: int
     starts: tuple[int, ...] = (0,)
     reference_side: int = VIEW
@@ -88,6 +89,23 @@ class Sampling:
     def most(self) -> int:
         """The most patches that any image gives."""
         return self.windows * self.count if self.view else self.count
+
+    @property
+    def largest_window(self) -> int:
+        """The largest side, in pixels, of a window that a quality map may score as an image of its own."""
+        return max(self.patch, self.scales_to)
+
+    def patch_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the patches of an image of this size."""
+        return self.patch, self.patch
+
+    def trial(self) -> Pixels:
+        """The patches [P,S,S,3] of a black image, to try a graph with."""
+        return np.zeros((self.count, self.patch, self.patch, 3), np.uint8)
+
+    def refusal(self, height: int, width: int) -> str:
+        """Why an image of this size is too large, as "found ...; expected ..."; empty where it is not."""
+        return ""
 
     def view_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width that an image of this size is scaled to, in pixels; its own where it is not scaled."""
@@ -174,12 +192,12 @@ class Sampling:
         Returns [P,S,S,3] uint8, in the channel order of `image`: window after window, each window's grid in row-major
         order. Source: the OPS grid of the published code; the rule for sides other than 512 is this project's.
         """
-        size, image = self.patch, self.frame(image)
-        corners = self.corners(image)
+        image = self.frame(image)
+        corners, (tall, wide) = self.corners(image), self.patch_size(*image.shape[:2])
         if out is None:
-            out = np.empty((len(corners), size, size, 3), np.uint8)
+            out = np.empty((len(corners), tall, wide, 3), np.uint8)
         for patch, (top, left) in zip(out, corners, strict=True):
-            patch[...] = image[top : top + size, left : left + size]
+            patch[...] = image[top : top + tall, left : left + wide]
         return out
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Dense(Sampling):
 
     method = "dense"
     summary = "the whole window in one pass"
+    sees_whole = True
 
     @classmethod
     def usual(cls, patch: int) -> Dense:

@@ -1,0 +1,116 @@
+"""The linear family: encoders describe an image at two scales, and linear regressors vote on what they found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..calibration import Calibration
+from ..errors import PscrError, Status
+from ..model_folder import ModelFolder
+from ..regressor import Regressor
+from ..score_scale import ScoreScale
+from .head import Floats, Head, Outputs, Signature
+
+OUTPUTS = ("score", "votes", "terms")
+CONSTANTS = ("weights", "intercepts")
+REGRESSOR = "regressor.npz"
+_MOST = 1 << 20  # features
+
+
+def signature(weights: Floats, intercepts: Floats) -> Signature:
+    """What a linear graph takes of regressors: their weights [K,C] and intercepts [K]."""
+    constants = dict(zip(CONSTANTS, (weights, intercepts), strict=True))
+    return Signature(OUTPUTS, constants, len(weights), "use a regressor that was fitted on this model's features")
+
+
+class LinearHead(Head):
+    """K linear regressors on the graph's features: the model's own, or others in their place.
+
+    regressor: None for a model that was published without one; its features can be asked for, and its scores not.
+    features: C, how many numbers the encoders give. model: its name and version.
+    """
+
+    family = "linear"
+    how = "A score is the mean of linear regressors on what the encoders find at two scales"
+
+    def __init__(
+        self,
+        regressor: Regressor | None,
+        scale: ScoreScale,
+        calibration: Calibration | None = None,
+        *,
+        features: int = 1,
+        model: str = "",
+    ) -> None:
+        none = np.zeros((1, features), np.float32), np.zeros(1, np.float32)
+        weights, intercepts = none if regressor is None else (regressor.weights, regressor.intercepts)
+        super().__init__(signature(weights, intercepts), scale, calibration)
+        self.regressor, self._model = regressor, model
+
+    @classmethod
+    def read(cls, folder: ModelFolder, head: object = None) -> LinearHead:
+        """The head of a model folder, with its own regressors or others.
+
+        Raises:
+            PscrError: MODEL_INVALID for regressors that cannot be used, or a calibration that is none; FILE_NOT_FOUND,
+                INVALID_ARGUMENT for `head`.
+        """
+        manifest, features = folder.manifest, folder.manifest.bank.get("features")
+        model = f"{manifest.name} {manifest.version}"
+        if head is not None:
+            given = _given(head)
+            return cls(given, given.score, model=model)
+        if REGRESSOR in manifest.files:
+            own = Regressor.from_bytes(folder.verified(REGRESSOR), str(folder.path / REGRESSOR))
+            return cls(own, manifest.score, folder.calibration(), model=model)
+        if isinstance(features, bool) or not isinstance(features, int) or not 1 <= features <= _MOST:
+            found = f"{folder.path}: has neither a {REGRESSOR} nor a number of features"
+            raise PscrError(Status.MODEL_INVALID, f"{found}; fetch or import the model again")
+        return cls(None, manifest.score, features=features, model=model)
+
+    def on_scale(self, outputs: Outputs) -> Outputs:
+        """See Head.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT where there is no regressor.
+        """
+        if self.regressor is None:
+            found = f"{self._model} was published without a regressor, so it has no scores of its own"
+            raise PscrError(
+                Status.INVALID_ARGUMENT, f"{found}; fit one with pscr regress, and name it with --head REGRESSOR"
+            )
+        return outputs
+
+    def check(self, terms: Callable[[], Floats]) -> None:
+        """See Head: a regressor of another width does not fit the graph."""
+
+    def facts(self) -> dict[str, Any]:
+        """See Head."""
+        return {"bank": None, "regressors": self._count}
+
+    def lines(self) -> dict[str, str]:
+        """See Head."""
+        features = self.signature.constants["weights"].shape[1]
+        if self.regressor is None:
+            return {"head": f"linear: no regressor yet, for {features} features; pscr regress fits one"}
+        what = "1 regressor; no spread" if self._count == 1 else f"{self._count} regressors, which vote"
+        return {"head": f"linear: {what}, on {features} features"}
+
+    @property
+    def _count(self) -> int:
+        return 0 if self.regressor is None else len(self.regressor.weights)
+
+
+def _given(head: object) -> Regressor:
+    """The regressors that stand in place of a model's own."""
+    if isinstance(head, Regressor):
+        return head
+    if not isinstance(head, (str, os.PathLike)):
+        found = f"head is a {type(head).__name__}; a model of the family linear takes the path of a regressor.npz"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}, or a Regressor, and no exemplars")
+    return Regressor.read(Path(head))

@@ -1,0 +1,97 @@
+"""Linear regressors on a model's features: weights, intercepts, and what their scores mean."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bank import read_array
+from .errors import PscrError, Status, one_line
+from .score_scale import ScoreScale
+
+Floats = NDArray[np.float32]
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_LARGEST = 64 << 20  # bytes, packed and unpacked
+
+
+@dataclass(frozen=True, eq=False)
+class Regressor:
+    """K regressors of C features: a score is the mean over k of weights[k] . features + intercepts[k].
+
+    weights [K,C], intercepts [K] float32. score: the scale of the scores. about: how they were fitted, plain values.
+    """
+
+    weights: Floats
+    intercepts: Floats
+    score: ScoreScale
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, origin: str = "regressor.npz") -> Regressor:
+        """Read a regressor.npz (keys weights, intercepts, score, about).
+
+        Raises:
+            PscrError: MODEL_INVALID: not such a file, shapes that do not agree, another type, a number that is not
+                finite; the message names `origin`.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+                if size > _LARGEST:
+                    raise ValueError(f"it unpacks to {size} bytes, above {_LARGEST}")
+                weights, intercepts = (read_array(archive, key) for key in ("weights", "intercepts"))
+                score, about = (json.loads(str(read_array(archive, key)[()])) for key in ("score", "about"))
+            if weights.dtype != np.float32 or intercepts.dtype != np.float32:
+                raise TypeError(f"weights of {weights.dtype}, intercepts of {intercepts.dtype}; not float32")
+            if weights.ndim != 2 or not weights.size or intercepts.shape != weights.shape[:1]:
+                raise ValueError(f"weights {weights.shape}, intercepts {intercepts.shape}; not [K,C] and [K]")
+            if not (np.isfinite(weights).all() and np.isfinite(intercepts).all() and isinstance(about, dict)):
+                raise ValueError("numbers that are not finite, or 'about' is no object")
+            return cls(np.ascontiguousarray(weights), intercepts, ScoreScale.from_dict(score), about)
+        except Exception as error:  # zipfile, zlib and numpy raise whatever damaged bytes drive them to
+            raise PscrError(
+                Status.MODEL_INVALID, f"{origin}: is no regressor ({one_line(error)}); fit or fetch it again"
+            ) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Regressor:
+        """Read a regressor's file; see `from_bytes`.
+
+        Raises:
+            PscrError: FILE_NOT_FOUND, MODEL_INVALID.
+        """
+        try:
+            size = path.stat().st_size
+            data = path.read_bytes() if size <= _LARGEST else b""
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else one_line(error)
+            found = f"{path}: cannot be read ({reason}); expected a regressor.npz"
+            raise PscrError(Status.FILE_NOT_FOUND, found) from error
+        return cls.from_bytes(data, str(path))
+
+    def write(self, path: Path) -> None:
+        """Write a regressor.npz that is the same to the byte for the same regressor.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        arrays: dict[str, NDArray[Any]] = {
+            "weights": np.asarray(self.weights, np.float32),
+            "intercepts": np.asarray(self.intercepts, np.float32),
+            "score": np.asarray(json.dumps(self.score.to_dict(), allow_nan=False)),
+            "about": np.asarray(json.dumps(self.about, allow_nan=False)),
+        }
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for key, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{key}.npy", _EPOCH), "w") as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
