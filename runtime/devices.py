@@ -25,8 +25,8 @@ _MOST_NUMBER = 999
 
 @dataclass(frozen=True)
 class Model:
-    """What a device opens: the graph's bytes, its head's signature, the side of its patches (0 for any), CPU threads, the
-    model folder that the graph comes from, for its engines, and how many patches an image has usually, and at most.
+    """What a device opens: the graph's bytes, its head's signature, the side of its patches (0 for any), CPU threads,
+    the model folder that the graph comes from, for its engines, and how many patches an image has, usually and at most.
     """
 
     graph: bytes
