@@ -3,7 +3,7 @@ find.
 
 CONTRIQUE (Madhusudana et al., arXiv 2110.13266), ARNIQA (Agnolucci et al., arXiv 2310.14918) and Re-IQA (Saha et al.,
 arXiv 2304.00451) are of this form. The half scale is computed within the graph, so that whoever runs it needs no image
-library, and an image is seen as the method's own code sees it, to the bit where its sides are even.
+library, and an image is seen as the method's own code sees it.
 """
 
 from __future__ import annotations
@@ -59,9 +59,10 @@ class HalfScale(nn.Module):
 
     Pillow resamples the rows, rounds, resamples the columns and rounds (below version 13 in this order for every
     image, which is what the published regressors were fitted on). Each pass is a product with a matrix of its
-    coefficients, which is made of the side: an odd one has other coefficients for every pixel. Sums over even sides
-    of 8 pixels or more are exact in float32; over odd ones they are not, and about one value in a thousand is another
-    by one level. "mean2" is the mean of 2x2 pixels, not rounded; of an odd side the last pixel is left out.
+    coefficients, which is made of the side: an odd one has other coefficients for every pixel. In float64, as here,
+    the result is Pillow's to the bit. TensorRT and OpenVINO take float64 for float32: then it still is for even sides
+    (of 8 pixels or more), and for odd ones about one value in a thousand is another by one level. "mean2" is the mean
+    of 2x2 pixels, not rounded; of an odd side the last pixel is left out.
     """
 
     places: Tensor
@@ -69,17 +70,17 @@ class HalfScale(nn.Module):
     def __init__(self, kind: str, longest: int = LONGEST) -> None:
         super().__init__()
         self.kind = kind
-        self.register_buffer("places", torch.arange(longest, dtype=torch.float32))
+        self.register_buffer("places", torch.arange(longest, dtype=torch.float64))
 
     def forward(self, pixels: Tensor) -> Tensor:
         if self.kind == "mean2":
             return F.avg_pool2d(pixels, 2)
         height, width = pixels.shape[2:]
-        rows = _rounded(pixels @ self.coefficients(width).T)
-        return _rounded(self.coefficients(height) @ rows)
+        rows = _rounded(pixels.double() @ self.coefficients(width).T)
+        return _rounded(self.coefficients(height) @ rows).float()
 
     def coefficients(self, side: int) -> Tensor:
-        """[side // 2, side] float32: what each pixel of an axis weighs in each pixel of the half."""
+        """[side // 2, side] float64: what each pixel of an axis weighs in each pixel of the half."""
         half = side // 2
         new, old = self.places[:half, None], self.places[:side]
         # The middle of new pixel i lies at (i + 1/2) * side / half. Its fraction is kept apart from its whole number.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import onnx
 
+from ..runtime.backends.base import SIDES
 from ..runtime.engines import Engine, files
 from ..runtime.errors import PscrError, Status
 from ..runtime.manifest import Manifest, is_portable
@@ -69,10 +70,10 @@ def config(
     kind: auto, cpu or gpu. delay: microseconds that a request may wait for others to share its batch.
     """
     sampling, outputs = model.manifest.sampling, ",\n".join(_outputs(model))
-    side = f"{sampling.patch}, {sampling.patch}, 3"
+    side, usual = (f"{length}, {length}, 3" for length in (sampling.patch or -1, sampling.patch or SIDES[1]))
     dims = f"[ {sampling.count if sampling.most == sampling.count else -1}, {side} ]"
     preferred = sorted({size for size in (4, 8, 16, 32) if size < most} | {most})
-    warm = "".join(_warm_up(size, f"[ {sampling.count}, {side} ]") for size in sorted({1, most}))
+    warm = "".join(_warm_up(size, f"[ {sampling.count}, {usual} ]") for size in sorted({1, most}))
     return f"""\
 # {_comment(model.manifest)}
 name: "{name}"
