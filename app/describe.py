@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from .runtime.scorer import Scorer
 
 
-def title(scorer: Scorer, bank: str | None = None) -> str:
-    """The table's first line: the model, how to read its scores, and what runs it. bank: where it is not its own."""
+def title(scorer: Scorer, votes: str | None = None) -> str:
+    """The table's first line: the model, how to read its scores, and what runs it.
+
+    votes: the file of what votes where that is not the model's own.
+    """
     manifest = scorer.manifest
-    votes = f"bank {bank}; " if bank else ""
-    return f"model {manifest.name} {manifest.version} ({votes}{scorer.scale}); {runs_on(scorer.info)}"
+    own = f"by {votes}; " if votes else ""
+    return f"model {manifest.name} {manifest.version} ({own}{scorer.scale}); {runs_on(scorer.info)}"
 
 
 def described(scorer: Scorer) -> dict[str, str]:

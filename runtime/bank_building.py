@@ -25,6 +25,7 @@ from .score_scale import ScoreScale
 from .scorer import Scorer
 
 Floats = NDArray[np.float64]
+_FEWEST = 3  # images
 _GOOD_SCALE = 0.1  # relative standard error of the scale that is good enough
 _TINY = 1e-12  # of a sum of squares that is divided by
 _CLEAR = 2.0  # standard errors by which a bank must be better than a constant
@@ -99,17 +100,9 @@ def build(
             range, or that run against it: better images with worse labels; a model without exemplars; errors of `open`
             and `score`, with the image's name.
     """
-    scores = np.array([image.score for image in images], np.float64)
-    if len(images) < 3 or not np.isfinite(scores).all() or np.ptp(scores) == 0:
-        found = f"{len(images)} images with labels {scores[:5].tolist()}"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected 3 or more, finite and not all the same")
-    lowest, highest = float(scores.min()), float(scores.max())
-    scale = scale or ScoreScale("opinion score", "labelled images", (lowest, highest))
-    if lowest < scale.range[0] or highest > scale.range[1]:
-        found = f"labels from {lowest:g} to {highest:g}, and a scale of {scale.range[0]:g} to {scale.range[1]:g}"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give a --range that holds them all")
+    scores, scale = check_labels([image.score for image in images], scale, _FEWEST)
     with Scorer(model, device, threads) as scorer:
-        terms = [scorer.terms(patches)[0] for patches in _patches(scorer, images, step)]
+        terms = [scorer.terms(patches)[0] for patches in patches_of(scorer, images, step)]
         probe = scorer.terms(scorer.patches(next(iter(golden.golden_images().values())), pixel_format="rgb")[None])[0]
         about: dict[str, Any] = {"model": scorer.manifest.name, "version": scorer.manifest.version}
         upwards = scorer.manifest.score.higher_is_better == scale.higher_is_better
@@ -121,7 +114,7 @@ def build(
     means: list[float] = []
 
     def differences(scorer: Scorer) -> Iterator[NDArray[np.float32]]:
-        for patches in _patches(scorer, images, step):
+        for patches in patches_of(scorer, images, step):
             votes = _votes(scorer, patches)
             means.append(float(votes.mean()))
             yield votes
@@ -143,6 +136,24 @@ def build(
         score=scale,
     )
     return bank, figures
+
+
+def check_labels(labels: Sequence[float], scale: ScoreScale | None, fewest: int) -> tuple[Floats, ScoreScale]:
+    """Labels as numbers [N], and their scale: the one given, else an opinion score within the labels' own range.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT: fewer than `fewest`, all the same, not finite, or outside of the scale's range.
+    """
+    scores = np.array(labels, np.float64)
+    if len(scores) < fewest or not np.isfinite(scores).all() or np.ptp(scores) == 0:
+        found = f"{len(scores)} images with labels {scores[:5].tolist()}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected {fewest} or more, finite and not all the same")
+    lowest, highest = float(scores.min()), float(scores.max())
+    scale = scale or ScoreScale("opinion score", "labelled images", (lowest, highest))
+    if lowest < scale.range[0] or highest > scale.range[1]:
+        found = f"labels from {lowest:g} to {highest:g}, and a scale of {scale.range[0]:g} to {scale.range[1]:g}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give a --range that holds them all")
+    return scores, scale
 
 
 def _votes(scorer: Scorer, patches: Pixels) -> NDArray[np.float32]:
@@ -280,7 +291,7 @@ class _Rows(NamedTuple):
         return scales, -scales * (self.predicted.mean() + total / rest)
 
 
-def _patches(scorer: Scorer, images: Sequence[Labelled], step: Callable[[], None]) -> Iterable[Pixels]:
+def patches_of(scorer: Scorer, images: Sequence[Labelled], step: Callable[[], None]) -> Iterable[Pixels]:
     """The patches [1,P,S,S,3] of each image in order, decoded beside what the caller does with them."""
     for image, found in in_order(lambda image: scorer.patches(image.path), images, workers=2, ahead=4):
         if isinstance(found, PscrError):

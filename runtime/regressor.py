@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,34 @@ class Regressor:
     """K regressors of C features: a score is the mean over k of weights[k] . features + intercepts[k].
 
     weights [K,C], intercepts [K] float32. score: the scale of the scores. about: how they were fitted, plain values.
+    probe: terms [C] of the first golden image, by which the model that they belong to is known again; None without.
     """
 
     weights: Floats
     intercepts: Floats
     score: ScoreScale
     about: dict[str, Any] = field(default_factory=dict)
+    probe: Floats | None = None
+
+    def votes(self, features: Floats) -> Floats:
+        """What each regressor gives images by their features [N,C]: [N,K] float32."""
+        found = features.astype(np.float64) @ self.weights.T.astype(np.float64) + self.intercepts
+        return np.asarray(found, np.float32)
+
+    def check_width(self, features: int, model: str) -> None:
+        """See that it is for as many features as a model has.
+
+        Raises:
+            PscrError: MODEL_INVALID.
+        """
+        if self.weights.shape[1] != features:
+            found = f"the head is for {self.weights.shape[1]} features, and {model} has {features}"
+            raise PscrError(Status.MODEL_INVALID, f"{found}; fit one with this model")
+
+    def in_words(self) -> str:
+        """How many there are, and on what."""
+        what = "1 regressor; no spread" if len(self) == 1 else f"{len(self)} regressors, which vote"
+        return f"linear: {what}, on {self.weights.shape[1]} features"
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -51,13 +74,16 @@ class Regressor:
                     raise ValueError(f"it unpacks to {size} bytes, above {_LARGEST}")
                 weights, intercepts = (read_array(archive, key) for key in ("weights", "intercepts"))
                 score, about = (json.loads(str(read_array(archive, key)[()])) for key in ("score", "about"))
+                probe = read_array(archive, "probe") if "probe.npy" in archive.namelist() else None
             if weights.dtype != np.float32 or intercepts.dtype != np.float32:
                 raise TypeError(f"weights of {weights.dtype}, intercepts of {intercepts.dtype}; not float32")
             if weights.ndim != 2 or not weights.size or intercepts.shape != weights.shape[:1]:
                 raise ValueError(f"weights {weights.shape}, intercepts {intercepts.shape}; not [K,C] and [K]")
             if not (np.isfinite(weights).all() and np.isfinite(intercepts).all() and isinstance(about, dict)):
                 raise ValueError("numbers that are not finite, or 'about' is no object")
-            return cls(np.ascontiguousarray(weights), intercepts, ScoreScale.from_dict(score), about)
+            if probe is not None and (probe.dtype != np.float32 or probe.shape != weights.shape[1:]):
+                raise ValueError(f"a probe {probe.dtype} {probe.shape}; not float32 {weights.shape[1:]}")
+            return cls(np.ascontiguousarray(weights), intercepts, ScoreScale.from_dict(score), about, probe)
         except Exception as error:  # zipfile, zlib and numpy raise whatever damaged bytes drive them to
             raise PscrError(
                 Status.MODEL_INVALID, f"{origin}: is no regressor ({one_line(error)}); fit or fetch it again"
@@ -79,7 +105,21 @@ class Regressor:
             raise PscrError(Status.FILE_NOT_FOUND, found) from error
         return cls.from_bytes(data, str(path))
 
-    def write(self, path: Path) -> None:
+    @classmethod
+    def given(cls, head: object) -> Regressor:
+        """What stands for a head: a Regressor, or the path of its file.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT for something else; those of `read`.
+        """
+        if isinstance(head, Regressor):
+            return head
+        if not isinstance(head, (str, os.PathLike)):
+            found = f"head is a {type(head).__name__}; expected the path of a file of pscr regress, or a Regressor"
+            raise PscrError(Status.INVALID_ARGUMENT, found)
+        return cls.read(Path(head))
+
+    def write(self, path: Path | IO[bytes]) -> None:
         """Write a regressor.npz that is the same to the byte for the same regressor.
 
         Raises:
@@ -91,6 +131,8 @@ class Regressor:
             "score": np.asarray(json.dumps(self.score.to_dict(), allow_nan=False)),
             "about": np.asarray(json.dumps(self.about, allow_nan=False)),
         }
+        if self.probe is not None:
+            arrays["probe"] = np.asarray(self.probe, np.float32)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for key, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{key}.npy", _EPOCH), "w") as stream:

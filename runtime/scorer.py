@@ -43,7 +43,8 @@ def open(
     device: str = "auto",
     threads: int | None = None,
     *,
-    bank: str | os.PathLike[str] | Bank | Regressor | None = None,
+    bank: str | os.PathLike[str] | Bank | None = None,
+    head: str | os.PathLike[str] | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
@@ -53,14 +54,14 @@ def open(
         auto chooses; another device that cannot be had is an error.
     threads: CPU threads of the inference library and of OpenCV together; None for every core this process may use (its
         affinity, its container's quota). OpenCV's number of threads belongs to the whole process.
-    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one. With a model of the family
-        linear a regressor.npz, or a Regressor.
+    bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
+    head: a head.npz, or a Regressor, in place of what votes in a model of any family; `pscr regress` makes one.
     max_pixels: largest height * width of an input image.
 
     Raises:
-        PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank).
+        PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank, the head).
     """
-    return Scorer(model, device, threads, bank=bank, max_pixels=max_pixels)
+    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels)
 
 
 class Scorer:
@@ -72,7 +73,8 @@ class Scorer:
         device: str = "auto",
         threads: int | None = None,
         *,
-        bank: str | os.PathLike[str] | Bank | Regressor | None = None,
+        bank: str | os.PathLike[str] | Bank | None = None,
+        head: str | os.PathLike[str] | Regressor | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
         """See `open`."""
@@ -87,10 +89,10 @@ class Scorer:
         started = time.perf_counter()
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
-        self._head = read_head(self._folder, bank)
+        self._head = read_head(self._folder, bank, head)
         self._asked, self._threads = device, count
-        placed = Path(bank).absolute() if isinstance(bank, (str, os.PathLike)) else bank
-        self._again = partial(Scorer, self._folder.name, device, threads, bank=placed, max_pixels=pixels)
+        votes = {"bank": _placed(bank), "head": _placed(head)}
+        self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels)
         self._sampling = self._manifest.sampling
         self._lock = threading.Lock()
         opened = devices.Model(
@@ -253,6 +255,8 @@ class Scorer:
         self._check_open()  # before the lock too: in a fork no one would ever release it
         with self._lock:
             self._check_open()
+            if self._head.reads_terms:
+                return self._head.on_terms(self._backend.terms(patches))
             outputs = self._backend.infer(patches)
         return self._head.on_scale(outputs)
 
@@ -389,6 +393,11 @@ class Scorer:
     def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
         """Decode an image and cut its patches: all that comes before the network. Arguments and errors as `score`."""
         return self._preparation.prepare(source, pixel_format)
+
+
+def _placed(given: Any) -> Any:
+    """A file's path from wherever the program may be later; anything else as it is."""
+    return Path(given).absolute() if isinstance(given, (str, os.PathLike)) else given
 
 
 def _without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:

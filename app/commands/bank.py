@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..console import UsageError, columns, err, interruptible, one_line, out
+from ..console import columns, err, interruptible, one_line, out
 from ..progress import Progress
-from ..runtime import output_file
 from ..runtime.bank import Bank
-from ..runtime.bank_building import Labelled, LeaveOneOut
+from ..runtime.bank_building import LeaveOneOut
 from ..runtime.bank_building import build as build_bank
 from ..runtime.calibration import Calibration
-from ..runtime.score_scale import ScoreScale
+from . import labelled
 from . import options as shared
 
 
@@ -34,28 +30,9 @@ def add(verbs: shared.Verbs) -> None:
     )
     actions = bank.add_subparsers(dest="action", metavar="build|show", required=True)
     building = shared.add_verb(actions, "build", "make a bank from a csv of paths and opinion scores", build)
-    building.add_argument("labels", metavar="LABELLED.csv", help="a header, then a row for each image")
-    building.add_argument("-o", "--output", metavar="BANK.npz", required=True)
-    shared.model(building)
-    shared.device(building)
-    shared.threads(building)
-    building.add_argument(
-        "--path-column", default="path", help="images, relative to the csv file (default: %(default)s)"
-    )
-    building.add_argument("--score-column", default="score", help="opinion scores (default: %(default)s)")
+    labelled.add(building, "BANK.npz")
     building.add_argument(
         "--keep-scale", action="store_true", help="the labels are on the model's own scale: do not fit another"
-    )
-    building.add_argument("--meaning", default="opinion score", help="what people judged (default: %(default)s)")
-    building.add_argument(
-        "--range",
-        nargs=2,
-        type=float,
-        metavar=("LOW", "HIGH"),
-        help="of the scale that they judged on (default: the lowest and highest label)",
-    )
-    building.add_argument(
-        "--lower-is-better", action="store_true", help="a lower label is the better one, as with DMOS or a rank"
     )
     shared.quiet(building, "warnings and errors only")
     showing = shared.add_verb(actions, "show", "say what a bank holds and how good it is", show)
@@ -70,16 +47,8 @@ def build(options: argparse.Namespace) -> int:
         UsageError: the output is not called like a bank.
         PscrError: the labels, an image, the model or the device cannot be used, or the output not written.
     """
-    from ..training import databases  # reads label files; needs no torch
-
-    output = Path(options.output)
-    output_file.check(output)
-    if output.suffix != ".npz" and (output.is_file() or not output.exists()):  # /dev/null is what it is
-        raise UsageError(f"-o {output}: expected a name ending in .npz")
-    database = databases.load(
-        f"csv:{options.labels}", path_column=options.path_column, score_column=options.score_column
-    )
-    images = [Labelled(item.name, item.path, item.score) for item in database.items]
+    output = labelled.check_output(options)
+    images, _ = labelled.read(options)
     progress = Progress(2 * len(images), options.quiet)
     with interruptible():
         try:
@@ -89,29 +58,18 @@ def build(options: argparse.Namespace) -> int:
                 options.device,
                 options.threads,
                 fit_scale=not options.keep_scale,
-                scale=_scale(options, [image.score for image in images]),
+                scale=labelled.scale(options, [image.score for image in images]),
                 step=progress.step,
             )
         finally:
             progress.hide()
-    about = {**bank.about, "labels": f"{Path(options.labels).name}, column {options.score_column}"}
-    bank = replace(bank, about=about)
-    data = io.BytesIO()
-    bank.write(data)
-    output_file.write(output, data.getvalue())
+    bank = replace(bank, about={**bank.about, "labels": labelled.source(options)})
+    labelled.write(bank, output)
     if not options.quiet:
         _show(output, bank)
     for warning in figures.warnings():
         err(f"pscr: warning: {warning}")
     return 0
-
-
-def _scale(options: argparse.Namespace, labels: Sequence[float]) -> ScoreScale:
-    """What the labels mean."""
-    low, high = options.range or (min(labels, default=0.0), max(labels, default=1.0))
-    if options.range and not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"--range {low:g} {high:g}: expected two numbers, the lower one first")
-    return ScoreScale(options.meaning, Path(options.labels).stem, (low, high), not options.lower_is_better)
 
 
 def show(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from ..runtime.quality_map import QualityMap, grid, quality_map
 from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
+from ..voting import votes
 from . import options as shared
 
 FORMATS = ("png", "npy", "csv")
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     with (
         interruptible(),
         open_scorer(
-            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         ) as scorer,
     ):
         try:

@@ -16,6 +16,7 @@ from ..runtime.errors import PscrError
 from ..runtime.manifest import Manifest
 from ..runtime.models import PACKAGED, locate, packaged
 from ..runtime.scorer import open as open_scorer
+from ..voting import votes
 from . import options as shared
 
 FAILED = 3
@@ -60,7 +61,7 @@ def info(options: argparse.Namespace) -> int:
     Raises:
         PscrError: the model or the device cannot be used.
     """
-    with open_scorer(options.model, options.device, bank=options.bank) as scorer:
+    with open_scorer(options.model, options.device, **votes(options)) as scorer:
         facts, manifest, calibration = scorer.info, scorer.manifest, scorer.calibration
         lines = described(scorer)
     if options.json:

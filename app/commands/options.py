@@ -67,7 +67,10 @@ def batch(parser: argparse.ArgumentParser) -> None:
 
 
 def bank(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bank", metavar="BANK.npz", help="exemplars in place of the model's own (pscr bank build)")
+    """What votes in place of the model's own: exemplars, or regressors."""
+    votes = parser.add_mutually_exclusive_group()
+    votes.add_argument("--bank", metavar="BANK.npz", help="exemplars in place of the model's own (pscr bank build)")
+    votes.add_argument("--head", metavar="HEAD.npz", help="regressors in place of what votes (pscr regress)")
 
 
 def max_pixels(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from ..runtime.ranking import rank as rank_images
 from ..runtime.scorer import open as open_scorer
 from ..tables.fields import record
 from ..tables.inputs import expand, in_words
+from ..voting import named, votes
 from . import options as shared
 
 HEADER = ("place", "score", "ahead", "supported", "confidence", "path")
@@ -47,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"found {found}; expected two images or more to put in order")
     if left_out and not options.quiet:
         err(f"pscr: {in_words(left_out)}")
-    with interruptible(), open_scorer(options.model, options.device, options.threads, bank=options.bank) as scorer:
+    with interruptible(), open_scorer(options.model, options.device, options.threads, **votes(options)) as scorer:
         ranked = rank_images(scorer, [image.path for image in images])
-        heading = title(scorer, options.bank)
+        heading = title(scorer, named(options))
         calibrated = scorer.calibration is not None
     if options.format == "jsonl":
         for one in ranked:

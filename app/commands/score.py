@@ -23,6 +23,7 @@ from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_forma
 from ..tables.inputs import Item, expand, in_words, items_of
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_same_model, in_order, summarised
+from ..voting import named, votes
 from . import options as shared
 
 EPILOG = """\
@@ -109,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         earlier.tally.left_out = in_words(left_out)
         items, total = _not_done(items, total, earlier)
         scorer = open_scorer(
-            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
@@ -155,7 +156,7 @@ def _write_all(
     try:
         with closing(results):
             if not earlier.size:
-                writer.header("" if options.quiet or not form.for_people else title(scorer, options.bank))
+                writer.header("" if options.quiet or not form.for_people else title(scorer, named(options)))
             for result in results:
                 if shares_terminal:
                     progress.hide()

@@ -20,6 +20,7 @@ from ..tables.inputs import Item, expand, items_of
 from ..tables.parquet import ResultsFolder, as_text, is_table, read_paths
 from ..tables.results_file import Earlier, Tally
 from ..tables.scoring import check_same_model, summarised
+from ..voting import votes
 from .cluster import check_gpus, connected
 from .pool import score, split
 from .worker import Row, Settings
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         output = stack.enter_context(ResultsFolder(Path(options.output), options.resume))
         earlier = output.earlier()
         # A model that cannot be used is told before any worker is started; here it always runs on the CPU.
-        with open_scorer(options.model, "cpu", options.threads, bank=options.bank) as scorer:
+        with open_scorer(options.model, "cpu", options.threads, **votes(options)) as scorer:
             check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         left = not_done(listed, earlier)
         if not left:
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             options.model,
             "cpu" if options.device == "auto" else options.device,  # every worker the same, whatever its machine has
             pool.threads,
-            options.bank and str(options.bank),
+            votes(options),
             options.max_pixels,
             options.batch,
             Path.cwd(),

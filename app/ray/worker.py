@@ -23,12 +23,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """How every worker opens its Scorer; folder: where the command was typed, which relative paths start from."""
+    """How every worker opens its Scorer; votes: see `options.votes`; folder: where the command was typed, which relative paths start from."""
 
     model: str
     device: str
     threads: int
-    bank: str | None
+    votes: dict[str, str | None]
     max_pixels: int
     batch: int | None
     folder: Path
@@ -54,7 +54,7 @@ class Worker:
             os.chdir(wanted.folder)
         with self._named():
             self._scorer = open_scorer(
-                wanted.model, wanted.device, wanted.threads, bank=wanted.bank, max_pixels=wanted.max_pixels
+                wanted.model, wanted.device, wanted.threads, **wanted.votes, max_pixels=wanted.max_pixels
             )
         return self._name
 

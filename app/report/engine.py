@@ -23,6 +23,7 @@ from ..tables.formats import BY_ENDING, CsvWriter, read_results
 from ..tables.inputs import EXTENSIONS, Item, in_words
 from ..tables.results_file import Tally
 from ..tables.scoring import check_same_model, in_order
+from ..voting import votes
 from . import pictures
 from .assemble import Settings, assemble, maps_of
 from .data import Image, Named, by_folder, gather, labelled, match
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     with (
         interruptible(),
         open_scorer(
-            options.model, options.device, options.threads, bank=options.bank, max_pixels=options.max_pixels
+            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         ) as scorer,
     ):
         known = [(result.path or "", result.score) for result in earlier if result.ok]

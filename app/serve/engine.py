@@ -14,6 +14,7 @@ from ..describe import runs_on
 from ..runtime.errors import PscrError, Status
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
+from ..voting import votes
 from .access import Access, Names, read_token
 from .app import application
 from .limits import MIB, Limits
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         _listen(options.host, options.port) as listener,
         interruptible(),
         open_scorer(
-            options.model, options.device, options.threads, bank=options.bank, max_pixels=limits.pixels
+            options.model, options.device, options.threads, **votes(options), max_pixels=limits.pixels
         ) as scorer,
     ):
         checked = token is None or options.allow_host

@@ -18,22 +18,36 @@ from .direct import DirectHead
 from .head import Head
 from .linear import LinearHead
 from .pscr import PscrHead
+from .regressed import RegressedHead
 
 FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {
     one.family: one.read for one in (PscrHead, DirectHead, LinearHead)
 }
 
 
-def read_head(folder: ModelFolder, bank: str | os.PathLike[str] | Bank | Regressor | None = None) -> Head:
-    """The head of a model folder. bank: what stands in place of its own: a bank, or regressors, as its family has it.
+def read_head(
+    folder: ModelFolder,
+    bank: str | os.PathLike[str] | Bank | None = None,
+    head: str | os.PathLike[str] | Regressor | None = None,
+) -> Head:
+    """The head of a model folder.
+
+    bank: exemplars in place of its own. head: regressors in place of what votes, for any family.
 
     Raises:
-        PscrError: MODEL_INVALID for a family that this version does not know, or files that cannot be used; those of
-            the family's `read`.
+        PscrError: MODEL_INVALID for a family that this version does not know, or files that cannot be used;
+            INVALID_ARGUMENT for both at once; those of the family's `read`.
     """
+    if bank is not None and head is not None:
+        raise PscrError(Status.INVALID_ARGUMENT, "a bank and a head both vote; expected one of the two, or neither")
     family = folder.manifest.family
     if family not in FAMILIES:
         known = ", ".join(map(repr, FAMILIES))
         found = f"{folder.path / FILE_NAME}: 'family' is {family[:40]!r}; this pscr reads {known}"
         raise PscrError(Status.MODEL_INVALID, f"{found}; it needs a newer pscr, or is another program's")
-    return FAMILIES[family](folder, bank)
+    if head is None:
+        return FAMILIES[family](folder, bank)
+    if family == LinearHead.family:
+        return LinearHead.read(folder, head=head)
+    model = f"{folder.manifest.name} {folder.manifest.version}"
+    return RegressedHead(FAMILIES[family](folder, None), Regressor.given(head), model)

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
+from ..errors import PscrError, Status
 from ..score_scale import ScoreScale
 
 Floats = NDArray[np.float32]
+_SAME_TERMS = 0.3  # relative distance of a probe: fp16 has 0.007, int8 0.1, another training run 1.1
 
 
 class Outputs(NamedTuple):
@@ -46,6 +48,7 @@ class Head(ABC):
     """
 
     family: ClassVar[str]
+    reads_terms: ClassVar[bool] = False  # and not the scores that the graph gives
     how: ClassVar[str]  # a score comes about, in words
 
     def __init__(self, signature: Signature, scale: ScoreScale, calibration: Calibration | None) -> None:
@@ -54,6 +57,10 @@ class Head(ABC):
     def on_scale(self, outputs: Outputs) -> Outputs:
         """What the graph gave, in the units of `scale`."""
         return outputs
+
+    def on_terms(self, terms: Floats) -> Outputs:
+        """The scores of images by the graph's terms [N,C], of a head that reads these."""
+        raise NotImplementedError
 
     def spread(self, votes: Floats | None) -> float | None:
         """The standard deviation (population) of an image's votes [K]; None where fewer than two vote."""
@@ -82,3 +89,23 @@ class Head(ABC):
     @abstractmethod
     def lines(self) -> dict[str, str]:
         """The same in words, for `pscr info` and the report."""
+
+
+def check_probe(probe: Floats | None, found: Floats, about: Mapping[str, Any], model: str, what: str) -> None:
+    """See that a file was made with this model: what another network finds has the right width by chance only.
+
+    probe: terms [C] of the first golden image that the file holds, None where it has none; found: the open graph's.
+    about: of the file, with the model's name and version. what: the file is, in a word.
+
+    Raises:
+        PscrError: MODEL_INVALID.
+    """
+    if probe is None:
+        return
+    if probe.shape == found.shape:
+        distance = float(np.linalg.norm(found - probe) / max(float(np.linalg.norm(found)), 1e-12))
+        if distance <= _SAME_TERMS:
+            return
+    built = " ".join(str(about.get(key, "?")) for key in ("model", "version"))
+    told = f"the {what} was built with another model ({built}; this is {model})"
+    raise PscrError(Status.MODEL_INVALID, f"{told}; build it again with this one")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from ..errors import PscrError, Status
 from ..model_folder import ModelFolder
 from ..regressor import Regressor
 from ..score_scale import ScoreScale
-from .head import Floats, Head, Outputs, Signature
+from .head import Floats, Head, Outputs, Signature, check_probe
 
 OUTPUTS = ("score", "votes", "terms")
 CONSTANTS = ("weights", "intercepts")
@@ -53,18 +51,23 @@ class LinearHead(Head):
         self.regressor, self._model = regressor, model
 
     @classmethod
-    def read(cls, folder: ModelFolder, head: object = None) -> LinearHead:
+    def read(cls, folder: ModelFolder, bank: object = None, *, head: object = None) -> LinearHead:
         """The head of a model folder, with its own regressors or others.
 
         Raises:
             PscrError: MODEL_INVALID for regressors that cannot be used, or a calibration that is none; FILE_NOT_FOUND,
-                INVALID_ARGUMENT for `head`.
+                INVALID_ARGUMENT for `head`, and for a bank, which has nothing to do here.
         """
+        if bank is not None:
+            found = f"{folder.manifest.name} has regressors and no exemplars, so it takes no bank"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give a head (pscr regress)")
         manifest, features = folder.manifest, folder.manifest.bank.get("features")
         model = f"{manifest.name} {manifest.version}"
         if head is not None:
-            given = _given(head)
-            return cls(given, given.score, model=model)
+            given = Regressor.given(head)
+            entry = given.about.get("calibration")
+            calibration = None if entry is None else Calibration.from_dict(entry, "the head")
+            return cls(given, given.score, calibration, model=model)
         if REGRESSOR in manifest.files:
             own = Regressor.from_bytes(folder.verified(REGRESSOR), str(folder.path / REGRESSOR))
             return cls(own, manifest.score, folder.calibration(), model=model)
@@ -88,6 +91,8 @@ class LinearHead(Head):
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: a regressor of another width does not fit the graph."""
+        if self.regressor is not None and self.regressor.probe is not None:
+            check_probe(self.regressor.probe, terms(), self.regressor.about, self._model, "head")
 
     def facts(self) -> dict[str, Any]:
         """See Head."""
@@ -98,19 +103,8 @@ class LinearHead(Head):
         features = self.signature.constants["weights"].shape[1]
         if self.regressor is None:
             return {"head": f"linear: no regressor yet, for {features} features; pscr regress fits one"}
-        what = "1 regressor; no spread" if self._count == 1 else f"{self._count} regressors, which vote"
-        return {"head": f"linear: {what}, on {features} features"}
+        return {"head": self.regressor.in_words()}
 
     @property
     def _count(self) -> int:
         return 0 if self.regressor is None else len(self.regressor.weights)
-
-
-def _given(head: object) -> Regressor:
-    """The regressors that stand in place of a model's own."""
-    if isinstance(head, Regressor):
-        return head
-    if not isinstance(head, (str, os.PathLike)):
-        found = f"head is a {type(head).__name__}; a model of the family linear takes the path of a regressor.npz"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}, or a Regressor, and no exemplars")
-    return Regressor.read(Path(head))

@@ -7,19 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..bank import Bank
 from ..calibration import Calibration
 from ..errors import PscrError, Status
 from ..model_folder import ModelFolder
 from ..score_scale import ScoreScale
-from .head import Floats, Head, Outputs, Signature
+from .head import Floats, Head, Outputs, Signature, check_probe
 
 OUTPUTS = ("score", "votes", "terms")
 CONSTANTS = ("bank_terms", "bank_scores")
 BANK = "bank.npz"
-_SAME_TERMS = 0.3  # relative distance of a bank's probe: fp16 has 0.007, int8 0.1, another training run 1.1
 
 
 def signature(bank: Bank) -> Signature:
@@ -81,15 +78,8 @@ class PscrHead(Head):
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: a bank whose terms another network computed has the right width by chance only."""
-        probe = self.bank.probe
-        if probe is None:
-            return
-        found = terms()
-        distance = float(np.linalg.norm(found - probe) / max(float(np.linalg.norm(found)), 1e-12))
-        if not distance <= _SAME_TERMS:
-            built = " ".join(str(self.bank.about.get(key, "?")) for key in ("model", "version"))
-            told = f"the bank was built with another model ({built}; this is {self._model})"
-            raise PscrError(Status.MODEL_INVALID, f"{told}; build it again with this one")
+        if self.bank.probe is not None:
+            check_probe(self.bank.probe, terms(), self.bank.about, self._model, "bank")
 
     def facts(self) -> dict[str, Any]:
         """See Head."""
