@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from typing import TypedDict
 
 
-def votes(options: argparse.Namespace) -> dict[str, str | None]:
+class Votes(TypedDict):
     """The two options as `pscr.open` takes them; at most one is set."""
+
+    bank: str | None
+    head: str | None
+
+
+def votes(options: argparse.Namespace) -> Votes:
+    """What the command line names."""
     return {"bank": options.bank, "head": options.head}
 
 

@@ -17,18 +17,19 @@ from ..tables.fields import record
 from ..tables.inputs import Item
 from ..tables.parquet import as_text
 from ..tables.scoring import in_order
+from ..voting import Votes
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How every worker opens its Scorer; votes: see `options.votes`; folder: where the command was typed, which relative paths start from."""
+    """How every worker opens its Scorer; folder: where the command was typed, which relative paths start from."""
 
     model: str
     device: str
     threads: int
-    votes: dict[str, str | None]
+    votes: Votes
     max_pixels: int
     batch: int | None
     folder: Path

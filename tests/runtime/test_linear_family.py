@@ -88,7 +88,7 @@ def test_openvino_gives_the_same_scores_for_each_size(model: Path) -> None:
 def test_other_regressors_bring_their_own_scale(model: Path, tmp_path: Path) -> None:
     tiny.regressor(3).write(tmp_path / "other.npz")
     for given in (tmp_path / "other.npz", tiny.regressor(3)):
-        with pscr.open(model, "cpu", 1, bank=given) as scorer:
+        with pscr.open(model, "cpu", 1, head=given) as scorer:
             result = scorer.score(picture(4), pixel_format="rgb")
             assert result.score == pytest.approx(tiny.expected(picture(4), 3).mean(), abs=1e-3)
             assert scorer.scale.database == "made up"
