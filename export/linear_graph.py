@@ -70,7 +70,7 @@ class HalfScale(nn.Module):
     def __init__(self, kind: str, longest: int = LONGEST) -> None:
         super().__init__()
         self.kind = kind
-        self.register_buffer("places", torch.arange(longest, dtype=torch.float64))
+        self.register_buffer("places", torch.arange(longest + 1, dtype=torch.float64))
 
     def forward(self, pixels: Tensor) -> Tensor:
         if self.kind == "mean2":
@@ -83,9 +83,11 @@ class HalfScale(nn.Module):
         """[side // 2, side] float64: what each pixel of an axis weighs in each pixel of the half."""
         half = side // 2
         new, old = self.places[:half, None], self.places[:side]
+        # As numbers of a graph, sides would be divided in float32.
+        news, olds = self.places[half : half + 1], self.places[side : side + 1]
         # The middle of new pixel i lies at (i + 1/2) * side / half. Its fraction is kept apart from its whole number.
-        fraction = (new + 0.5) * ((side - 2 * half) / half)
-        distance = ((old - 2 * new - 0.5) - fraction).abs() * (half / side)
+        fraction = (new + 0.5) * ((olds - 2 * news) / news)
+        distance = ((old - 2 * new - 0.5) - fraction).abs() * (news / olds)
         weight = _cubic(distance) if self.kind == "pil-bicubic" else (1 - distance).clamp(min=0)
         weight = weight / weight.sum(1, keepdim=True)
         return (weight * _COEFFICIENT + 0.5).floor() / _COEFFICIENT

@@ -33,6 +33,11 @@ class Whole(Sampling):
         if not (bare and VIEW <= self.longest <= _MOST):
             raise self._unfit(f"patch {self.patch}, longest {self.longest}; expected 0, and {VIEW} to {_MOST}")
 
+    @classmethod
+    def usual(cls, patch: int) -> Whole:
+        """Images of up to 4096 pixels a side, whatever the backbone's patch."""
+        return cls()
+
     @property
     def largest_window(self) -> int:
         """See Sampling."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import linear_files as published
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from pscr.export.linear_graph import Expert, HalfScale, LinearGraph, Views
+from pscr.export.score_graph import exported
 from pscr.training.backbones.base import Backbone
 
 FILTERS = {"pil-bicubic": Image.Resampling.BICUBIC, "pil-bilinear": Image.Resampling.BILINEAR}
@@ -62,6 +64,19 @@ def test_where_a_library_has_no_float64_an_odd_side_is_off_by_a_level_here_and_t
         assert not different or any(side % 2 for side in image.size)
         apart, total = apart + different, total + found.size
     assert apart < 2e-3 * total
+
+
+@pytest.mark.slow
+def test_the_half_scale_in_onnxruntime_is_pillows_to_the_bit() -> None:
+    rng = np.random.default_rng(5)
+    sides = {2: torch.export.Dim("H", min=66, max=4096), 3: torch.export.Dim("W", min=66, max=4096)}
+    example = (torch.zeros(1, 3, 96, 131),)
+    graph = exported(HalfScale("pil-bicubic").eval(), example, ["pixels"], ["half"], (sides,), False)
+    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    for _ in range(40):
+        image = picture(rng, *rng.integers(2, 320, 2).tolist())
+        (found,) = session.run(None, {"pixels": pixels(image).numpy()})
+        assert np.array_equal(found[0].transpose(1, 2, 0), np.asarray(published.half(image))), image.size
 
 
 def test_the_mean_of_2x2_is_the_half_that_pyiqa_takes() -> None:

@@ -218,6 +218,7 @@ def test_every_sampling_travels_in_the_manifest(name: str, patch: int) -> None:
     assert set(entry) - {"method", "patch", "starts", "reference_side"} == {
         "rps": {"draws", "view", "windows"},
         "resize": {"resized"},
+        "whole": {"longest"},
     }.get(name, {"view", "windows"})
     old = first(sampling)
     assert read(old.to_dict()) == old
