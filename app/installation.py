@@ -70,11 +70,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Choice:
-    """The fastest of the devices, the one that `auto` takes, "" where there is none, and why it took no better one."""
+    """The fastest of the devices, the one that `auto` takes, "" where there is none, and why it took no better one.
+
+    engines_by: the package through which TensorRT engines reach the GPU; "" where none is installed.
+    """
 
     fastest: str = ""
     auto: str = ""
     passed_over: tuple[str, ...] = ()
+    engines_by: str = ""
 
 
 def missing() -> tuple[str, str] | None:
@@ -121,6 +125,8 @@ def written(devices: Sequence[Finding], choice: Choice, *, as_json: bool) -> int
         out(f"--device auto takes: {choice.auto}")
     for reason in choice.passed_over:
         out(one_line(f"  and not {reason}"))
+    if choice.engines_by:
+        out(f"TensorRT engines are run through: {choice.engines_by}")
     return 0 if usable else UNUSABLE
 
 

@@ -15,6 +15,7 @@ from statistics import median
 from ..describe import runs_on
 from ..installation import Choice, Finding, written
 from ..runtime import golden, gpus
+from ..runtime.backends import cuda
 from ..runtime.devices import DEVICES, Device
 from ..runtime.errors import PscrError, Status
 from ..runtime.scorer import DEFAULT_MODEL, Scorer
@@ -52,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
             of_cpu = scores if one.name == "cpu" else of_cpu
     fastest = min((trial for trial in trials if trial.usable), key=lambda trial: trial.milliseconds or 0, default=None)
     taken, passed_over = _auto(options.model)
-    return written(trials, Choice(fastest.name if fastest else "", taken, passed_over), as_json=options.json)
+    return written(
+        trials, Choice(fastest.name if fastest else "", taken, passed_over, cuda.in_use()), as_json=options.json
+    )
 
 
 def device(one: Device, model: str, there: gpus.Gpus, of_cpu: Sequence[float]) -> tuple[Trial, list[float]]:

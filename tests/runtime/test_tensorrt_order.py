@@ -384,3 +384,23 @@ def test_without_either_library_the_extra_is_named(engine, monkeypatch):
     with pytest.raises(PscrError) as caught:
         TensorRTBackend(engine, signature(BANK), SIDE)
     assert_refused(caught, Status.DEVICE_UNAVAILABLE, "cuda.bindings.driver cannot be imported", "pscr[trt]")
+
+
+def test_two_threads_score_with_engines_of_their_own_at_once(machine, engine, reference):
+    batches = [patches(7, seed=seed) for seed in range(2)]
+    expected = [reference.infer(batch).scores for batch in batches]
+    wrong: list[float] = []
+
+    def work(number: int) -> None:
+        with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+            found = [backend.infer(batches[number]).scores for _ in range(10)]
+        wrong.append(max(float(np.abs(one - expected[number]).max()) for one in found))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wrong) == 2
+    assert max(wrong) < 1e-6
+    assert (machine.live, machine.pinned) == ({}, {})
