@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import copy_of, machine, save, table
+from card import copy_of, machine, save, table
 from folders import in_precision
 
 import pscr

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 import stages
-from common import machine, save, table
+from card import machine, save, table
 from folders import dense_network, in_precision
 from limits import COLUMNS, Rates, limit, measured
 

@@ -334,20 +334,20 @@ def test_a_run_whose_ray_is_gone_says_so_and_goes_on_later(
 ) -> None:
     """Ray may end the process that it is in; the exit code must not be that of a run with failed images."""
     out, log = tmp_path / "out", tmp_path / "log"
-    much = [many] * 4  # so that it does not end before Ray notices
-    words = ray_words(*much, "--model", tiny_model, "-o", out, "--part", 10)
+    words = ray_words(many, "--model", tiny_model, "-o", out, "--part", 10)
     with log.open("wb") as stream, subprocess.Popen(words, stderr=stream) as run:
         wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3, run)
-        (raylet,) = (one for one in psutil.Process(run.pid).children(recursive=True) if one.name() == "raylet")
-        raylet.kill()
+        below = psutil.Process(run.pid).children(recursive=True)
+        for one in (one for one in below if one.name() == "raylet" or one.name().startswith("ray::")):
+            one.kill()
         assert run.wait(120) == 3, log.read_text()
     (said,) = log.read_text().splitlines()
     assert "what was written is kept" in said  # by us, or where Ray ended the process that led the run
     assert "--resume goes on" in said
-    assert 30 <= len(rows_in(out, ended=False)) < 1200
+    assert 30 <= len(rows_in(out, ended=False)) < 300
     again = ["--model", tiny_model, "-o", out, "--engine", "ray", "--ray-address", machines.address, "--resume"]
-    assert cli("score", *much, *again).code == 1
-    assert rows_in(out) == expected * 4
+    assert cli("score", many, *again).code == 1
+    assert rows_in(out) == expected
 
 
 @pytest.mark.usefixtures("cluster")

@@ -14,7 +14,6 @@ from tiny_model import write as write_model
 
 import pscr
 from pscr import PscrError, Status
-from pscr.runtime.backends.base import Takes
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.samplings import SAMPLINGS, Dense, Ops, read
 
@@ -250,7 +249,7 @@ def test_a_map_lies_on_the_view_and_on_the_image_where_asked(scorer: pscr.Scorer
 def test_an_image_of_more_windows_than_a_device_takes_fails_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an engine whose profile ends at two windows: the next image is scored all the same."""
     with pscr.open(model, "cpu", 1) as found:
-        monkeypatch.setattr(found._backend, "takes", Takes(patches=2))
+        monkeypatch.setattr(found, "_preparation", replace(found._preparation, patches=2))
         images = [noise(64, 64), noise(64, 300), noise(64, 128)]
         results = list(found.score_many(images, pixel_format="rgb"))
     assert [result.status for result in results] == [Status.OK, Status.INVALID_ARGUMENT, Status.OK]

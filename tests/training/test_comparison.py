@@ -213,8 +213,8 @@ def test_a_bank_of_another_model_is_an_unusable_model(evaluate, folder, other_mo
         (["--by", "prompt"], ("points.csv",), 2, "has no column 'prompt'"),
         (["--group-column", "text"], ("points.csv",), 2, "has no column 'text'"),
         (["--against", "nowhere"], ("points.csv",), 3, "model 'nowhere' is not known"),
-        (["--csv", "{folder}"], ("points.csv",), 3, "cannot be written"),
-        (["--csv", "{folder}/none/out.csv"], ("points.csv",), 3, "there is no folder"),
+        (["--csv", "{folder}"], ("points.csv",), 2, "is a folder"),
+        (["--csv", "{folder}/none/out.csv"], ("points.csv",), 2, "there is no folder"),
     ],
 )
 def test_a_command_line_or_file_that_is_wrong_is_one_line_and_its_exit_code(evaluate, folder, words, data, code, says):
