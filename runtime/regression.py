@@ -167,7 +167,8 @@ def _curve(values: Floats, scores: Floats, contents: Places, rng: np.random.Gene
             strength = ridge.strength_of(values[drawn], scores[drawn], contents[drawn], rng)
             line = ridge.Ridge(values[drawn], scores[drawn]).line(strength)
             found[size].append(_agreement(line(values[left]), scores[left]))
-    return tuple(Point(size, *map(float, np.mean(each, 0))) for size, each in found.items() if each)
+    full = {size: each for size, each in found.items() if len(each) == _REPEATS}
+    return tuple(Point(size, *map(float, np.mean(each, 0))) for size, each in full.items())
 
 
 def _agreement(predicted: Floats, scores: Floats) -> tuple[float, float]:
