@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from . import engines, gpus
+from . import engines, golden, gpus
 from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
 from .errors import PscrError, Status
-from .families.head import Signature
+from .families.head import Head, Signature
+from .samplings import Sampling
 
 _log = logging.getLogger(__name__)
 AUTO = "auto"
@@ -161,6 +162,25 @@ def parse(device: str) -> tuple[Device | None, int]:
 def entry_of(backend: Backend) -> Device:
     """The table's entry of an open backend."""
     return DEVICES[backend.device.partition(":")[0]]
+
+
+def try_out(backend: Backend, sampling: Sampling, head: Head) -> None:
+    """Run the graph once, which also proves that it is whole, and see that the head belongs to it.
+
+    Raises:
+        PscrError: MODEL_INVALID, or what a GPU cannot do.
+    """
+    try:
+        outputs = backend.infer(sampling.trial()[None])
+    except PscrError as error:
+        if error.status is not Status.INTERNAL or entry_of(backend).on_gpu:
+            raise
+        found = f"model.onnx cannot be run ({error.message}); fetch or export the model again"
+        raise PscrError(Status.MODEL_INVALID, found) from error
+    if not (np.isfinite(outputs.scores).all() and (outputs.votes is None or np.isfinite(outputs.votes).all())):
+        found = "model.onnx gives scores that are not finite; fetch or export the model again"
+        raise PscrError(Status.MODEL_INVALID, found)
+    head.check(lambda: backend.terms(sampling.cut(golden.first())[None])[0])
 
 
 def connect(device: str, model: Model) -> Backend:

@@ -14,9 +14,8 @@ from types import TracebackType
 from typing import Any, Literal
 
 import cv2
-import numpy as np
 
-from . import cores, devices, golden
+from . import cores, devices
 from .arguments import plain, several, whole
 from .bank import Bank
 from .calibration import Calibration
@@ -113,7 +112,7 @@ class Scorer:
         self._process = os.getpid()
         cv2.setNumThreads(count)
         try:
-            self._try_out()
+            devices.try_out(self._backend, self._sampling, self._head)
         except BaseException:
             self._backend.close()
             raise
@@ -159,7 +158,7 @@ class Scorer:
         A missing path gives a Result without a score, so that no row moves.
 
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
-            3 * batch + min(4, threads) sources are read before the first result is given.
+            3 * batch + threads sources are read before the first result is given.
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
@@ -221,7 +220,8 @@ class Scorer:
     def _score_all(
         self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
     ) -> Generator[tuple[Result, Floats | None], None, None]:
-        workers = min(4, self._threads)
+        # Beside a network on the CPU few threads decode: it needs the cores.
+        workers = self._threads if devices.entry_of(self._backend).on_gpu else min(4, self._threads)
         return score_all(sources, prepare, self.infer, head=self._head, batch=batch, workers=workers, raising=raising)
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
@@ -368,20 +368,6 @@ class Scorer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _try_out(self) -> None:
-        """Run the graph once, which also proves that it is whole, and see that the head belongs to it."""
-        try:
-            outputs = self._backend.infer(self._sampling.trial()[None])
-        except PscrError as error:
-            if error.status is not Status.INTERNAL or devices.entry_of(self._backend).on_gpu:
-                raise
-            found = f"model.onnx cannot be run ({error.message}); fetch or export the model again"
-            raise PscrError(Status.MODEL_INVALID, found) from error
-        if not (np.isfinite(outputs.scores).all() and (outputs.votes is None or np.isfinite(outputs.votes).all())):
-            found = "model.onnx gives scores that are not finite; fetch or export the model again"
-            raise PscrError(Status.MODEL_INVALID, found)
-        self._head.check(lambda: self._backend.terms(self._sampling.cut(golden.first())[None])[0])
 
     def _check_open(self) -> None:
         if os.getpid() != self._process:  # without the library's threads, for which it would wait
