@@ -13,12 +13,17 @@ needs before the command line starts.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import PscrError, Status, one_line
@@ -69,6 +74,20 @@ def load(name: str) -> Any:
         found = f"{name} is there in part only, without {needed}, as where one of two packages of its name was removed"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; pip uninstall them all, then {remedy}")
     return library
+
+
+@cache
+def spare_home() -> None:
+    """Let matplotlib keep its list of fonts in a folder of this process, where the home folder has none of its yet.
+
+    To be called before it is imported. MPLCONFIGDIR stays as it is where the user has set it.
+    """
+    with contextlib.suppress(OSError, RuntimeError):  # no home folder, or no place for temporary files: its own affair
+        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "matplotlib").is_dir()
+        if "MPLCONFIGDIR" not in os.environ and not kept:
+            folder = tempfile.TemporaryDirectory(prefix="pscr-matplotlib-", ignore_cleanup_errors=True)
+            atexit.register(folder.cleanup)
+            os.environ["MPLCONFIGDIR"] = folder.name
 
 
 def _raise_interrupt(error: BaseException) -> None:

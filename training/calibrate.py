@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.calibration import LEVELS, Calibration, measure, reliability
+from ..runtime.libraries import spare_home
 from ..runtime.manifest import Manifest
 
 PLOT = "reliability.png"
@@ -44,6 +45,7 @@ def plot(file: Path, scores: Sequence[float], widths: Sequence[float], opinions:
 
     widths: what a level's factor is multiplied with: the spreads, or ones.
     """
+    spare_home()
     from matplotlib.figure import Figure  # the object interface: no display, no global state
 
     levels = [round(0.05 * step, 2) for step in range(1, 20)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..runtime import output_file
 from ..runtime.errors import PscrError, Status
+from ..runtime.libraries import spare_home
 from .logistic import fit_logistic
 from .terminal import visible
 
@@ -35,6 +36,7 @@ def check_plot(file: Path) -> None:
         ModuleNotFoundError: matplotlib is not installed.
         PscrError: INVALID_ARGUMENT for an ending that it does not know.
     """
+    spare_home()
     from matplotlib.figure import Figure
 
     kinds = Figure().canvas.get_supported_filetypes()
@@ -57,6 +59,7 @@ def scatters(
     file: Path, panels: Sequence[tuple[Sequence[float], Sequence[float], str, dict[str, float]]], longest: int = 3
 ) -> None:
     """Draw a panel like that of `scatter` for each database, up to `longest` in a row."""
+    spare_home()
     from matplotlib.figure import Figure  # the object interface: no display, no global state
 
     wide = min(len(panels), longest)
@@ -95,6 +98,7 @@ def curves(file: Path, rows: Sequence[dict[str, float]], part: str, chosen: floa
 
     rows: of metrics.csv. chosen: the epoch that was selected, which is marked.
     """
+    spare_home()
     from matplotlib.figure import Figure  # the object interface: no display, no global state
 
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")

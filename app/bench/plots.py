@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..runtime.libraries import spare_home
 from .statistics import percentile
 
 COLOURS = ("#1f5fa8", "#c8501e", "#3b8a4f", "#7a4fa3", "#8a6d1f", "#444444")
@@ -90,6 +91,7 @@ def _apart(figure: Any, axes: Any, notes: Sequence[Any]) -> None:
 
 
 def _figure(title: str, panels: int) -> tuple[Any, list[Any]]:
+    spare_home()
     from matplotlib.figure import Figure  # the object interface: no display, no global state
 
     figure = Figure(figsize=(7.2, 3.2 + 1.6 * panels), layout="constrained")

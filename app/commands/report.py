@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..console import needing
+from ..runtime.libraries import spare_home
 from ..tables.formats import READABLE
 from . import options as shared
 
@@ -78,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
         UsageError: as `engine.run`.
         PscrError: likewise, and where the extra `report` is not installed.
     """
+    spare_home()
     with needing("report", "'pscr report'"):
         from ..report import engine  # not before: --help needs none of it
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from image_makers import assert_refused
+from image_makers import assert_refused, colours, encoded
 
 import pscr
 from pscr.runtime.errors import PscrError, Status
@@ -62,6 +62,36 @@ def test_nothing_is_sent_and_the_home_folder_stays_empty(tiny_model: Path, tmp_p
     assert said == ""
     assert not list(home.rglob("*"))
     assert not watch or log.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["score", "{image}", "--format", "csv"],
+        ["rank", "{image}", "{image}"],
+        ["report", "{image}", "-o", "{folder}/report.html"],
+        ["doctor"],
+        ["info", "agiqa3k-lite0"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_verb_opens_a_socket_or_leaves_anything_in_a_fresh_home(
+    tiny_model: Path, tmp_path: Path, words: list[str]
+) -> None:
+    if words[0] == "report":
+        pytest.importorskip("jinja2")
+        pytest.importorskip("matplotlib")
+    home, log, image = tmp_path / "home", tmp_path / "calls", tmp_path / "image.png"
+    home.mkdir()
+    image.write_bytes(encoded(colours(), "PNG"))
+    watch = ("strace", "-f", "-qq", "-e", "trace=%network", "-o", str(log)) if works("strace", "-f") else ()
+    given = [word.format(image=image, folder=tmp_path) for word in words]
+    given += [] if words[0] == "info" else ["--model", str(tiny_model)]
+    unset = dict.fromkeys(("ORT_DISABLE_TELEMETRY", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"))
+    program = "import sys; from pscr.commands.main import main; sys.exit(main(sys.argv[1:]))"
+    run(program, *given, before=watch, **{**unset, "HOME": str(home)})
+    assert not list(home.rglob("*"))
+    assert not watch or [line for line in log.read_text().splitlines() if "AF_INET" in line] == []
 
 
 def test_what_the_user_has_set_stays() -> None:
