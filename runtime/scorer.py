@@ -155,7 +155,7 @@ class Scorer:
         A missing path gives a Result without a score, so that no row moves.
 
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
-            3 * batch + min(4, threads) sources are read before the first result is given.
+            3 * batch + 4 sources are read before the first result is given; on a GPU 3 * batch + threads.
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
@@ -217,7 +217,7 @@ class Scorer:
     def _score_all(
         self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
     ) -> Generator[tuple[Result, Floats | None], None, None]:
-        workers = min(4, self._threads)
+        workers = devices.entry_of(self._backend).decoders(self._threads)
         return score_all(sources, prepare, self.infer, head=self._head, batch=batch, workers=workers, raising=raising)
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
