@@ -62,6 +62,10 @@ class Device:
         """Whether a GPU's number may follow the name."""
         return self.on_gpu
 
+    def decoders(self, threads: int) -> int:
+        """Threads that decode beside inference, of the `threads` a Scorer has: all where a GPU infers, else up to 4."""
+        return threads if self.on_gpu else min(4, threads)
+
 
 def _cpu(model: Model, index: int) -> Backend:
     return OnnxRuntimeBackend(model.graph, model.signature, model.patch, kind="cpu", threads=model.threads)

@@ -158,7 +158,7 @@ class Scorer:
         A missing path gives a Result without a score, so that no row moves.
 
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
-            3 * batch + threads sources are read before the first result is given.
+            3 * batch + 4 sources are read before the first result is given; on a GPU 3 * batch + threads.
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
@@ -220,9 +220,9 @@ class Scorer:
     def _score_all(
         self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
     ) -> Generator[tuple[Result, Floats | None], None, None]:
-        # Beside a network on the CPU few threads decode: it needs the cores.
-        workers = self._threads if devices.entry_of(self._backend).on_gpu else min(4, self._threads)
-        return score_all(sources, prepare, self.infer, head=self._head, batch=batch, workers=workers, raising=raising)
+        return score_all(
+            sources, prepare, self.infer, head=self._head, batch=batch, workers=self.decoders, raising=raising
+        )
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""
@@ -272,6 +272,11 @@ class Scorer:
         """Images per inference where the caller names no number."""
         usual, most = devices.entry_of(self._backend).batch, self._backend.takes.most
         return usual if most is None else min(usual, most)
+
+    @property
+    def decoders(self) -> int:
+        """Threads that decode beside inference."""
+        return devices.entry_of(self._backend).decoders(self._threads)
 
     @property
     def manifest(self) -> Manifest:

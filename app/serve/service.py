@@ -26,7 +26,6 @@ from .uploads import Upload, read_images
 
 T = TypeVar("T")
 _PRIVATE = ("folder",)  # of Scorer.info: what names this machine's disks
-_DECODERS = 4
 
 
 class Awaited:
@@ -60,7 +59,6 @@ class Service:
         self.metrics = Metrics()
         self.held = Held(limits.held_bytes)
         self.batch, self.wait = batch or scorer.batch, wait
-        workers = min(_DECODERS, scorer.info["threads"])
         self.batcher = Batcher(
             scorer,
             self.metrics,
@@ -68,7 +66,7 @@ class Service:
             batch=self.batch,
             wait=wait,
             places=limits.queue,
-            workers=workers,
+            workers=scorer.decoders,
         )
         self._maps = ThreadPoolExecutor(1, thread_name_prefix="pscr-map")
         self._maps_under_way = 0

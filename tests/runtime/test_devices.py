@@ -206,3 +206,9 @@ def test_bf16_is_a_device_of_its_own_where_the_processor_has_it(tiny_model: Path
         found, expected = (scorer.score(noise, pixel_format="rgb").score for scorer in (one, other))
         assert found == pytest.approx(expected, abs=0.05)
         assert found != expected
+
+
+@pytest.mark.parametrize("name", devices.DEVICES)
+def test_all_threads_decode_where_a_gpu_infers_and_at_most_four_elsewhere(name: str) -> None:
+    device = devices.DEVICES[name]
+    assert [device.decoders(threads) for threads in (1, 4, 16)] == ([1, 4, 16] if device.on_gpu else [1, 4, 4])

@@ -30,7 +30,7 @@ from pscr.runtime.manifest import Manifest
 from pscr.runtime.pipeline import in_order
 from pscr.runtime.samplings import Pixels
 
-WORKERS = 2  # min(4, threads) of the fixture
+WORKERS = 2  # devices.Device.decoders of the fixture's threads
 
 
 @pytest.fixture
