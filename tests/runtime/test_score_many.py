@@ -412,8 +412,8 @@ signal.signal(signal.SIGALRM, strike)
 chance = random.Random(1)
 struck = 0
 for _ in range(200):
-    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.01))
     try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, 0.01))
         for _ in in_order(lambda source: source, range(1_000_000), 2, 8):
             pass
     except KeyboardInterrupt:
