@@ -24,6 +24,10 @@ LARGEST_TENSOR = 2**31 - 1  # elements: TensorRT indexes with 32 bits
 # Bytes of activations, one block for all contexts. A card of 8 GB also holds the driver's
 # context, the weights, the buffers and a screen.
 MEMORY = 2_500_000_000
+# Of a model that sees whole images: its batch, with some 300 bytes of activations for each of 1024x1024 pixels; and the
+# numbers that a layer of ResNet50 makes of a pixel at most, 64 at half the sides.
+WHOLE = (1, 1, 4)
+_OF_A_PIXEL = 16
 
 
 def choose(
@@ -37,7 +41,7 @@ def choose(
     """The profiles of an engine, as each input's smallest, best and largest shape: the dynamic one, then static ones.
 
     Patches: from one (quality maps score each patch as an image of its own) to those of `windows` windows of a view.
-    Sides are the patch's, or `SIDES` for a model that sees whole images.
+    Sides are the patch's, or `SIDES` for a model that sees whole images, which has the dynamic one alone.
     Static: one image, and the best batch, of one window each, with the model's own bank.
 
     graph: in the precision that it is built in. batch: fewest, usual and most images; None for one, `BEST`, and the
@@ -64,6 +68,11 @@ def choose(
         shapes: Mapping[str, Shape] = {"patches": (images, count, *usual), **constants}
         return {name: (shape, shape, shape) for name, shape in shapes.items()}
 
+    if not sampling.patch:  # shapes that are computed from the image's, which shape inference cannot follow
+        low, best, high = batch or WHOLE
+        if high * SIDES[2] ** 2 * _OF_A_PIXEL > LARGEST_TENSOR:
+            raise _too_large(high, 1, high * SIDES[2] ** 2 * _OF_A_PIXEL)
+        return [dynamic(low, best, high)]
     halved = [MOST >> times for times in range(MOST.bit_length())]
     candidates = [batch] if batch else [(1, min(BEST, high), high) for high in halved]
     for candidate in candidates:

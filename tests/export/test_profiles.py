@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import tiny_linear
 
 from pscr.export import profiles
 from pscr.export.baking import bake
@@ -59,3 +60,11 @@ def test_who_names_a_batch_gets_it_unless_it_cannot_be_indexed() -> None:
     with pytest.raises(PscrError, match=r"128 images of 4 patches .* TensorRT takes up to 2,147,483,647") as caught:
         profiles.choose(model.graph, model, (1, 8, 128))
     assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+def test_whole_images_have_the_dynamic_profile_alone_and_a_batch_that_tensorrt_can_index(tmp_path: Path) -> None:
+    model = StoredModel.read(tiny_linear.write(tmp_path / "model"))
+    (chosen,) = profiles.choose(model.graph, model)
+    assert [shape[2:4] for shape in chosen["patches"]] == [(64, 64), (512, 512), (1024, 1024)]
+    with pytest.raises(PscrError, match="fewer images with --batch"):
+        profiles.choose(model.graph, model, (1, 1, 128))
