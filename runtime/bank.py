@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import math
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -13,15 +9,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import npz_file
 from .errors import PscrError, Status, one_line
+from .npz_file import NpzFile
 from .score_scale import ScoreScale
 
 Floats = NDArray[np.float32]
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_LARGEST = 1 << 30  # bytes of a bank, packed and unpacked; a million exemplars of ResNet18 take half of it twice
-_UNPACKED = 100  # bytes, at most, that a byte of the file gives: terms hardly shrink, names to a tenth
-_ALWAYS = 1 << 20  # bytes that any file may unpack to
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others' files say how much memory they want
 _ARRAYS = ("terms", "scores", "names")
 
 
@@ -66,19 +59,13 @@ class Bank:
                 finite; the message names `origin` and the exemplar.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-                most = min(_LARGEST, _ALWAYS + _UNPACKED * len(data))
-                if sum(sizes.values()) > most:
-                    raise _invalid(origin, f"unpacks to {sum(sizes.values())} bytes; expected at most {most}")
-                terms, scores, names = (read_array(archive, key) for key in _ARRAYS)
-                line = read_array(archive, "line") if "line.npy" in sizes else np.array([1.0, 0.0])
-                probe = read_array(archive, "probe") if "probe.npy" in sizes else None
-                about = json.loads(str(read_array(archive, "about")[()])) if "about.npy" in sizes else {}
-                entry = json.loads(str(read_array(archive, "score")[()])) if "score.npy" in sizes else None
-                listed = tuple(names.tolist())
-        except PscrError:
-            raise
+            file = NpzFile(data)
+            terms, scores, names = map(file.array, _ARRAYS)
+            line = file.array("line") if "line" in file else np.array([1.0, 0.0])
+            probe = file.get("probe")
+            about = file.value("about") if "about" in file else {}
+            entry = file.value("score") if "score" in file else None
+            listed = tuple(names.tolist())
         except Exception as error:  # zipfile, zlib and numpy raise whatever damaged bytes drive them to
             raise _invalid(
                 origin, f"is not a bank ({one_line(error)}); expected an .npz of terms, scores, names"
@@ -122,14 +109,7 @@ class Bank:
         Raises:
             PscrError: FILE_NOT_FOUND, MODEL_INVALID.
         """
-        try:
-            size = path.stat().st_size
-            if size > _LARGEST:
-                raise _invalid(str(path), f"has {size} bytes; expected at most {_LARGEST}")
-            return cls.from_bytes(path.read_bytes(), str(path))
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else one_line(error)
-            raise PscrError(Status.FILE_NOT_FOUND, f"{path}: cannot be read ({reason}); expected a bank.npz") from error
+        return cls.from_bytes(npz_file.read(path, "a bank.npz"), str(path))
 
     def write(self, path: Path | IO[bytes]) -> None:
         """Write a bank.npz, to a file or a stream, that is the same to the byte for the same bank.
@@ -137,42 +117,17 @@ class Bank:
         Raises:
             OSError: it cannot be written.
         """
-        arrays: dict[str, NDArray[Any]] = {
+        fitted = (self.scale, self.offset) != (1, 0)
+        entries = {
             "terms": np.asarray(self.terms, np.float32),
             "scores": np.asarray(self.scores, np.float32),
             "names": np.asarray(self.names, dtype=str),
+            "line": np.asarray([self.scale, self.offset], np.float64) if fitted else None,
+            "probe": None if self.probe is None else np.asarray(self.probe, np.float32),
+            "about": self.about or None,
+            "score": self.score and self.score.to_dict(),
         }
-        if (self.scale, self.offset) != (1, 0):
-            arrays["line"] = np.asarray([self.scale, self.offset], np.float64)
-        if self.probe is not None:
-            arrays["probe"] = np.asarray(self.probe, np.float32)
-        if self.about:
-            arrays["about"] = np.asarray(json.dumps(self.about, allow_nan=False))
-        if self.score is not None:
-            arrays["score"] = np.asarray(json.dumps(self.score.to_dict(), allow_nan=False))
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for key, array in arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{key}.npy", _EPOCH), "w") as stream:
-                    np.lib.format.write_array(stream, array, allow_pickle=False)
-
-
-def read_array(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
-    """An array of the archive, whose header is compared with the entry's size before memory is taken for it."""
-    entry = archive.getinfo(f"{key}.npy")
-    if entry.compress_type not in _PACKED:
-        raise ValueError(f"{key} is packed by method {entry.compress_type}")
-    with archive.open(entry) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{key} has the .npy format {version}")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = read(stream, max_header_size=4096)
-        promised = stream.tell() + math.prod(shape) * kind.itemsize
-    if kind.hasobject or not kind.itemsize or min(shape, default=0) < 0 or promised != entry.file_size:
-        found = f"{shape} of {kind} in {entry.file_size} bytes"
-        raise ValueError(f"{key} is {found}; loaded with allow_pickle=False, sizes must agree")
-    with archive.open(entry) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False, max_header_size=4096))
+        npz_file.write(path, entries)
 
 
 def _invalid(origin: str, message: str) -> PscrError:

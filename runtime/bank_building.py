@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import calibration, golden
 from .bank import Bank
 from .errors import PscrError, Status
-from .pipeline import in_order
+from .labelled_images import Labelled, check_labels, patches_of
 from .samplings import Pixels
 from .score_scale import ScoreScale
 from .scorer import Scorer
@@ -29,14 +29,6 @@ _FEWEST = 3  # images
 _GOOD_SCALE = 0.1  # relative standard error of the scale that is good enough
 _TINY = 1e-12  # of a sum of squares that is divided by
 _CLEAR = 2.0  # standard errors by which a bank must be better than a constant
-
-
-class Labelled(NamedTuple):
-    """An image and what people said of it: its name in the bank, its path, its opinion score."""
-
-    name: str
-    path: str | os.PathLike[str]
-    score: float
 
 
 @dataclass(frozen=True)
@@ -136,24 +128,6 @@ def build(
         score=scale,
     )
     return bank, figures
-
-
-def check_labels(labels: Sequence[float], scale: ScoreScale | None, fewest: int) -> tuple[Floats, ScoreScale]:
-    """Labels as numbers [N], and their scale: the one given, else an opinion score within the labels' own range.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT: fewer than `fewest`, all the same, not finite, or outside of the scale's range.
-    """
-    scores = np.array(labels, np.float64)
-    if len(scores) < fewest or not np.isfinite(scores).all() or np.ptp(scores) == 0:
-        found = f"{len(scores)} images with labels {scores[:5].tolist()}"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected {fewest} or more, finite and not all the same")
-    lowest, highest = float(scores.min()), float(scores.max())
-    scale = scale or ScoreScale("opinion score", "labelled images", (lowest, highest))
-    if lowest < scale.range[0] or highest > scale.range[1]:
-        found = f"labels from {lowest:g} to {highest:g}, and a scale of {scale.range[0]:g} to {scale.range[1]:g}"
-        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give a --range that holds them all")
-    return scores, scale
 
 
 def _votes(scorer: Scorer, patches: Pixels) -> NDArray[np.float32]:
@@ -289,12 +263,3 @@ class _Rows(NamedTuple):
         product = float(centred @ labels) - centred * labels + self.labelled + total * labels / rest
         scales = product / np.maximum(square, _TINY) * rest / (rest - 1)
         return scales, -scales * (self.predicted.mean() + total / rest)
-
-
-def patches_of(scorer: Scorer, images: Sequence[Labelled], step: Callable[[], None]) -> Iterable[Pixels]:
-    """The patches [1,P,S,S,3] of each image in order, decoded beside what the caller does with them."""
-    for image, found in in_order(lambda image: scorer.patches(image.path), images, workers=2, ahead=4):
-        if isinstance(found, PscrError):
-            raise PscrError(found.status, f"{found.message} (labelled {image.score:g})")
-        yield found[None]
-        step()

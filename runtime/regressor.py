@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -13,13 +10,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bank import read_array
+from . import npz_file
 from .errors import PscrError, Status, one_line
+from .npz_file import NpzFile
 from .score_scale import ScoreScale
 
 Floats = NDArray[np.float32]
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_LARGEST = 64 << 20  # bytes, packed and unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +64,20 @@ class Regressor:
                 finite; the message names `origin`.
         """
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-                if size > _LARGEST:
-                    raise ValueError(f"it unpacks to {size} bytes, above {_LARGEST}")
-                weights, intercepts = (read_array(archive, key) for key in ("weights", "intercepts"))
-                score, about = (json.loads(str(read_array(archive, key)[()])) for key in ("score", "about"))
-                probe = read_array(archive, "probe") if "probe.npy" in archive.namelist() else None
+            file = NpzFile(data)
+            weights, intercepts = map(file.array, ("weights", "intercepts"))
+            score, about = map(file.value, ("score", "about"))
+            probe = file.get("probe")
             if weights.dtype != np.float32 or intercepts.dtype != np.float32:
                 raise TypeError(f"weights of {weights.dtype}, intercepts of {intercepts.dtype}; not float32")
             if weights.ndim != 2 or not weights.size or intercepts.shape != weights.shape[:1]:
                 raise ValueError(f"weights {weights.shape}, intercepts {intercepts.shape}; not [K,C] and [K]")
             if not (np.isfinite(weights).all() and np.isfinite(intercepts).all() and isinstance(about, dict)):
                 raise ValueError("numbers that are not finite, or 'about' is no object")
-            if probe is not None and (probe.dtype != np.float32 or probe.shape != weights.shape[1:]):
-                raise ValueError(f"a probe {probe.dtype} {probe.shape}; not float32 {weights.shape[1:]}")
+            if probe is not None and (
+                probe.dtype != np.float32 or probe.shape != weights.shape[1:] or not np.isfinite(probe).all()
+            ):
+                raise ValueError(f"a probe {probe.dtype} {probe.shape}; not finite float32 {weights.shape[1:]}")
             return cls(np.ascontiguousarray(weights), intercepts, ScoreScale.from_dict(score), about, probe)
         except Exception as error:  # zipfile, zlib and numpy raise whatever damaged bytes drive them to
             raise PscrError(
@@ -96,14 +91,7 @@ class Regressor:
         Raises:
             PscrError: FILE_NOT_FOUND, MODEL_INVALID.
         """
-        try:
-            size = path.stat().st_size
-            data = path.read_bytes() if size <= _LARGEST else b""
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else one_line(error)
-            found = f"{path}: cannot be read ({reason}); expected a regressor.npz"
-            raise PscrError(Status.FILE_NOT_FOUND, found) from error
-        return cls.from_bytes(data, str(path))
+        return cls.from_bytes(npz_file.read(path, "the file of a regressor, a head.npz"), str(path))
 
     @classmethod
     def given(cls, head: object) -> Regressor:
@@ -125,15 +113,11 @@ class Regressor:
         Raises:
             OSError: it cannot be written.
         """
-        arrays: dict[str, NDArray[Any]] = {
+        entries = {
             "weights": np.asarray(self.weights, np.float32),
             "intercepts": np.asarray(self.intercepts, np.float32),
-            "score": np.asarray(json.dumps(self.score.to_dict(), allow_nan=False)),
-            "about": np.asarray(json.dumps(self.about, allow_nan=False)),
+            "score": self.score.to_dict(),
+            "about": self.about,
+            "probe": None if self.probe is None else np.asarray(self.probe, np.float32),
         }
-        if self.probe is not None:
-            arrays["probe"] = np.asarray(self.probe, np.float32)
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for key, array in arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{key}.npy", _EPOCH), "w") as stream:
-                    np.lib.format.write_array(stream, array, allow_pickle=False)
+        npz_file.write(path, entries)

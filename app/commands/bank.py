@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import labelled
 from ..console import columns, err, interruptible, one_line, out
 from ..progress import Progress
 from ..runtime.bank import Bank
 from ..runtime.bank_building import LeaveOneOut
 from ..runtime.bank_building import build as build_bank
 from ..runtime.calibration import Calibration
-from . import labelled
 from . import options as shared
 
 
@@ -31,6 +31,9 @@ def add(verbs: shared.Verbs) -> None:
     actions = bank.add_subparsers(dest="action", metavar="build|show", required=True)
     building = shared.add_verb(actions, "build", "make a bank from a csv of paths and opinion scores", build)
     labelled.add(building, "BANK.npz")
+    shared.model(building)
+    shared.device(building)
+    shared.threads(building)
     building.add_argument(
         "--keep-scale", action="store_true", help="the labels are on the model's own scale: do not fit another"
     )

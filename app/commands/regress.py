@@ -6,12 +6,12 @@ import argparse
 import json
 from dataclasses import replace
 
+from .. import labelled
 from ..console import columns, err, interruptible, one_line, out
 from ..progress import Progress
 from ..runtime.calibration import Calibration
-from ..runtime.regression import Fit, features, fit
 from ..runtime.regressor import Regressor
-from . import labelled
+from ..runtime.regressor_building import Fit, features, fit
 from . import options as shared
 
 DESCRIPTION = """\
@@ -25,6 +25,9 @@ def add(verbs: shared.Verbs) -> None:
         verbs, "regress", "fit a regressor from labelled images, without training", run, description=DESCRIPTION
     )
     labelled.add(regress, "HEAD.npz")
+    shared.model(regress)
+    shared.device(regress)
+    shared.threads(regress)
     regress.add_argument(
         "--group-column", metavar="NAME", default="", help="content, such as the prompt: its images are left out as one"
     )

@@ -17,8 +17,9 @@ from image_makers import assert_refused
 import pscr
 from pscr.runtime import calibration
 from pscr.runtime.bank import Bank
-from pscr.runtime.bank_building import Labelled, LeaveOneOut, build, leave_one_out
+from pscr.runtime.bank_building import LeaveOneOut, build, leave_one_out
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.labelled_images import Labelled
 from pscr.runtime.manifest import Manifest
 from pscr.runtime.score_scale import ScoreScale
 

@@ -11,7 +11,8 @@ import tiny_model as tiny
 
 import pscr
 from pscr.commands.main import main
-from pscr.runtime.bank_building import Labelled, build
+from pscr.runtime.bank_building import build
+from pscr.runtime.labelled_images import Labelled
 from pscr.runtime.score_scale import ScoreScale
 from pscr.training.metrics import agreement, paired, within_groups
 

@@ -13,10 +13,10 @@ import tiny_model as tiny
 from image_makers import assert_refused
 
 import pscr
-from pscr.runtime.bank_building import Labelled
 from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.regression import Features, Fit, features, fit
+from pscr.runtime.labelled_images import Labelled
 from pscr.runtime.regressor import Regressor
+from pscr.runtime.regressor_building import Features, Fit, features, fit
 from pscr.runtime.score_scale import ScoreScale
 
 

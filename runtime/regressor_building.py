@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import calibration, golden, ridge
-from .bank_building import Labelled, check_labels, patches_of
 from .errors import PscrError, Status
+from .labelled_images import Labelled, check_labels, patches_of
 from .regressor import Regressor
 from .ridge import Floats, Places
 from .score_scale import ScoreScale

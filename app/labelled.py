@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from ..console import UsageError
-from ..runtime import output_file
-from ..runtime.bank_building import Labelled
-from ..runtime.score_scale import ScoreScale
-from . import options as shared
+from .console import UsageError
+from .runtime import output_file
+from .runtime.labelled_images import Labelled
+from .runtime.score_scale import ScoreScale
 
 
 class Writable(Protocol):
@@ -26,9 +25,6 @@ def add(parser: argparse.ArgumentParser, output: str) -> None:
     """Add the options. output: what the file is called in the help."""
     parser.add_argument("labels", metavar="LABELLED.csv", help="a header, then a row for each image")
     parser.add_argument("-o", "--output", metavar=output, required=True)
-    shared.model(parser)
-    shared.device(parser)
-    shared.threads(parser)
     parser.add_argument("--path-column", default="path", help="images, relative to the csv file (default: %(default)s)")
     parser.add_argument("--score-column", default="score", help="opinion scores (default: %(default)s)")
     parser.add_argument("--meaning", default="opinion score", help="what people judged (default: %(default)s)")
@@ -64,7 +60,7 @@ def read(options: argparse.Namespace, group_column: str = "") -> tuple[list[Labe
     Raises:
         PscrError: the labels cannot be used.
     """
-    from ..training import databases  # reads label files; needs no torch
+    from .training import databases  # reads label files; needs no torch
 
     columns = {"path_column": options.path_column, "score_column": options.score_column}
     more = (group_column,) if group_column else ()
