@@ -77,13 +77,19 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An image that is ready for the network: its patches [P,S,S,3], its size, and what was done to it."""
+class Seen:
+    """What a result says of its image besides the score: the size in pixels, and what was done to it."""
 
-    patches: Pixels
     width: int
     height: int
     message: str
+
+
+@dataclass(frozen=True)
+class Prepared(Seen):
+    """An image that is ready for the network: also its patches [P,S,S,3]."""
+
+    patches: Pixels
 
 
 class _Threads(Generic[S, T]):
@@ -234,7 +240,7 @@ def score_all(
 
 
 def finish(
-    source: Source, prepared: Prepared, score: np.float32, votes: Floats | None, head: Head
+    source: Source | None, seen: Seen, score: np.float32, votes: Floats | None, head: Head
 ) -> Result | PscrError:
     """The Result of one image from its score and votes [K]; where they are not finite an INTERNAL error, not raised."""
     spread = head.spread(votes)
@@ -242,11 +248,10 @@ def finish(
         found = f"the model gave a score of {score} for this image; expected a finite one; report the image"
         return PscrError(Status.INTERNAL, found)
     interval = head.calibration.interval(float(score), spread) if head.calibration else None
-    size = prepared.width, prepared.height
-    return Result(float(score), spread, *size, Status.OK, prepared.message, _path(source), interval)
+    return Result(float(score), spread, seen.width, seen.height, Status.OK, seen.message, _path(source), interval)
 
 
-def failed(source: Source, error: PscrError) -> Result:
+def failed(source: Source | None, error: PscrError) -> Result:
     """The Result of an image without a score."""
     return Result(math.nan, None, 0, 0, error.status, error.message, _path(source))
 
@@ -280,5 +285,5 @@ def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[
     return [found[place] for place in range(len(images))]
 
 
-def _path(source: Source) -> str | None:
+def _path(source: Source | None) -> str | None:
     return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else None

@@ -25,8 +25,8 @@ from .families.head import Floats, Head, Outputs
 from .image import DEFAULT_MAX_PIXELS
 from .manifest import Manifest
 from .model_folder import ModelFolder
-from .pipeline import Prepared, Result, Source, finish, score_all
-from .pixels import DeviceBatch, read
+from .pipeline import Prepared, Result, Seen, Source, failed, finish, score_all
+from .pixels import DeviceBatch, DevicePatches, read
 from .preparation import Preparation
 from .regressor import Regressor
 from .samplings import Pixels
@@ -191,9 +191,11 @@ class Scorer:
     def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
 
-        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32 in host memory, with any strides; a NumPy array, or
-            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory). uint8 of contiguous
-            images is read where it lies. It must stay as it is during the call.
+        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32, with any strides. In host memory: a NumPy array, or
+            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory); uint8 of contiguous
+            images is read where it lies. In a GPU's: what has `__cuda_array_interface__` (torch, CuPy, JAX, Numba),
+            where the model is open on that GPU as `tensorrt`; it is read there, after the work that its producer has
+            still to do. It must stay as it is during the call.
         layout: "NHWC" or "NCHW".
         value_range: what black and white are: (0, 255), (0, 1) or (-1, 1).
 
@@ -206,16 +208,31 @@ class Scorer:
 
         Raises:
             PscrError: INVALID_ARGUMENT (also for NaN, values beyond the range, a tensor that requires a gradient or is
-                on a device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
+                on another device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
         """
         self._check_open()
         batch = read(pixels, layout, value_range)
         if isinstance(batch, DeviceBatch):
-            raise batch.refusal(f"the model on {self._backend.device}")
+            return self._score_there(batch)
         batch.check()
         self._preparation.check_size(*batch.shape[1:3])
         scored = self._score_all(batch.images(), lambda image: self.prepare(batch.levels(image), "rgb"), self.batch)
         return [result for result, _ in scored]
+
+    def _score_there(self, batch: DeviceBatch) -> list[Result]:
+        """`score_pixels` of images in a device's memory. Errors as there."""
+        images, height, width, _ = batch.shape
+        if not images:
+            return []
+        self._preparation.check_size(height, width)
+        plan = self._sampling.plan(height, width)
+        if plan is None:
+            raise batch.refusal(f"{self._manifest.name}, whose sampling is {self._sampling.method},", "")
+        outputs = self.infer(DevicePatches(batch, plan))
+        seen = Seen(width, height, "; ".join(self._sampling.in_words(height, width)))
+        votes = [None] * images if outputs.votes is None else outputs.votes
+        scored = (finish(None, seen, *one, self._head) for one in zip(outputs.scores, votes, strict=True))
+        return [failed(None, one) if isinstance(one, PscrError) else one for one in scored]
 
     def _score_all(
         self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
@@ -243,8 +260,10 @@ class Scorer:
             raise result
         return result
 
-    def infer(self, patches: Pixels) -> Outputs:
-        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N], and votes [N,K] where some vote.
+    def infer(self, patches: Pixels | DevicePatches) -> Outputs:
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, or those of images in the device's memory.
+
+        Gives scores [N], and votes [N,K] where some vote.
 
         N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
         of its own, which gives patch scores.
