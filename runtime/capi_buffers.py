@@ -18,8 +18,6 @@ from .image import PIXEL_FORMATS, from_array
 from .pipeline import Source
 from .pixels import LAYOUTS, TYPES
 
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
-
 
 def item(given: Any) -> Source:
     """An item of a batch as `Scorer.score_many` takes it; pixels become RGB, since it takes one pixel format."""
@@ -38,7 +36,7 @@ def pixels(data: Any, height: int, width: int, stride: int, pixel_format: str) -
         least = 0 if name == "stride" else 1
         if whole(value, least) is None:
             raise wrong(f"{name} is {value!r}; expected a whole number of {least} or more")
-    channels = _CHANNELS[pixel_format]
+    channels = PIXEL_FORMATS[pixel_format]
     row = int(width) * channels
     step = int(stride) or row
     flat = np.frombuffer(contiguous("data", data), np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import pyarrow.parquet
 from ..console import UsageError
 from ..runtime.errors import one_line
 from ..runtime.scorer import Result
+from . import locking
 from .fields import FIELDS, result_of
 from .inputs import Item
 from .results_file import Earlier
@@ -54,12 +54,8 @@ class ResultsFolder:
             raise
 
     def _take(self, resume: bool) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise UsageError(f"-o {self.path}: another run is writing there; wait, or name another folder") from problem
-        except OSError:  # a file system without locks: then nobody looks
-            pass
+        if not locking.take(self._descriptor):
+            raise UsageError(f"-o {self.path}: another run is writing there; wait, or name another folder")
         if not resume and any(self.path.glob("*.parquet")):
             found = f"-o {self.path} has Parquet files already"
             raise UsageError(f"{found}; go on with them by --resume, or name another folder")

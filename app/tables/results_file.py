@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import math
 import os
 from array import array
@@ -18,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from ..console import UsageError
 from ..runtime import output_file
 from ..runtime.errors import Status
+from . import locking
 
 T = TypeVar("T")
 NOT_A_ROW = (ValueError, KeyError, TypeError, csv.Error)  # what reading something else as a row raises
@@ -80,12 +80,8 @@ class ResultsFile:
 
     def _is_ours(self) -> bool:
         """Take the file for this process, where no other has taken it or put another in its place."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locking.take(self._descriptor):
             return False
-        except OSError:  # a file system without locks: then nobody looks
-            return True
         try:
             return os.path.samestat(os.fstat(self._descriptor), Path(self._name).stat())
         except FileNotFoundError:

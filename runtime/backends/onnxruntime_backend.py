@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ _MOST_PIXELS = 2**31 // 64
 # default tries them all anew for every size of a batch, and which one wins can differ from run to run.
 _CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
 _ERRORS_ONLY = 4  # onnxruntime's severity "fatal": everything below reaches us as an exception anyway
-_NOWHERE = "/dev/null"
+_NOWHERE = os.devnull
 
 
 class OnnxRuntimeBackend(Backend):

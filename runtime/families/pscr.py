@@ -67,8 +67,7 @@ class PscrHead(Head):
             chosen = str(manifest.bank.get("selection") or "")
             return cls(own, manifest.score, folder.calibration(), model=model, chosen=chosen)
         found, origin = _given(bank)
-        entry = found.about.get("calibration")
-        calibration = None if entry is None else Calibration.from_dict(entry, "the bank")
+        calibration = Calibration.stated(found.about, "the bank")
         return cls(found, scale_of(found, manifest.score), calibration, model=model, chosen=origin)
 
     def on_scale(self, outputs: Outputs) -> Outputs:

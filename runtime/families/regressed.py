@@ -23,9 +23,7 @@ class RegressedHead(Head):
     reads_terms = True
 
     def __init__(self, own: Head, regressor: Regressor, model: str) -> None:
-        entry = regressor.about.get("calibration")
-        calibration = None if entry is None else Calibration.from_dict(entry, "the head")
-        super().__init__(own.signature, regressor.score, calibration)
+        super().__init__(own.signature, regressor.score, Calibration.stated(regressor.about, "the head"))
         self.regressor, self._model = regressor, model
 
     def on_terms(self, terms: Floats) -> Outputs:
@@ -35,8 +33,9 @@ class RegressedHead(Head):
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: regressors of another model's features, or of another width."""
-        check_probe(self.regressor.probe, terms(), self.regressor.about, self._model, "head")
-        self.regressor.check_width(terms().shape[-1], self._model)
+        found = terms()
+        check_probe(self.regressor.probe, found, self.regressor.about, self._model, "head")
+        self.regressor.check_width(found.shape[-1], self._model)
 
     @property
     def has_spread(self) -> bool:
