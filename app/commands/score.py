@@ -24,7 +24,7 @@ from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_forma
 from ..tables.inputs import Item, in_words
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_same_model, paired, summarised
-from ..tables.table_inputs import Inputs, Wanted, inputs_of
+from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
 from . import options as shared
 from . import table_options
@@ -108,10 +108,9 @@ def run(options: argparse.Namespace) -> int:
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
-    wanted = Wanted(options.image_column, options.columns)
-    inputs = inputs_of(options.paths, options.null, wanted, left_out)
+    inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
     if options.resume and not inputs.plain:
-        raise UsageError("--resume goes on with files, and a table is read from its beginning; name another -o FILE")
+        raise UsageError("--resume goes on with files, without columns beside the results; name another -o FILE")
     _check_apart(options)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
@@ -170,6 +169,7 @@ def _write_all(
     stream: Stream = file or sys.stdout.buffer
     writer = form.writer(stream, inputs.columns)
     progress = Progress(inputs.total, options.quiet)
+    groups = table_options.groups(options, inputs.columns, scorer.scale)
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
@@ -184,6 +184,8 @@ def _write_all(
                 writer.row(result, item.cells)
                 progress.step()
                 tally.add(result.score)
+                if groups:
+                    groups.add(inputs.columns.record(result, item.cells)[options.group_by], result.score)
                 if result.status != Status.OK and options.fail_fast:
                     break
     except KeyboardInterrupt as signal:
@@ -198,6 +200,8 @@ def _write_all(
     writer.footer(summary)
     if not options.quiet and not form.for_people:
         err(f"pscr: {summary}{_where(options.output)}")
+    for line in groups.lines() if groups else ():
+        err(line)
     return 1 if tally.failed else 0
 
 

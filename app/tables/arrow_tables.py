@@ -61,7 +61,9 @@ class ArrowTable:
                 schemas.append(schema)
                 counts.append(count)
         if not schemas:
-            raise UsageError(problems[0] if problems else f"{path}: a dataset's folder without .parquet or .arrow files")
+            raise UsageError(
+                problems[0] if problems else f"{path}: a dataset's folder without .parquet or .arrow files"
+            )
         schema = schemas[0]
         names = schema.names
         if len(set(names)) < len(names):
@@ -168,7 +170,9 @@ def _image_column(schema: pa.Schema, path: str, asked: str | None) -> str:
             raise UsageError(f"{path} has no column {asked!r}; it has {', '.join(names)}; name one by --image-column")
         if not _holds_images(schema.field(asked).type):
             kind = schema.field(asked).type
-            raise UsageError(f"{path}: column {asked!r} holds {kind}; expected bytes, paths, or structs of bytes and path")
+            raise UsageError(
+                f"{path}: column {asked!r} holds {kind}; expected bytes, paths, or structs of bytes and path"
+            )
         return asked
     kinds = {name: schema.field(name).type for name in names}
     found = [

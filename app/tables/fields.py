@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -42,6 +42,17 @@ FIELDS = (
 COLUMNS = tuple(field.name for field in FIELDS)
 
 
+def free_names(names: Iterable[str], taken: Container[str], prefix: str) -> dict[str, str]:
+    """What each name is called where some are taken: itself, or itself behind as many prefixes as it needs."""
+    found: dict[str, str] = {}
+    for one in names:
+        name = one
+        while name in taken or name in found.values():
+            name = prefix + name
+        found[one] = name
+    return found
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of an output: those of a table that stand beside the results, then the results' own.
@@ -54,13 +65,7 @@ class Columns:
     @cached_property
     def own(self) -> dict[str, str]:
         """What each of `FIELDS` is called: its name, with `pscr_` before it where the table has a column of that."""
-        found: dict[str, str] = {}
-        for one in COLUMNS:
-            name = one
-            while name in self.beside or name in found.values():
-                name = f"pscr_{name}"
-            found[one] = name
-        return found
+        return free_names(COLUMNS, self.beside, "pscr_")
 
     @cached_property
     def names(self) -> tuple[str, ...]:

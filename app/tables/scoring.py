@@ -11,6 +11,7 @@ from ..console import UsageError
 from ..progress import Progress
 from ..runtime.errors import PscrError
 from ..runtime.image import Source
+from ..runtime.image_words import UNNAMED
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from .inputs import Item
@@ -40,7 +41,7 @@ def paired(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generato
         while waiting[0].problem:
             yield _no_image(waiting.popleft())
         item = waiting.popleft()
-        yield item, result if item.source is None else replace(result, path=item.path)
+        yield item, result if item.source is None else _called(result, item.path)
     for item in waiting:
         yield _no_image(item)
 
@@ -72,6 +73,14 @@ def summarised(tally: Tally, progress: Progress, before: int | None) -> str:
     """The run in one line; before: how many of the rows an earlier run has left, where this one goes on from it."""
     resumed = "" if before is None else f" ({before} of them before)"
     return f"{tally}{resumed}, {progress.rate:.1f} images/s"
+
+
+def _called(result: Result, path: str) -> Result:
+    """The result of an image that is called so, and was scored without its name."""
+    message = result.message
+    if message.startswith(UNNAMED):
+        message = path + message[len(UNNAMED) :]
+    return replace(result, path=path, message=message)
 
 
 def _no_image(item: Item) -> tuple[Item, Result]:

@@ -11,22 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from ..console import UsageError, needing
-from .dataset_folders import ENDINGS, is_dataset
-from .fields import Columns
+from . import dataset_folders, generation, tar_shards
+from .fields import Columns, free_names
 from .inputs import STDIN, Item, expand, items_of, natural_key
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of tables. image_column: None for the only one that can be. columns: None for the usual ones."""
+    """What is asked of the inputs.
+
+    image_column: None for the only one that can be. columns: None for the usual ones.
+
+    metadata: whether images are asked how they were made; see `generation`.
+    """
 
     image_column: str | None = None
     columns: Sequence[str] | None = None
+    metadata: bool = False
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is scored. columns: of the output. total: how many items, where that is known. plain: files alone."""
+    """What is scored.
+
+    columns: of the output. total: how many items, where that is known. plain: of files alone.
+    """
 
     columns: Columns
     items: Iterator[Item]
@@ -54,7 +63,9 @@ def inputs_of(paths: Sequence[str], null: bool, wanted: Wanted, left_out: Counte
     """
 
     def files(listed: list[str]) -> _Source:
-        return _Source(*items_of(listed, null and (STDIN in listed or STDIN not in paths), lambda some: expand(some, left_out)))
+        return _Source(
+            *items_of(listed, null and (STDIN in listed or STDIN not in paths), lambda some: expand(some, left_out))
+        )
 
     sources: list[_Source] = []
     named = list(chain.from_iterable(map(_tables, paths)))
@@ -74,7 +85,12 @@ def inputs_of(paths: Sequence[str], null: bool, wanted: Wanted, left_out: Counte
                 )
     totals = [source.total for source in sources if source.total is not None]
     total = sum(totals) if len(totals) == len(sources) else None
-    return Inputs(Columns(beside), chain.from_iterable(source.items for source in sources), total, plain)
+    items = chain.from_iterable(source.items for source in sources)
+    if wanted.metadata:
+        names = free_names(generation.NAMES, beside, "png_")
+        beside |= dict.fromkeys(names.values())
+        return Inputs(Columns(beside), generation.described(items, names), total, False)
+    return Inputs(Columns(beside), items, total, plain)
 
 
 def _tables(path: str) -> list[str]:
@@ -85,14 +101,17 @@ def _tables(path: str) -> list[str]:
 
 
 def _ends_as_table(path: str) -> bool:
-    return path.lower().endswith(ENDINGS)
+    return path.lower().endswith((*dataset_folders.ENDINGS, *tar_shards.ENDINGS))
 
 
 def _is_table(path: str) -> bool:
-    return Path(path).is_file() if _ends_as_table(path) else is_dataset(path)
+    return Path(path).is_file() if _ends_as_table(path) else dataset_folders.is_dataset(path)
 
 
 def _table(path: str, wanted: Wanted) -> _Source:
+    if path.lower().endswith(tar_shards.ENDINGS):
+        shard = tar_shards.TarShard(path, wanted.columns or ())
+        return _Source(shard, None, shard.columns)
     with needing("tables", f"reading {path}"):
         from .arrow_tables import ArrowTable
     table = ArrowTable.open(path, wanted.image_column, wanted.columns)
