@@ -18,7 +18,7 @@ def add(score: argparse.ArgumentParser) -> None:
     """Add the options to the parser of `pscr score`."""
     group = score.add_argument_group("tables (.parquet, .arrow and folders of them need pscr[tables])")
     group.add_argument(
-        "--image-column", metavar="NAME", help="the table's column of images or paths (default: the only one)"
+        "--image-column", metavar="NAME", help="the table's column of images or of their paths (default: the only one)"
     )
     group.add_argument(
         "--columns",
@@ -32,7 +32,7 @@ def add(score: argparse.ArgumentParser) -> None:
         help=f"columns {', '.join(NAMES)}, as ComfyUI and AUTOMATIC1111 write them into PNG files",
     )
     group.add_argument(
-        "--group-by", metavar="NAME", help="a summary for each value of a column of the output, on standard error"
+        "--group-by", metavar="NAME", help="number, mean and range of the scores for each value of a column, at the end"
     )
 
 

@@ -24,7 +24,7 @@ def is_dataset(path: str) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of tables in a folder, in natural order; hidden ones and what datasets keeps of earlier work are none."""
+    """The files of tables in a folder, in natural order; hidden ones and the caches of datasets are none."""
     found = (file for file in folder.glob("*") if file.suffix.lower() in ENDINGS and file.is_file())
     named = (file for file in found if not file.name.startswith((".", "cache-")))
     return sorted(named, key=lambda file: natural_key(str(file)))

@@ -1,8 +1,8 @@
 """How an image was made, as far as its file says: the text that ComfyUI and AUTOMATIC1111 put into their PNG files.
 
 It is other people's text and may be anything: it is cut to a length, and what cannot be read is an empty cell.
-Source: ComfyUI's `prompt` (the graph that ran: nodes by number, with class_type and inputs) and `workflow` (the editor's:
-nodes with type and widgets_values); AUTOMATIC1111's `parameters` (prompt, negative prompt, a line of settings).
+Source: ComfyUI's `prompt` (the graph that ran: nodes by number, with class_type and inputs) and `workflow` (that of its
+editor: nodes with type and widgets_values); AUTOMATIC1111's `parameters` (prompt, negative prompt, settings).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _json(text: str) -> Any:
 
 
 def _of_parameters(text: str) -> dict[str, Any]:
-    """The prompt, then `Negative prompt: ...`, then a line such as `Steps: 20, Sampler: Euler a, Seed: 1, Model: v1`."""
+    """Of the prompt, then `Negative prompt: ...`, then a line such as `Steps: 20, Sampler: Euler a, Seed: 1`."""
     prompt, found, line = f"\n{text}".rpartition("\nSteps: ")
     if not found:
         return {}
@@ -107,14 +107,11 @@ def _of_workflow(graph: Any) -> _Nodes:
     sources = {link[0]: [str(link[1]), link[2]] for link in _lists(_dict(graph).get("links"), 5) if _plain(link[0])}
     found: _Nodes = {}
     for node in map(_dict, _list(_dict(graph).get("nodes"))):
-        inputs = {
-            str(one.get("name")): sources.get(one.get("link"))
-            for one in map(_dict, _list(node.get("inputs")))
-            if _plain(one.get("link"))
-        }
-        names = _WIDGETS.get(str(node.get("type")), ())
-        values = _list(node.get("widgets_values"))
-        found[str(node.get("id"))] = {**inputs, **{name: value for name, value in zip(names, values) if name}}
+        linked = [one for one in map(_dict, _list(node.get("inputs"))) if _plain(one.get("link"))]
+        inputs: dict[str, Any] = {str(one.get("name")): sources.get(one["link"]) for one in linked}
+        names, values = _WIDGETS.get(str(node.get("type")), ()), _list(node.get("widgets_values"))
+        inputs |= {name: value for name, value in zip(names, values, strict=False) if name}
+        found[str(node.get("id"))] = inputs
     return found
 
 

@@ -63,14 +63,13 @@ def inputs_of(paths: Sequence[str], null: bool, wanted: Wanted, left_out: Counte
     """
 
     def files(listed: list[str]) -> _Source:
-        return _Source(
-            *items_of(listed, null and (STDIN in listed or STDIN not in paths), lambda some: expand(some, left_out))
-        )
+        ended_by_null = null and (STDIN in listed or STDIN not in paths)
+        return _Source(*items_of(listed, ended_by_null, lambda some: expand(some, left_out)))
 
     sources: list[_Source] = []
-    named = list(chain.from_iterable(map(_tables, paths)))
-    for is_table, some in groupby(named, _is_table):
-        sources += [_table(path, wanted) for path in some] if is_table else [files(list(some))]
+    for is_table, group in groupby(chain.from_iterable(map(_tables, paths)), _is_table):
+        named = list(group)
+        sources += [_table(path, wanted) for path in named] if is_table else [files(named)]
     plain = all(source.columns is None for source in sources)
     if plain and (wanted.image_column is not None or wanted.columns is not None):
         option = "--columns" if wanted.image_column is None else "--image-column"
