@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from . import image_file, image_pillow
 from . import image_header as header
 from .errors import PscrError, Status
-from .image_words import EXPECTED, check_size, refused
+from .image_words import EXPECTED, UNNAMED, check_size, refused
 from .samplings import Pixels
 
 DEFAULT_MAX_PIXELS = 178_000_000
@@ -201,7 +201,7 @@ def _whole(stream: BinaryIO, name: str) -> bytes:
 def decode(
     data: bytes | bytearray | memoryview,
     *,
-    name: str = "image bytes",
+    name: str = UNNAMED,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     notes: list[str] | None = None,
 ) -> Pixels:

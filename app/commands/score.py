@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from ..console import INTERRUPTED, UsageError, err, interruptible
@@ -20,11 +21,13 @@ from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
-from ..tables.inputs import Item, expand, in_words, items_of
+from ..tables.inputs import Item, in_words
 from ..tables.results_file import Earlier, ResultsFile, Stream
-from ..tables.scoring import check_same_model, in_order, summarised
+from ..tables.scoring import check_same_model, paired, summarised
+from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
 from . import options as shared
+from . import table_options
 
 EPILOG = """\
 examples:
@@ -81,6 +84,7 @@ def add(verbs: shared.Verbs) -> None:
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     shared.max_pixels(score)
     shared.quiet(score, "rows and errors only: no title, summary or progress")
+    table_options.add(score)
     ray_options.add(score, shared.positive)
 
 
@@ -92,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
         PscrError: the model or the device cannot be used, or the output not written.
     """
     ray_options.check(options)
+    table_options.check(options)
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
@@ -103,12 +108,15 @@ def run(options: argparse.Namespace) -> int:
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
-    items, total = items_of(options.paths, options.null, lambda paths: expand(paths, left_out))
+    inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
+    if options.resume and not inputs.plain:
+        raise UsageError("--resume goes on with files, without columns beside the results; name another -o FILE")
+    _check_apart(options)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
         earlier = _earlier(file, form, options)
         earlier.tally.left_out = in_words(left_out)
-        items, total = _not_done(items, total, earlier)
+        inputs = _not_done(inputs, earlier)
         scorer = open_scorer(
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
@@ -116,7 +124,19 @@ def run(options: argparse.Namespace) -> int:
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         if file:
             file.begin(earlier)
-        return _write_all(scorer, items, form, file, Progress(total, options.quiet), earlier, options)
+        return _write_all(scorer, inputs, form, file, earlier, options)
+
+
+def _check_apart(options: argparse.Namespace) -> None:
+    """Refuse to write the results over what they are of.
+
+    Raises:
+        UsageError: the output is one of the inputs.
+    """
+    output = Path(options.output or STDOUT)
+    same = (path for path in options.paths if output.is_file() and Path(path).is_file() and output.samefile(path))
+    if (path := next(same, None)) is not None:
+        raise UsageError(f"-o {options.output} would write results over the input {path}; name another file")
 
 
 def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
@@ -138,31 +158,34 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
 
 def _write_all(
     scorer: Scorer,
-    items: Iterator[Item],
+    inputs: Inputs,
     form: Format,
     file: ResultsFile | None,
-    progress: Progress,
     earlier: Earlier,
     options: argparse.Namespace,
 ) -> int:
     assert form.writer is not None  # `pscr score` offers no other
     sys.stdout.flush()
     stream: Stream = file or sys.stdout.buffer
-    writer = form.writer(stream)
+    writer = form.writer(stream, inputs.columns)
+    progress = Progress(inputs.total, options.quiet)
+    groups = table_options.groups(options, inputs.columns, scorer.scale)
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = in_order(scorer, items, options.batch)
+    results = paired(scorer, inputs.items, options.batch)
     try:
-        with closing(results):
+        with closing(writer), closing(results):
             if not earlier.size:
                 writer.header("" if options.quiet or not form.for_people else title(scorer, named(options)))
-            for result in results:
+            for item, result in results:
                 if shares_terminal:
                     progress.hide()
-                writer.row(result)
+                writer.row(result, item.cells)
                 progress.step()
                 tally.add(result.score)
+                if groups:
+                    groups.add(inputs.columns.record(result, item.cells)[options.group_by], result.score)
                 if result.status != Status.OK and options.fail_fast:
                     break
     except KeyboardInterrupt as signal:
@@ -177,24 +200,26 @@ def _write_all(
     writer.footer(summary)
     if not options.quiet and not form.for_people:
         err(f"pscr: {summary}{_where(options.output)}")
+    for line in groups.lines() if groups else ():
+        err(line)
     return 1 if tally.failed else 0
 
 
-def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tuple[Iterator[Item], int | None]:
+def _not_done(inputs: Inputs, earlier: Earlier) -> Inputs:
     """The items without the rows that are there already, each as often as it stands there."""
     done = earlier.done.copy()
 
     def left() -> Iterator[Item]:
-        for item in items:
+        for item in inputs.items:
             if done[item.path] > 0:
                 done[item.path] -= 1
             else:
                 yield item
 
-    if total is None:
-        return left(), None
+    if inputs.total is None or not done:
+        return replace(inputs, items=left())
     rest = list(left())
-    return iter(rest), len(rest)
+    return replace(inputs, items=iter(rest), total=len(rest))
 
 
 def _where(output: str | None, more: str = "") -> str:

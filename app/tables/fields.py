@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from ..runtime.errors import Status
@@ -38,6 +40,46 @@ FIELDS = (
     Field("high", float, "holds 90 % of opinion scores, to", lambda result: _bound(result, 1)),
 )
 COLUMNS = tuple(field.name for field in FIELDS)
+
+
+def free_names(names: Iterable[str], taken: Container[str], prefix: str) -> dict[str, str]:
+    """What each name is called where some are taken: itself, or itself behind as many prefixes as it needs."""
+    found: dict[str, str] = {}
+    for one in names:
+        name = one
+        while name in taken or name in found.values():
+            name = prefix + name
+        found[one] = name
+    return found
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of an output: those of a table that stand beside the results, then the results' own.
+
+    beside: names of the former in their order, each with its Arrow type, or None for text.
+    """
+
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def own(self) -> dict[str, str]:
+        """What each of `FIELDS` is called: its name, with `pscr_` before it where the table has a column of that."""
+        return free_names(COLUMNS, self.beside, "pscr_")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of the output."""
+        return (*self.beside, *self.own.values())
+
+    def record(self, result: Result, cells: Mapping[str, Any]) -> dict[str, Any]:
+        """One row of the output; what the row's `cells` lack is None."""
+        values = record(result)
+        return {name: cells.get(name) for name in self.beside} | {self.own[name]: values[name] for name in COLUMNS}
+
+
+PLAIN = Columns()
+NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 
 
 def record(result: Result) -> dict[str, Any]:

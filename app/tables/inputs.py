@@ -9,14 +9,15 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..console import UsageError
-from ..runtime.errors import one_line
+from ..runtime.errors import Status, one_line
+from ..runtime.image import Source
 from ..runtime.image_endings import ENDINGS, advice, readable
 
 EXTENSIONS = ENDINGS  # of image files, whether or not this machine can read them
@@ -36,10 +37,18 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One image to score, or one input that names no image: then `problem` says why."""
+    """One image to score, or one input that names no image: then `problem` says why.
+
+    path: what its row is called, and where `source` is None what is read.
+    source: the image, where it lies in a table or in a tar. cells: what stands beside its result, by column.
+    status: that of the row of a problem.
+    """
 
     path: str
     problem: str = ""
+    status: Status = Status.FILE_NOT_FOUND
+    source: Source | None = field(default=None, compare=False)
+    cells: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[Item]:
@@ -56,7 +65,7 @@ def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[I
     left_out = Counter() if left_out is None else left_out
     items: list[Item] = []
     for path in paths:
-        if _is_folder(path):
+        if is_folder(path):
             items += _folder(path, left_out)
         elif glob.has_magic(path) and not os.path.lexists(path):
             items += _pattern(path, left_out)
@@ -143,7 +152,7 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in readable()
 
 
-def _is_folder(path: str) -> bool:
+def is_folder(path: str) -> bool:
     """Whether this is a folder; a name that the system cannot even look up (too long, no permission) is not."""
     try:
         return bool(path) and Path(path).is_dir()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
 
 from ..console import UsageError
 from ..progress import Progress
-from ..runtime.errors import PscrError, Status
+from ..runtime.errors import PscrError
+from ..runtime.image import Source
+from ..runtime.image_words import UNNAMED
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from .inputs import Item
@@ -18,23 +22,27 @@ SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one mo
 
 def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
     """One result per item, in order; an item that names no image gets its result without going to the scorer."""
-    without_image: deque[tuple[int, Item]] = deque()
+    with closing(paired(scorer, items, batch)) as pairs:
+        for _, result in pairs:
+            yield result
 
-    def paths() -> Iterator[str]:
-        for place, item in enumerate(items):
-            if item.problem:
-                without_image.append((place, item))
-            else:
-                yield item.path
 
-    place = 0
-    for result in scorer.score_many(paths(), batch=batch):
-        while without_image and without_image[0][0] == place:
-            yield _no_image(without_image.popleft()[1])
-            place += 1
-        yield result
-        place += 1
-    for _, item in without_image:
+def paired(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[tuple[Item, Result], None, None]:
+    """`in_order` with the item of each result; a result is called by its item's path, wherever the image lay."""
+    waiting: deque[Item] = deque()
+
+    def sources() -> Iterator[Source]:
+        for item in items:
+            waiting.append(item)
+            if not item.problem:
+                yield item.path if item.source is None else item.source
+
+    for result in scorer.score_many(sources(), batch=batch):
+        while waiting[0].problem:
+            yield _no_image(waiting.popleft())
+        item = waiting.popleft()
+        yield item, result if item.source is None else _called(result, item.path)
+    for item in waiting:
         yield _no_image(item)
 
 
@@ -67,5 +75,13 @@ def summarised(tally: Tally, progress: Progress, before: int | None) -> str:
     return f"{tally}{resumed}, {progress.rate:.1f} images/s"
 
 
-def _no_image(item: Item) -> Result:
-    return failed(item.path, PscrError(Status.FILE_NOT_FOUND, item.problem))
+def _called(result: Result, path: str) -> Result:
+    """The result of an image that is called so, and was scored without its name."""
+    message = result.message
+    if message.startswith(UNNAMED):
+        message = path + message[len(UNNAMED) :]
+    return replace(result, path=path, message=message)
+
+
+def _no_image(item: Item) -> tuple[Item, Result]:
+    return item, failed(item.path, PscrError(item.status, item.problem))
