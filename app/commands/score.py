@@ -18,11 +18,11 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.fields import COLUMNS
+from ..tables.fields import COLUMNS, DIAGNOSIS
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, expand, in_words, items_of
 from ..tables.results_file import Earlier, ResultsFile, Stream
-from ..tables.scoring import check_same_model, in_order, summarised
+from ..tables.scoring import check_diagnosis, check_same_model, in_order, summarised
 from ..voting import named, votes
 from . import options as shared
 
@@ -37,7 +37,8 @@ examples:
 
 csv columns and jsonl keys: {columns}.
 The spread is the standard deviation of the exemplars' votes; low and high hold 90 % of opinion scores, if the model is
-calibrated. What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
+calibrated. With --diagnose, {diagnosis} too.
+What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
 score, and the exit code is then 1.
 """
 
@@ -49,7 +50,7 @@ def add(verbs: shared.Verbs) -> None:
         "score files, folders, patterns or a list of images",
         run,
         description="Score images and write one row for each: path, score, spread, size, status.",
-        epilog=EPILOG.format(columns=", ".join(COLUMNS)),
+        epilog=EPILOG.format(columns=", ".join(COLUMNS), diagnosis=", ".join(one.name for one in DIAGNOSIS)),
     )
     score.add_argument(
         "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
@@ -59,6 +60,7 @@ def add(verbs: shared.Verbs) -> None:
     shared.batch(score)
     shared.threads(score)
     shared.bank(score)
+    shared.diagnose(score, "and say of each image what it looks like, such as blur, and to which degree")
     score.add_argument(
         "--format",
         choices=WRITTEN,
@@ -113,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
+        check_diagnosis(scorer, options.diagnose)
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         if file:
             file.begin(earlier)
@@ -133,7 +136,7 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
         return Earlier()
     if file is None or not file.is_file or form.rows is None:
         raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
-    return Earlier.read(Path(options.output), form.rows, options.retry_failed)
+    return Earlier.read(Path(options.output), form.rows, options.retry_failed, options.diagnose)
 
 
 def _write_all(
@@ -148,11 +151,11 @@ def _write_all(
     assert form.writer is not None  # `pscr score` offers no other
     sys.stdout.flush()
     stream: Stream = file or sys.stdout.buffer
-    writer = form.writer(stream)
+    writer = form.writer(stream, options.diagnose)
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = in_order(scorer, items, options.batch)
+    results = in_order(scorer, items, options.batch, options.diagnose)
     try:
         with closing(results):
             if not earlier.size:

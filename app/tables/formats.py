@@ -17,11 +17,13 @@ from typing import Any, Protocol
 from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .fields import COLUMNS, record, result_of
+from .fields import COLUMNS, DIAGNOSED_COLUMNS, columns, record, result_of
 from .inputs import EXTENSIONS
 from .results_file import Rows, Stream, read_rows
 
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
+
+_SEEN = len("sharpness and contrast (100 %), degree 5.0 of 5")
 
 
 class Writer(Protocol):
@@ -39,14 +41,14 @@ class Writer(Protocol):
 class CsvWriter:
     """Comma-separated values, RFC 4180 quoting, lines ended by a line feed; what a failed row lacks is left empty."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, diagnosed: bool = False) -> None:
+        self._stream, self._diagnosed = stream, diagnosed
 
     def header(self, title: str) -> None:
-        self._write(COLUMNS)
+        self._write(columns(self._diagnosed))
 
     def row(self, result: Result) -> None:
-        self._write(tuple(record(result).values()))
+        self._write(tuple(record(result, self._diagnosed).values()))
 
     def footer(self, summary: str) -> None:
         """A csv file has rows only."""
@@ -60,14 +62,14 @@ class CsvWriter:
 class JsonlWriter:
     """One JSON object a line; what a failed row lacks is null. A path that is not UTF-8 keeps its bytes as \\udcXX."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, diagnosed: bool = False) -> None:
+        self._stream, self._diagnosed = stream, diagnosed
 
     def header(self, title: str) -> None:
         """The lines describe themselves."""
 
     def row(self, result: Result) -> None:
-        values = record(result)
+        values = record(result, self._diagnosed)
         line = json.dumps(values, ensure_ascii=False, allow_nan=False)
         if not _is_text(line):
             line = json.dumps(values, allow_nan=False)
@@ -80,15 +82,15 @@ class JsonlWriter:
 class TableWriter:
     """Aligned columns for people; the path stands last, so that no path is too long for its column."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, stream: Stream, diagnosed: bool = False) -> None:
+        self._stream, self._diagnosed = stream, diagnosed
         self._title = ""
 
     def header(self, title: str) -> None:
         self._title = title
         if self._title:
             _send(self._stream, f"{one_line(self._title)}\n\n")
-        self._line("score", "spread", "size", "status", "path")
+        self._line("score", "spread", "size", "status", "looks like", "path")
 
     def row(self, result: Result) -> None:
         values = record(result)
@@ -97,14 +99,16 @@ class TableWriter:
         size = f"{result.width}x{result.height}" if values["width"] else "-"
         score, spread = ("-" if values[key] is None else f"{values[key]:.3f}" for key in ("score", "spread"))
         named = one_line(path) + (f"  ({one_line(message)})" if message else "")
-        self._line(score, spread, size, str(values["status"]), named)
+        seen = result.diagnosis.in_words() if result.diagnosis else "-"
+        self._line(score, spread, size, str(values["status"]), seen, named)
 
     def footer(self, summary: str) -> None:
         if self._title:
             _send(self._stream, f"\n{one_line(summary)}\n")
 
-    def _line(self, score: str, spread: str, size: str, status: str, path: str) -> None:
-        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {path}\n")
+    def _line(self, score: str, spread: str, size: str, status: str, seen: str, path: str) -> None:
+        seen = f"{seen:<{_SEEN}}  " if self._diagnosed else ""
+        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {seen}{path}\n")
 
 
 # --- reading them back ------------------------------------------------------------------------------------------------
@@ -113,7 +117,15 @@ class TableWriter:
 class CsvRows:
     """The rows of a csv file of `CsvWriter`; a quoted cell may hold line ends of its own."""
 
-    header = ",".join(COLUMNS).encode() + b"\n"
+    header = True
+
+    def names(self, first: bytes) -> tuple[str, ...]:
+        found = next(
+            (names for names in (COLUMNS, DIAGNOSED_COLUMNS) if first == ",".join(names).encode() + b"\n"), None
+        )
+        if found is None:
+            raise ValueError("another header")
+        return found
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         pending, quotes = b"", 0
@@ -124,20 +136,23 @@ class CsvRows:
                 yield pending
                 pending = b""
 
-    def entry(self, row: bytes) -> dict[str, Any]:
+    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         (cells,) = csv.reader([_text(row)])
-        return dict(zip(COLUMNS, cells, strict=True))
+        return dict(zip(names, cells, strict=True))
 
 
 class JsonlRows:
     """The lines of a file of `JsonlWriter`."""
 
-    header = b""
+    header = False
+
+    def names(self, first: bytes) -> tuple[str, ...]:
+        return columns(DIAGNOSED_COLUMNS[-1] in json.loads(_text(first)))
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         return (line for line in lines if line.endswith(b"\n"))
 
-    def entry(self, row: bytes) -> dict[str, Any]:
+    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(_text(row))
         return entry
 
@@ -150,12 +165,13 @@ class Format:
     """One format of results.
 
     endings: of the names of its files; none where it is a folder of files. writer: where `pscr score` writes it row by
-    row. rows: how a file is read back, where it can be. for_people: title and summary are a part of it.
+    row, with or without diagnoses. rows: how a file is read back, where it can be. for_people: title and summary are a
+    part of it.
     """
 
     name: str
     endings: tuple[str, ...]
-    writer: Callable[[Stream], Writer] | None = None
+    writer: Callable[[Stream, bool], Writer] | None = None
     rows: Rows | None = None
     for_people: bool = False
 

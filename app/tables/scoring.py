@@ -16,7 +16,9 @@ from .results_file import Tally
 SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
 
 
-def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
+def in_order(
+    scorer: Scorer, items: Iterator[Item], batch: int | None, diagnose: bool = False
+) -> Generator[Result, None, None]:
     """One result per item, in order; an item that names no image gets its result without going to the scorer."""
     without_image: deque[tuple[int, Item]] = deque()
 
@@ -28,7 +30,7 @@ def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Genera
                 yield item.path
 
     place = 0
-    for result in scorer.score_many(paths(), batch=batch):
+    for result in scorer.score_many(paths(), batch=batch, diagnose=diagnose):
         while without_image and without_image[0][0] == place:
             yield _no_image(without_image.popleft()[1])
             place += 1
@@ -36,6 +38,16 @@ def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Genera
         place += 1
     for _, item in without_image:
         yield _no_image(item)
+
+
+def check_diagnosis(scorer: Scorer, wanted: bool) -> None:
+    """See, before anything is written, that the model makes diagnoses where they are wanted.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT.
+    """
+    if wanted:
+        scorer.classifier()
 
 
 def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], source: str, otherwise: str = "") -> None:
