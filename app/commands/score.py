@@ -19,11 +19,11 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.fields import COLUMNS
+from ..tables.fields import COLUMNS, DIAGNOSIS
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, in_words
 from ..tables.results_file import Earlier, ResultsFile, Stream
-from ..tables.scoring import check_same_model, paired, summarised
+from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
 from . import options as shared
@@ -40,7 +40,8 @@ examples:
 
 csv columns and jsonl keys: {columns}.
 The spread is the standard deviation of the exemplars' votes; low and high hold 90 % of opinion scores, if the model is
-calibrated. What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
+calibrated. With --diagnose, {diagnosis} too.
+What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
 score, and the exit code is then 1.
 """
 
@@ -52,7 +53,7 @@ def add(verbs: shared.Verbs) -> None:
         "score files, folders, patterns or a list of images",
         run,
         description="Score images and write one row for each: path, score, spread, size, status.",
-        epilog=EPILOG.format(columns=", ".join(COLUMNS)),
+        epilog=EPILOG.format(columns=", ".join(COLUMNS), diagnosis=", ".join(one.name for one in DIAGNOSIS)),
     )
     score.add_argument(
         "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
@@ -62,6 +63,7 @@ def add(verbs: shared.Verbs) -> None:
     shared.batch(score)
     shared.threads(score)
     shared.bank(score)
+    shared.diagnose(score, "and say of each image what it looks like, such as blur, and to which degree")
     score.add_argument(
         "--format",
         choices=WRITTEN,
@@ -121,6 +123,7 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
+        check_diagnosis(scorer, options.diagnose)
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         if file:
             file.begin(earlier)
@@ -153,7 +156,7 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
         return Earlier()
     if file is None or not file.is_file or form.rows is None:
         raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
-    return Earlier.read(Path(options.output), form.rows, options.retry_failed)
+    return Earlier.read(Path(options.output), form.rows, options.retry_failed, options.diagnose)
 
 
 def _write_all(
@@ -167,13 +170,14 @@ def _write_all(
     assert form.writer is not None  # `pscr score` offers no other
     sys.stdout.flush()
     stream: Stream = file or sys.stdout.buffer
-    writer = form.writer(stream, inputs.columns)
+    columns = replace(inputs.columns, diagnosed=options.diagnose)
+    writer = form.writer(stream, columns)
     progress = Progress(inputs.total, options.quiet)
-    groups = table_options.groups(options, inputs.columns, scorer.scale)
+    groups = table_options.groups(options, columns, scorer.scale)
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = paired(scorer, inputs.items, options.batch)
+    results = paired(scorer, inputs.items, options.batch, options.diagnose)
     try:
         with closing(writer), closing(results):
             if not earlier.size:
@@ -185,7 +189,7 @@ def _write_all(
                 progress.step()
                 tally.add(result.score)
                 if groups:
-                    groups.add(inputs.columns.record(result, item.cells)[options.group_by], result.score)
+                    groups.add(columns.record(result, item.cells)[options.group_by], result.score)
                 if result.status != Status.OK and options.fail_fast:
                     break
     except KeyboardInterrupt as signal:

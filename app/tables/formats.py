@@ -18,11 +18,13 @@ from typing import Any, Protocol
 from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .fields import COLUMNS, NO_CELLS, PLAIN, Columns, record, result_of
+from .fields import COLUMNS, DIAGNOSED_COLUMNS, NO_CELLS, PLAIN, Columns, columns, record, result_of
 from .inputs import EXTENSIONS
 from .results_file import Rows, Stream, read_rows
 
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
+
+_SEEN = len("sharpness and contrast (100 %), degree 5.0 of 5")
 
 
 class Writer(Protocol):
@@ -97,14 +99,14 @@ class TableWriter:
     """
 
     def __init__(self, stream: Stream, columns: Columns = PLAIN) -> None:
-        self._stream = stream
+        self._stream, self._diagnosed = stream, columns.diagnosed
         self._title = ""
 
     def header(self, title: str) -> None:
         self._title = title
         if self._title:
             _send(self._stream, f"{one_line(self._title)}\n\n")
-        self._line("score", "spread", "size", "status", "path")
+        self._line("score", "spread", "size", "status", "looks like", "path")
 
     def row(self, result: Result, cells: Mapping[str, Any] = NO_CELLS) -> None:
         values = record(result)
@@ -113,7 +115,8 @@ class TableWriter:
         size = f"{result.width}x{result.height}" if values["width"] else "-"
         score, spread = ("-" if values[key] is None else f"{values[key]:.3f}" for key in ("score", "spread"))
         named = one_line(path) + (f"  ({one_line(message)})" if message else "")
-        self._line(score, spread, size, str(values["status"]), named)
+        seen = result.diagnosis.in_words() if result.diagnosis else "-"
+        self._line(score, spread, size, str(values["status"]), seen, named)
 
     def footer(self, summary: str) -> None:
         if self._title:
@@ -122,8 +125,9 @@ class TableWriter:
     def close(self) -> None:
         """All is written."""
 
-    def _line(self, score: str, spread: str, size: str, status: str, path: str) -> None:
-        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {path}\n")
+    def _line(self, score: str, spread: str, size: str, status: str, seen: str, path: str) -> None:
+        seen = f"{seen:<{_SEEN}}  " if self._diagnosed else ""
+        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {seen}{path}\n")
 
 
 # --- reading them back ------------------------------------------------------------------------------------------------
@@ -132,7 +136,15 @@ class TableWriter:
 class CsvRows:
     """The rows of a csv file of `CsvWriter`; a quoted cell may hold line ends of its own."""
 
-    header = ",".join(COLUMNS).encode() + b"\n"
+    header = True
+
+    def names(self, first: bytes) -> tuple[str, ...]:
+        found = next(
+            (names for names in (COLUMNS, DIAGNOSED_COLUMNS) if first == ",".join(names).encode() + b"\n"), None
+        )
+        if found is None:
+            raise ValueError("another header")
+        return found
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         pending, quotes = b"", 0
@@ -143,20 +155,23 @@ class CsvRows:
                 yield pending
                 pending = b""
 
-    def entry(self, row: bytes) -> dict[str, Any]:
+    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         (cells,) = csv.reader([_text(row)])
-        return dict(zip(COLUMNS, cells, strict=True))
+        return dict(zip(names, cells, strict=True))
 
 
 class JsonlRows:
     """The lines of a file of `JsonlWriter`."""
 
-    header = b""
+    header = False
+
+    def names(self, first: bytes) -> tuple[str, ...]:
+        return columns(DIAGNOSED_COLUMNS[-1] in json.loads(_text(first)))
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         return (line for line in lines if line.endswith(b"\n"))
 
-    def entry(self, row: bytes) -> dict[str, Any]:
+    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(_text(row))
         return entry
 

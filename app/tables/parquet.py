@@ -18,14 +18,21 @@ from ..console import UsageError
 from ..runtime.errors import one_line
 from ..runtime.scorer import Result
 from . import locking
-from .fields import FIELDS, result_of
+from .fields import FIELDS, Field, fields, result_of
 from .inputs import Item
 from .results_file import Earlier
 
 TABLES = (".csv", ".parquet")
 NAME = re.compile(r"scores-[0-9]{9,}(-[0-9]+)?\.parquet")
 _TYPES = {str: pa.string(), float: pa.float64(), int: pa.int32()}
-SCHEMA = pa.schema([(field.name, _TYPES[field.kind]) for field in FIELDS])
+
+
+def schema_of(given: Sequence[Field]) -> pa.Schema:
+    """The Arrow schema of fields of results."""
+    return pa.schema([(field.name, _TYPES[field.kind]) for field in given])
+
+
+SCHEMA = schema_of(FIELDS)
 
 
 class ResultsFolder:
@@ -35,13 +42,15 @@ class ResultsFolder:
     the input. One program at a time writes to the folder.
     """
 
-    def __init__(self, path: Path, resume: bool) -> None:
+    def __init__(self, path: Path, resume: bool, diagnosed: bool = False) -> None:
         """Make the folder where it is missing, and take it for this process.
+
+        diagnosed: whether rows have a diagnosis.
 
         Raises:
             UsageError: it holds results and `resume` is False, another run is writing to it, or it cannot be used.
         """
-        self.path = path
+        self.path, self._schema = path, schema_of(fields(diagnosed))
         try:
             path.mkdir(exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY)
@@ -78,14 +87,16 @@ class ResultsFolder:
                 table = pyarrow.parquet.read_table(file)
             except (pa.ArrowException, OSError) as problem:
                 raise self._not_ours(file, one_line(problem)) from problem
-            if not table.schema.equals(SCHEMA):
+            if not table.schema.equals(self._schema):
                 raise self._not_ours(file, f"its columns are {', '.join(table.schema.names)}")
             for row in table.select(["path", "status", "score"]).to_pylist():
                 found.add(row["path"], row["status"], row["score"])
         return found
 
     def write(self, first: int, rows: Sequence[dict[str, Any]]) -> Path:
-        """Write rows, dicts by `COLUMNS`, as one file, whole or not at all; first: the first one's place in the input.
+        """Write rows, dicts by `fields.columns`, as one file, whole or not at all.
+
+        first: the first one's place in the input.
 
         Raises:
             OSError: the file cannot be written; nothing of it is left.
@@ -99,7 +110,7 @@ class ResultsFolder:
         temporary = path.with_name(f".{path.stem}.tmp")  # none is there: the folder is ours, see `_take`
         try:
             with temporary.open("xb") as stream:
-                pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), SCHEMA), stream)
+                pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), self._schema), stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)

@@ -18,6 +18,7 @@ from ..console import UsageError
 from ..runtime import output_file
 from ..runtime.errors import Status
 from . import locking
+from .fields import columns
 
 T = TypeVar("T")
 NOT_A_ROW = (ValueError, KeyError, TypeError, csv.Error)  # what reading something else as a row raises
@@ -32,17 +33,21 @@ class Stream(Protocol):
 
 
 class Rows(Protocol):
-    """How the rows of a file are told apart and read. header: its first line with the line end, or nothing."""
+    """How the rows of a file are told apart and read. header: whether its first row has the names of the others."""
 
     @property
-    def header(self) -> bytes: ...
+    def header(self) -> bool: ...
+
+    def names(self, first: bytes) -> tuple[str, ...]:
+        """Under which names rows have their values, by the first one. Errors as `entry`."""
+        ...
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """The whole rows with their line ends, the header among them; half a row at the end does not count."""
         ...
 
-    def entry(self, row: bytes) -> dict[str, Any]:
-        """A row's values under the names of `COLUMNS`.
+    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
+        """A row's values under these names.
 
         Raises:
             ValueError, KeyError, TypeError, csv.Error: it is no such row.
@@ -199,10 +204,10 @@ class Earlier:
     retried: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, rows: Rows, retry: bool = False) -> Earlier:
+    def read(cls, path: Path, rows: Rows, retry: bool = False, diagnosed: bool = False) -> Earlier:
         """Read a file's rows; half a row at its end does not count. No file is no rows.
 
-        retry: whether rows of images that failed are to be written again.
+        retry: whether rows of images that failed are to be written again. diagnosed: whether they have a diagnosis.
 
         Raises:
             UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
@@ -210,7 +215,7 @@ class Earlier:
         found = cls()
         if not path.exists():
             return found
-        for end, row in read_rows(path, rows, _standing, "--resume: "):
+        for end, row in read_rows(path, rows, _standing, "--resume: ", diagnosed):
             start, found.size = found.size, end
             if row is None:
                 continue
@@ -229,11 +234,12 @@ class Earlier:
 
 
 def read_rows(
-    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = ""
+    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = "", diagnosed: bool | None = None
 ) -> Iterator[tuple[int, T | None]]:
     """What `read` makes of each whole row of a file, and where the row ends, in bytes; None for the header.
 
     read: raises one of `NOT_A_ROW` for values that are none of ours. option: that named the file, for messages.
+    diagnosed: whether the rows must have a diagnosis; None where they may.
 
     Raises:
         UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
@@ -243,10 +249,12 @@ def read_rows(
         with path.open("rb") as stream:
             for number, row in enumerate(rows.whole(stream), 1):
                 end += len(row)
-                is_header = bool(rows.header) and number == 1
-                if is_header and row != rows.header:
-                    raise ValueError("another header")
-                yield end, None if is_header else read(rows.entry(row))
+                if number == 1:
+                    names = rows.names(row)
+                    if diagnosed is not None and names != columns(diagnosed):
+                        found, advice = ("no", "leave --diagnose out") if diagnosed else ("the", "add --diagnose")
+                        raise UsageError(f"{option}{path} has {found} columns of --diagnose; {advice}, or start anew")
+                yield end, None if rows.header and number == 1 else read(rows.entry(row, names))
     except OSError as problem:
         raise UsageError(
             f"{option}{path} cannot be read: {problem.strerror}; expected a file of pscr score"

@@ -56,10 +56,11 @@ class Backend(ABC):
         self.last_seconds = math.nan
         self._closed = False
 
-    def infer(self, patches: Pixels | DevicePatches) -> Outputs:
+    def infer(self, patches: Pixels | DevicePatches, terms: bool = False) -> Outputs:
         """Score N images of P patches each, in as many runs as the device needs.
 
         patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1; or images in this backend's `memory`.
+        terms: whether the graph's `terms` are wanted as well, of the same runs.
 
         Raises:
             PscrError: INVALID_ARGUMENT for another shape or type, or more patches an image than the device takes;
@@ -68,14 +69,16 @@ class Backend(ABC):
         """
         self._check(patches)
         started = time.perf_counter()
-        runs = [(self.infer_impl(part), count) for part, count in self._runs(patches)]
+        runs = [(self.infer_impl(part, terms), count) for part, count in self._runs(patches)]
         self.last_seconds = time.perf_counter() - started
         scores = _joined([outputs.scores[:count] for outputs, count in runs])
-        votes = None
+        votes = found = None
         if self.signature.votes:
             votes = _joined([outputs.votes[:count] for outputs, count in runs if outputs.votes is not None])
+        if terms:
+            found = _joined([outputs.terms[:count] for outputs, count in runs if outputs.terms is not None])
         self._check_outputs(len(patches), scores, votes)
-        return Outputs(scores, votes)
+        return Outputs(scores, votes, found)
 
     def terms(self, patches: Pixels | DevicePatches) -> Floats:
         """The graph's `terms` output of the images, [N,H] float32. Arguments and errors as `infer`."""
@@ -83,8 +86,11 @@ class Backend(ABC):
         return _joined([self.terms_impl(part)[:count] for part, count in self._runs(patches)])
 
     @abstractmethod
-    def infer_impl(self, patches: Any) -> Outputs:
-        """Run the graph on checked patches: Pixels, and DevicePatches where there is a `memory`."""
+    def infer_impl(self, patches: Any, terms: bool) -> Outputs:
+        """Run the graph once on checked patches: Pixels, and DevicePatches where there is a `memory`.
+
+        terms: whether they are wanted as well.
+        """
 
     @abstractmethod
     def terms_impl(self, patches: Any) -> Floats:

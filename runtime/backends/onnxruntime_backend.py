@@ -119,9 +119,11 @@ class OnnxRuntimeBackend(Backend):
             found = f"the bank cannot be placed on {self.device} ({one_line(error)}); use a smaller bank, or cpu"
             raise PscrError(Status.OUT_OF_MEMORY, found) from error
 
-    def infer_impl(self, patches: Pixels) -> Outputs:
+    def infer_impl(self, patches: Pixels, terms: bool) -> Outputs:
         """See Backend."""
-        return Outputs(*self._run(["score", "votes"] if self.signature.votes else ["score"], patches))
+        names = ["score"] + ["votes"] * bool(self.signature.votes) + ["terms"] * terms
+        found = dict(zip(names, self._run(names, patches), strict=True))
+        return Outputs(found["score"], found.get("votes"), found.get("terms"))
 
     def terms_impl(self, patches: Pixels) -> Floats:
         """See Backend."""

@@ -76,10 +76,10 @@ class TensorRTBackend(Backend):
         with contextlib.suppress(Exception):  # one that never opened; or at the end, which `_close_all` saw
             self.close()
 
-    def infer_impl(self, patches: Pixels | DevicePatches) -> Outputs:
+    def infer_impl(self, patches: Pixels | DevicePatches, terms: bool) -> Outputs:
         """See Backend."""
-        found = self._run(patches, self._plain)
-        return Outputs(found["score"], found.get("votes"))
+        found = self._run(patches, (*self._plain, "terms") if terms else self._plain)
+        return Outputs(found["score"], found.get("votes"), found.get("terms"))
 
     def terms_impl(self, patches: Pixels | DevicePatches) -> Floats:
         """See Backend."""

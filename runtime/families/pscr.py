@@ -73,7 +73,9 @@ class PscrHead(Head):
     def on_scale(self, outputs: Outputs) -> Outputs:
         """See Head."""
         slope, votes = self.bank.scale, outputs.votes
-        return outputs if slope == 1 else Outputs(slope * outputs.scores, None if votes is None else slope * votes)
+        if slope == 1:
+            return outputs
+        return outputs._replace(scores=slope * outputs.scores, votes=None if votes is None else slope * votes)
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: a bank whose terms another network computed has the right width by chance only."""

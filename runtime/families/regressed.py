@@ -29,7 +29,7 @@ class RegressedHead(Head):
     def on_terms(self, terms: Floats) -> Outputs:
         """See Head."""
         votes = self.regressor.votes(terms)
-        return Outputs(votes.mean(1, dtype=np.float64).astype(np.float32), votes)
+        return Outputs(votes.mean(1, dtype=np.float64).astype(np.float32), votes, terms)
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: regressors of another model's features, or of another width."""
