@@ -84,7 +84,7 @@ def _scores_kept(results: Sequence[Result], output: str) -> Iterator[None]:
         names = (place.with_name(f"{place.name}.scores{ending}.csv") for ending in endings)
         file = next(name for name in names if not os.path.lexists(name))
         rows = io.BytesIO()
-        writer = CsvWriter(rows, any(result.diagnosis for result in results))
+        writer = CsvWriter(rows, Columns(diagnosed=any(result.diagnosis for result in results)))
         writer.header("")
         for result in results:
             writer.row(result)
