@@ -19,6 +19,7 @@ from ..runtime.errors import PscrError
 from ..runtime.pipeline import in_order as in_threads
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
+from ..tables.fields import Columns
 from ..tables.formats import BY_ENDING, CsvWriter, read_results
 from ..tables.inputs import EXTENSIONS, Item, in_words
 from ..tables.results_file import Tally
