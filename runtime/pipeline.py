@@ -220,7 +220,7 @@ def results(work: Callable[[S], T], sources: Iterable[S], workers: int = 1, ahea
 def score_all(
     sources: Iterable[Source],
     prepare: Callable[[Source], Prepared],
-    infer: Callable[[Pixels], Outputs],
+    infer: Callable[[list[Pixels]], Outputs],
     *,
     head: Head,
     batch: int,
@@ -277,7 +277,7 @@ def failed(source: Source | None, error: PscrError) -> Result:
 
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]],
-    infer: Callable[[Pixels], Outputs],
+    infer: Callable[[list[Pixels]], Outputs],
     head: Head,
     raising: bool,
     classifier: Classifier | None,
@@ -294,12 +294,12 @@ def _score_group(
         yield outcome, row.votes
 
 
-def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[Row]:
+def infer_all(images: list[Pixels], infer: Callable[[list[Pixels]], Outputs]) -> list[Row]:
     """What `infer` gives each of `images` [P,S,S,3]; those with equally many and large patches go together."""
     found: dict[int, Row] = {}
     for shape in {patches.shape for patches in images}:
         places = [place for place, patches in enumerate(images) if patches.shape == shape]
-        outputs = infer(np.stack([images[place] for place in places]))
+        outputs = infer([images[place] for place in places])
         found |= zip(places, outputs.rows(), strict=True)
     return [found[place] for place in range(len(images))]
 

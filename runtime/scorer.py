@@ -15,6 +15,7 @@ import cv2
 
 from . import cores, devices
 from .arguments import plain, several, whole
+from .backends.base import Patches
 from .bank import Bank
 from .calibration import Calibration
 from .diagnosis import Classifier
@@ -277,8 +278,8 @@ class Scorer:
             raise result
         return result
 
-    def infer(self, patches: Pixels | DevicePatches, terms: bool = False) -> Outputs:
-        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, or those of images in the device's memory.
+    def infer(self, patches: Patches, terms: bool = False) -> Outputs:
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, a list of such of single images, or DevicePatches.
 
         Gives scores [N], and votes [N,K] where some vote.
 
