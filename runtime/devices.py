@@ -165,6 +165,11 @@ def parse(device: str) -> tuple[Device | None, int]:
     raise PscrError(Status.INVALID_ARGUMENT, f"device {device!r} is not known; expected one of {EXPECTED}")
 
 
+def gpu_of(backend: Backend) -> int:
+    """The number of the GPU that a backend runs on; 0, the first, where it runs on a CPU."""
+    return parse(backend.device)[1]
+
+
 def entry_of(backend: Backend) -> Device:
     """The table's entry of an open backend."""
     return DEVICES[backend.device.partition(":")[0]]

@@ -22,6 +22,7 @@ from .diagnosis import Classifier
 from .errors import PscrError, Status, as_error, one_line
 from .families import read_head
 from .families.head import Floats, Head, Outputs
+from .gpu_jpeg import JpegDecoder
 from .image import DEFAULT_MAX_PIXELS
 from .inference import Inference
 from .manifest import Manifest
@@ -46,6 +47,7 @@ def open(
     bank: str | os.PathLike[str] | Bank | None = None,
     head: str | os.PathLike[str] | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    jpeg: Literal["cpu", "gpu"] = "cpu",
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
@@ -57,11 +59,13 @@ def open(
     bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
     head: a head.npz, or a Regressor, in place of what votes in a model of any family; `pscr regress` makes one.
     max_pixels: largest height * width of an input image.
+    jpeg: where JPEGs are decoded; "gpu" on the model's GPU, or the first one, which moves scores a little and is for
+        CPUs that cannot keep up (`pip install 'pscr[nvjpeg]'`). What it cannot decode the CPU does.
 
     Raises:
         PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank, the head).
     """
-    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels)
+    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg)
 
 
 class Scorer:
@@ -76,6 +80,7 @@ class Scorer:
         bank: str | os.PathLike[str] | Bank | None = None,
         head: str | os.PathLike[str] | Regressor | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        jpeg: Literal["cpu", "gpu"] = "cpu",
     ) -> None:
         """See `open`."""
         count = cores.usable() if threads is None else whole(threads, most=_MOST_THREADS)
@@ -86,6 +91,8 @@ class Scorer:
         pixels = whole(max_pixels)
         if pixels is None:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
+        if jpeg not in ("cpu", "gpu"):
+            raise PscrError(Status.INVALID_ARGUMENT, f"jpeg is {jpeg!r}; expected 'cpu' or 'gpu'")
         started = time.perf_counter()
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
@@ -93,7 +100,7 @@ class Scorer:
         self._classifier = self._folder.classifier()
         self._asked, self._threads = device, count
         votes = {"bank": _placed(bank), "head": _placed(head)}
-        self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels)
+        self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels, jpeg=jpeg)
         self._sampling = self._manifest.sampling
         opened = devices.Model(
             self._folder.graph(),
@@ -108,11 +115,12 @@ class Scorer:
         except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
-        self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels)
         self._inference = Inference(self._backend, self._head)
         cv2.setNumThreads(count)
         name = f"{self._manifest.name} {self._manifest.version}"
         try:
+            decoder = JpegDecoder(devices.gpu_of(self._backend)) if jpeg == "gpu" else None
+            self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels, decoder)
             devices.try_out(self._backend, self._sampling, self._head, self._classifier, name)
         except BaseException:
             self._backend.close()
@@ -380,6 +388,7 @@ class Scorer:
             "provider": backend.provider,
             "library": backend.library,
             "threads": self._threads,
+            "jpeg": str(self._preparation.jpeg or f"opencv {cv2.__version__}"),
         }
 
     def close(self) -> None:

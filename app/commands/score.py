@@ -85,6 +85,12 @@ def add(verbs: shared.Verbs) -> None:
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     shared.max_pixels(score)
+    score.add_argument(
+        "--jpeg",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="where JPEGs are decoded; on the GPU scores move a little (default: %(default)s)",
+    )
     shared.quiet(score, "rows and errors only: no title, summary or progress")
     table_options.add(score)
     ray_options.add(score, shared.positive)
@@ -106,6 +112,8 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
             )
+        if options.jpeg != "cpu":
+            raise UsageError("--jpeg gpu goes without --engine ray, whose workers decode on CPUs; leave it out")
         return ray_options.run(options)
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
@@ -120,7 +128,12 @@ def run(options: argparse.Namespace) -> int:
         earlier.tally.left_out = in_words(left_out)
         inputs = _not_done(inputs, earlier)
         scorer = open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
+            options.model,
+            options.device,
+            options.threads,
+            **votes(options),
+            max_pixels=options.max_pixels,
+            jpeg=options.jpeg,
         )
         stack.enter_context(scorer)
         check_diagnosis(scorer, options.diagnose)

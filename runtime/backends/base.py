@@ -91,9 +91,9 @@ class Backend(ABC):
 
     @abstractmethod
     def infer_impl(self, patches: Any, terms: bool) -> Outputs:
-        """Run the graph once on checked patches: Pixels; a list where it `gathers`, DevicePatches where it has a `memory`.
+        """Run the graph once on checked patches. terms: whether they are wanted as well.
 
-        terms: whether they are wanted as well.
+        patches: Pixels; also a list where it `gathers`, and DevicePatches where it has a `memory`.
         """
 
     @abstractmethod
