@@ -157,6 +157,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     made = converted(model, precision, options)
     graph = made.graph if made else model.graph
     if options.bake_bank:
+        check_bakes(model.head)
         graph = _baked(graph, model.signature)
     chosen = profiles.choose(
         graph,

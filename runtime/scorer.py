@@ -28,6 +28,7 @@ from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Source, finish, score_all
 from .pixels import DeviceBatch, read
 from .preparation import Preparation
+from .reference import Reference, check_given
 from .regressor import Regressor
 from .samplings import Pixels
 from .score_scale import ScoreScale
@@ -119,12 +120,15 @@ class Scorer:
         name, seconds = f"{self._manifest.name} {self._manifest.version}", time.perf_counter() - started
         _log.info("opened %s on %s in %.2f s", name, self._backend.device, seconds)
 
-    def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
+    def score(
+        self, source: Source, *, pixel_format: str | None = None, reference: Source | Reference | None = None
+    ) -> Result:
         """Score one image.
 
         source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image; also
             a value of a pyarrow column of such.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
+        reference: the undistorted original, of the same size; for a full-reference model, which needs it, and no other.
 
         Raises:
             PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED,
@@ -132,11 +136,39 @@ class Scorer:
         """
         self._check_open()
         source = plain(source)
+        original = self._original(reference, pixel_format)
         try:
-            prepared = self.prepare(source, pixel_format)
+            prepared = self._prepare(source, pixel_format, original)
         except Exception as error:
             raise as_error(error) from None
-        return self.finish(source, prepared)
+        return self.finish(source, prepared, original)
+
+    def reference(self, source: Source, *, pixel_format: str | None = None) -> Reference:
+        """Look at an original once, for any number of images. Arguments and errors as `score`."""
+        self._check_open()
+        self.check_reference(True)
+        try:
+            prepared = self.prepare(plain(source), pixel_format)
+        except Exception as error:
+            found = as_error(error)
+            raise PscrError(found.status, f"the reference: {found.message}") from None
+        return Reference(self.terms(prepared.patches[None])[0], prepared.width, prepared.height)
+
+    def check_reference(self, given: bool) -> None:
+        """See that images come with a reference if the model needs one, and only then.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT, with the call that would be right.
+        """
+        check_given(self._head, given, self._manifest.name)
+
+    def _original(self, given: Source | Reference | None, pixel_format: str | None) -> Reference | None:
+        self.check_reference(given is not None)
+        return given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
+
+    def _prepare(self, source: Source, pixel_format: str | None, original: Reference | None) -> Prepared:
+        prepared = self.prepare(source, pixel_format)
+        return prepared if original is None else original.matched(prepared)
 
     def score_many(
         self,
@@ -145,6 +177,7 @@ class Scorer:
         pixel_format: str | None = None,
         batch: int | None = None,
         on_error: Literal["result", "raise"] = "result",
+        reference: Source | Reference | None = None,
     ) -> Iterator[Result]:
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
@@ -162,6 +195,7 @@ class Scorer:
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
+        reference: one original for all images, see `score`; it is looked at once, and its errors are raised at once.
 
         Raises:
             PscrError: INVALID_ARGUMENT (batch, on_error, sources that are one image or a whole table), CLOSED, and
@@ -169,7 +203,9 @@ class Scorer:
         """
         if on_error not in ("result", "raise"):
             raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
-        scored = self.score_with_votes(sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise")
+        scored = self.score_with_votes(
+            sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise", reference=reference
+        )
         return _without_votes(scored)
 
     def score_with_votes(
@@ -179,6 +215,7 @@ class Scorer:
         pixel_format: str | None = None,
         batch: int | None = None,
         raising: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
         size = self.batch if batch is None else whole(batch)
@@ -186,7 +223,10 @@ class Scorer:
             raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
         images = several(sources)
         self._check_open()
-        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising)
+        original = self._original(reference, pixel_format)
+        return self._score_all(
+            images, lambda source: self._prepare(source, pixel_format, original), size, raising, original
+        )
 
     def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
@@ -218,10 +258,16 @@ class Scorer:
         return [result for result, _ in scored]
 
     def _score_all(
-        self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
+        self,
+        sources: Iterable[Source],
+        prepare: Callable[[Source], Prepared],
+        batch: int,
+        raising: bool = False,
+        original: Reference | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
+        infer = self.infer if original is None else partial(self.infer, reference=original)
         return score_all(
-            sources, prepare, self.infer, head=self._head, batch=batch, workers=self.decoders, raising=raising
+            sources, prepare, infer, head=self._head, batch=batch, workers=self.decoders, raising=raising
         )
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
@@ -234,29 +280,31 @@ class Scorer:
         self._check_open()
         return self.prepare(source, pixel_format).patches
 
-    def finish(self, source: Source, prepared: Prepared) -> Result:
+    def finish(self, source: Source, prepared: Prepared, reference: Reference | None = None) -> Result:
         """The Result of an image that was prepared. Errors as `score`."""
-        outputs = self.infer(prepared.patches[None])
+        outputs = self.infer(prepared.patches[None], reference)
         votes = None if outputs.votes is None else outputs.votes[0]
         result = finish(source, prepared, outputs.scores[0], votes, self._head)
         if isinstance(result, PscrError):
             raise result
         return result
 
-    def infer(self, patches: Pixels) -> Outputs:
+    def infer(self, patches: Pixels, reference: Reference | None = None) -> Outputs:
         """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N], and votes [N,K] where some vote.
 
         N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
-        of its own, which gives patch scores.
+        of its own, which gives patch scores. reference: the original of all of them, for a model that needs one.
 
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
         self._check_open()  # before the lock too: in a fork no one would ever release it
+        self.check_reference(reference is not None)
         with self._lock:
             self._check_open()
             if self._head.reads_terms:
-                return self._head.on_terms(self._backend.terms(patches))
+                terms = self._backend.terms(patches)
+                return self._head.on_terms(terms, None if reference is None else reference.terms)
             outputs = self._backend.infer(patches)
         return self._head.on_scale(outputs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from ..ray import options as ray_options
 from ..runtime import output_file
 from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
-from ..runtime.scorer import Scorer
+from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, expand, in_words, items_of
+from ..tables.originals import originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_same_model, in_order, summarised
 from ..voting import named, votes
@@ -31,6 +32,7 @@ examples:
   pscr score image.jpg
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  pscr score damaged/ --reference originals/        a full-reference model: each beside its original
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
@@ -59,6 +61,12 @@ def add(verbs: shared.Verbs) -> None:
     shared.batch(score)
     shared.threads(score)
     shared.bank(score)
+    score.add_argument(
+        "--reference",
+        metavar="REF",
+        help="for a full-reference model: the original of all images, or a folder with one for each, of its name or, "
+        "with another ending, its stem",
+    )
     score.add_argument(
         "--format",
         choices=WRITTEN,
@@ -95,6 +103,8 @@ def run(options: argparse.Namespace) -> int:
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
+        if options.reference is not None:
+            raise UsageError("--reference goes with --engine local; leave one of them out")
         if options.retry_failed or options.overwrite:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
@@ -113,10 +123,11 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
-        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
+        given = originals(scorer, options.reference)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, items, form, file, Progress(total, options.quiet), earlier, options)
+        return _write_all(scorer, in_order(scorer, items, options.batch, given), form, file, Progress(total, options.quiet), earlier, options)
 
 
 def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
@@ -138,7 +149,7 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
 
 def _write_all(
     scorer: Scorer,
-    items: Iterator[Item],
+    results: Generator[Result, None, None],
     form: Format,
     file: ResultsFile | None,
     progress: Progress,
@@ -152,7 +163,6 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = in_order(scorer, items, options.batch)
     try:
         with closing(results):
             if not earlier.size:

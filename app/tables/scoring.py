@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
 
 from ..console import UsageError
 from ..progress import Progress
@@ -11,13 +12,19 @@ from ..runtime.errors import PscrError, Status
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from .inputs import Item
+from .originals import Originals, original_of, score_each
 from .results_file import Tally
 
 SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
 
 
-def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
-    """One result per item, in order; an item that names no image gets its result without going to the scorer."""
+def in_order(
+    scorer: Scorer, items: Iterator[Item], batch: int | None, given: Originals = None
+) -> Generator[Result, None, None]:
+    """One result per item, in order; an item that names no image gets its result without going to the scorer.
+
+    given: the images' originals, for a full-reference model.
+    """
     without_image: deque[tuple[int, Item]] = deque()
 
     def paths() -> Iterator[str]:
@@ -28,7 +35,11 @@ def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Genera
                 yield item.path
 
     place = 0
-    for result in scorer.score_many(paths(), batch=batch):
+    if isinstance(given, Path):
+        scored = score_each(scorer, paths(), given)
+    else:
+        scored = scorer.score_many(paths(), batch=batch, reference=given)
+    for result in scored:
         while without_image and without_image[0][0] == place:
             yield _no_image(without_image.popleft()[1])
             place += 1
@@ -38,12 +49,19 @@ def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Genera
         yield _no_image(item)
 
 
-def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], source: str, otherwise: str = "") -> None:
+def check_same_model(
+    scorer: Scorer,
+    promised: Iterable[tuple[str, float]],
+    source: str,
+    otherwise: str = "",
+    given: Originals = None,
+) -> None:
     """Refuse to put scores of one model beside those of another: every promised score must be given again.
 
     An image that is gone, as those of a finished run may be, is passed over.
 
     promised: paths and scores. source: the option and file that they come from. otherwise: what else would help.
+    given: the images' originals, for a full-reference model.
 
     Raises:
         UsageError: one has another score.
@@ -51,7 +69,7 @@ def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], sour
     low, high = scorer.scale.range
     for path, score in promised:
         try:
-            found = scorer.score(path).score
+            found = scorer.score(path, reference=original_of(path, given)).score
         except PscrError:
             continue
         if abs(found - score) > SAME_MODEL * (high - low):
