@@ -22,7 +22,7 @@ DATABASES = {  # lowest, highest, whether higher is better: MOS, or DMOS
     "live_fr": (0.0, 100.0, False),
     "csiq_fr": (0.0, 1.0, False),
 }
-_FULL_REFERENCE = "_fr"  # how a database's name ends whose regressor needs the originals
+_FULL_REFERENCE = ("live_fr", "csiq_fr")  # databases whose regressors need the originals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,13 @@ class ContriqueImport(LinearOptions):
 
     encoder: CONTRIQUE_checkpoint25.tar. regressor: one of the authors' .save files, another pickle of scikit-learn's
     Ridge on the same 4096 features, or a file of `pscr regress`.
-    full_reference: the regressor takes |f_reference - f_image| of the features; so do those whose database ends in _FR.
+    full_reference: the regressor takes |f_reference - f_image| of the features; so do LIVE_FR.save and CSIQ_FR.save.
     """
 
     encoder: Path = option(metavar="FILE", help="CONTRIQUE_checkpoint25.tar, or a state dict like it")
     regressor: Path = option(
-        metavar="FILE", help="CLIVE.save, Koniq.save, LIVE.save, CSIQ.save, LIVE_FR.save, CSIQ_FR.save, or a Ridge of your own"
+        metavar="FILE",
+        help="CLIVE.save, Koniq.save, LIVE.save, CSIQ.save, LIVE_FR.save, CSIQ_FR.save, or a Ridge of your own",
     )
     full_reference: bool = option(
         False, help="an image is judged beside its original (default: by the database: LIVE_FR, CSIQ_FR)"
@@ -68,7 +69,7 @@ def import_contrique(options: ContriqueImport) -> Manifest:
         regressor.score,
         SOURCE,
         {"encoder": options.encoder, "regressor": options.regressor},
-        full_reference=options.full_reference or regressor.score.database.lower().endswith(_FULL_REFERENCE),
+        full_reference=options.full_reference or regressor.score.database.lower() in _FULL_REFERENCE,
     )
     return write_linear(source, options)
 

@@ -40,8 +40,8 @@ class LinearSource:
     """What a model of the family linear is made of.
 
     method: contrique, arniqa or reiqa. files: those it was read from, by what they are. regressor: None where there is
-    none yet. score: the scale of its scores. source: where the method is published. full_reference: whether the regressor
-    takes an image's distance from its original.
+    none yet. score: the scale of its scores. source: where the method is published. full_reference: whether the
+    regressor takes an image's distance from its original.
     """
 
     method: str

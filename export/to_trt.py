@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pscr.export import profiles, shell, tolerance, trt_builder
 from pscr.export.drawing import draw
-from pscr.export.model_folder import StoredModel
+from pscr.export.model_folder import StoredModel, check_bakes
 from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
 from pscr.runtime.backends.cuda import Device

@@ -164,7 +164,9 @@ class Scorer:
 
     def _original(self, given: Source | Reference | None, pixel_format: str | None) -> Reference | None:
         self.check_reference(given is not None)
-        return given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
+        return (
+            given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
+        )
 
     def _prepare(self, source: Source, pixel_format: str | None, original: Reference | None) -> Prepared:
         prepared = self.prepare(source, pixel_format)
@@ -266,9 +268,7 @@ class Scorer:
         original: Reference | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         infer = self.infer if original is None else partial(self.infer, reference=original)
-        return score_all(
-            sources, prepare, infer, head=self._head, batch=batch, workers=self.decoders, raising=raising
-        )
+        return score_all(sources, prepare, infer, head=self._head, batch=batch, workers=self.decoders, raising=raising)
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""

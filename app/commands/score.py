@@ -127,7 +127,15 @@ def run(options: argparse.Namespace) -> int:
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, in_order(scorer, items, options.batch, given), form, file, Progress(total, options.quiet), earlier, options)
+        return _write_all(
+            scorer,
+            in_order(scorer, items, options.batch, given),
+            form,
+            file,
+            Progress(total, options.quiet),
+            earlier,
+            options,
+        )
 
 
 def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:

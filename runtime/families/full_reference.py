@@ -37,7 +37,8 @@ class FullReferenceHead(LinearHead):
 
     def on_terms(self, terms: Floats, reference: Floats | None = None) -> Outputs:
         """See Head."""
-        assert self.regressor is not None and reference is not None  # `read` and the Scorer have seen to it
+        assert self.regressor is not None  # `read` has seen to it
+        assert reference is not None  # and the Scorer to this
         return voted(self.regressor, np.abs(reference - terms))
 
     def lines(self) -> dict[str, str]:

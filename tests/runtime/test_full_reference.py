@@ -179,7 +179,9 @@ def test_score_compares_with_one_original_or_with_each_images_own(cli: Cli, mode
     found = [float(row["score"]) for row in rows(one.out)]
     assert found[0] == pytest.approx(float(tiny.regressor().intercepts[0]), abs=1e-3)
     assert len(set(found)) == 3
-    each = cli("score", tmp_path / "damaged", "--model", model, "--reference", tmp_path / "originals", "--format", "csv")
+    each = cli(
+        "score", tmp_path / "damaged", "--model", model, "--reference", tmp_path / "originals", "--format", "csv"
+    )
     assert each.code == 1  # one has no original
     own = rows(each.out)
     assert [row["status"] for row in own] == ["OK", "OK", "FILE_NOT_FOUND"]
@@ -196,11 +198,9 @@ def test_resume_compares_with_the_same_originals(cli: Cli, model: Path, tmp_path
     assert cli(*words, "--reference", images[1], "--resume").code == 2
 
 
-def test_the_command_line_refuses_what_does_not_go_together(
-    cli: Cli, model: Path, plain: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_refuses_what_does_not_go_together(cli: Cli, model: Path, plain: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.png")
-    for verb in (["score"], ["rank", image], ["map"], ["serve", "--port", "0"]):
+    for verb in (["score"], ["rank", image], ["map", "-o", tmp_path / "map.png"], ["serve", "--port", "0"]):
         paths = [] if verb[0] == "serve" else [image]
         refused = cli(*verb, *paths, "--model", model)
         assert refused.code != 0
