@@ -30,6 +30,7 @@ from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Seen, Source, failed, finish, score_all, without_votes
 from .pixels import DeviceBatch, DevicePatches, read
 from .preparation import Preparation
+from .reference import Reference, check_given
 from .regressor import Regressor
 from .samplings import Pixels
 from .score_scale import ScoreScale
@@ -127,13 +128,21 @@ class Scorer:
             raise
         _log.info("opened %s on %s in %.2f s", name, self._backend.device, time.perf_counter() - started)
 
-    def score(self, source: Source, *, pixel_format: str | None = None, diagnose: bool = False) -> Result:
+    def score(
+        self,
+        source: Source,
+        *,
+        pixel_format: str | None = None,
+        reference: Source | Reference | None = None,
+        diagnose: bool = False,
+    ) -> Result:
         """Score one image.
 
         source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image; also
             a value of a pyarrow column of such.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
         diagnose: whether the result is to have a diagnosis: what the image looks like. The score is the same.
+        reference: the undistorted original, of the same size; for a full-reference model, which needs it, and no other.
 
         Raises:
             PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT (also for `diagnose` where the model has no diagnosis),
@@ -142,11 +151,41 @@ class Scorer:
         classifier = self.classifier() if diagnose else None
         self._inference.check_open()
         source = plain(source)
+        original = self._original(reference, pixel_format)
         try:
-            prepared = self.prepare(source, pixel_format)
+            prepared = self._prepare(source, pixel_format, original)
         except Exception as error:
             raise as_error(error) from None
-        return self.finish(source, prepared, classifier)
+        return self.finish(source, prepared, original, classifier)
+
+    def reference(self, source: Source, *, pixel_format: str | None = None) -> Reference:
+        """Look at an original once, for any number of images. Arguments and errors as `score`."""
+        self._inference.check_open()
+        self.check_reference(True)
+        try:
+            prepared = self.prepare(plain(source), pixel_format)
+        except Exception as error:
+            found = as_error(error)
+            raise PscrError(found.status, f"the reference: {found.message}") from None
+        return Reference(self.terms(prepared.patches[None])[0], prepared.width, prepared.height)
+
+    def check_reference(self, given: bool) -> None:
+        """See that images come with a reference if the model needs one, and only then.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT, with the call that would be right.
+        """
+        check_given(self._head, given, self._manifest.name)
+
+    def _original(self, given: Source | Reference | None, pixel_format: str | None) -> Reference | None:
+        self.check_reference(given is not None)
+        return (
+            given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
+        )
+
+    def _prepare(self, source: Source, pixel_format: str | None, original: Reference | None) -> Prepared:
+        prepared = self.prepare(source, pixel_format)
+        return prepared if original is None else original.matched(prepared)
 
     def score_many(
         self,
@@ -156,6 +195,7 @@ class Scorer:
         batch: int | None = None,
         on_error: Literal["result", "raise"] = "result",
         diagnose: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Iterator[Result]:
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
@@ -174,6 +214,7 @@ class Scorer:
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
         diagnose: see `score`.
+        reference: one original for all images, see `score`; it is looked at once, and its errors are raised at once.
 
         Raises:
             PscrError: INVALID_ARGUMENT (batch, on_error, diagnose, sources that are one image or a whole table), CLOSED
@@ -182,7 +223,12 @@ class Scorer:
         if on_error not in ("result", "raise"):
             raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
         scored = self.score_with_votes(
-            sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise", diagnose=diagnose
+            sources,
+            pixel_format=pixel_format,
+            batch=batch,
+            raising=on_error == "raise",
+            reference=reference,
+            diagnose=diagnose,
         )
         return without_votes(scored)
 
@@ -194,6 +240,7 @@ class Scorer:
         batch: int | None = None,
         raising: bool = False,
         diagnose: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
         size = self.batch if batch is None else whole(batch)
@@ -202,7 +249,10 @@ class Scorer:
         images = several(sources)
         classifier = self.classifier() if diagnose else None
         self._inference.check_open()
-        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising, classifier)
+        original = self._original(reference, pixel_format)
+        return self._score_all(
+            images, lambda source: self._prepare(source, pixel_format, original), size, raising, original, classifier
+        )
 
     def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
@@ -255,12 +305,13 @@ class Scorer:
         prepare: Callable[[Source], Prepared],
         batch: int,
         raising: bool = False,
+        reference: Reference | None = None,
         classifier: Classifier | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         return score_all(
             sources,
             prepare,
-            partial(self.infer, terms=classifier is not None),
+            partial(self.infer, terms=classifier is not None, reference=reference),
             head=self._head,
             batch=batch,
             workers=self.decoders,
@@ -278,15 +329,21 @@ class Scorer:
         self._inference.check_open()
         return self.prepare(source, pixel_format).patches
 
-    def finish(self, source: Source, prepared: Prepared, classifier: Classifier | None = None) -> Result:
+    def finish(
+        self,
+        source: Source,
+        prepared: Prepared,
+        reference: Reference | None = None,
+        classifier: Classifier | None = None,
+    ) -> Result:
         """The Result of an image that was prepared, with the diagnosis of a classifier. Errors as `score`."""
-        (row,) = self.infer(prepared.patches[None], terms=classifier is not None).rows()
+        (row,) = self.infer(prepared.patches[None], classifier is not None, reference).rows()
         result = finish(source, prepared, row, self._head, classifier)
         if isinstance(result, PscrError):
             raise result
         return result
 
-    def infer(self, patches: Patches, terms: bool = False) -> Outputs:
+    def infer(self, patches: Patches, terms: bool = False, reference: Reference | None = None) -> Outputs:
         """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, a list of such of single images, or DevicePatches.
 
         Gives scores [N], and votes [N,K] where some vote.
@@ -294,12 +351,14 @@ class Scorer:
         terms: whether the graph's `terms` [N,C] are given as well, of the same inference.
 
         N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
-        of its own, which gives patch scores.
+        of its own, which gives patch scores. reference: the original of all of them, for a model that needs one.
 
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
-        return self._inference.infer(patches, terms)
+        self._inference.check_open()
+        self.check_reference(reference is not None)
+        return self._inference.infer(patches, terms, None if reference is None else reference.terms)
 
     def terms(self, patches: Pixels) -> Any:
         """The graph's `terms` [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""

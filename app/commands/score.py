@@ -22,6 +22,7 @@ from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS, DIAGNOSIS
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, in_words
+from ..tables.originals import Originals, originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
@@ -34,6 +35,7 @@ examples:
   pscr score image.jpg
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  pscr score damaged/ --reference originals/        a full-reference model: each beside its original
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
@@ -64,6 +66,12 @@ def add(verbs: shared.Verbs) -> None:
     shared.threads(score)
     shared.bank(score)
     shared.diagnose(score, "and say of each image what it looks like, such as blur, and to which degree")
+    score.add_argument(
+        "--reference",
+        metavar="REF",
+        help="for a full-reference model: the original of all images, or a folder with one for each, of its name or, "
+        "with another ending, its stem",
+    )
     score.add_argument(
         "--format",
         choices=WRITTEN,
@@ -108,6 +116,8 @@ def run(options: argparse.Namespace) -> int:
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
+        if options.reference is not None:
+            raise UsageError("--reference goes with --engine local; leave one of them out")
         if options.retry_failed or options.overwrite:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
@@ -137,10 +147,11 @@ def run(options: argparse.Namespace) -> int:
         )
         stack.enter_context(scorer)
         check_diagnosis(scorer, options.diagnose)
-        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
+        given = originals(scorer, options.reference)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, inputs, form, file, earlier, options)
+        return _write_all(scorer, inputs, given, form, file, earlier, options)
 
 
 def _check_apart(options: argparse.Namespace) -> None:
@@ -175,6 +186,7 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
 def _write_all(
     scorer: Scorer,
     inputs: Inputs,
+    given: Originals,
     form: Format,
     file: ResultsFile | None,
     earlier: Earlier,
@@ -190,7 +202,7 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = paired(scorer, inputs.items, options.batch, options.diagnose)
+    results = paired(scorer, inputs.items, options.batch, given, options.diagnose)
     try:
         with closing(writer), closing(results):
             if not earlier.size:
