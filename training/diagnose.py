@@ -95,19 +95,23 @@ def _files(folders: Sequence[Path]) -> list[Path]:
 def in_words(figures: Figures) -> str:
     """The figures as a table for people, in percent."""
     width = max(map(len, figures.kinds))
-    by_level = ", ".join(f"{level}: {100 * share:.0f} %" for level, share in enumerate(figures.right, 1))
+    by_level = ", ".join(f"{level}: {_percent(share)} %" for level, share in enumerate(figures.right, 1))
     lines = [
         f"{figures.images} images of {figures.contents} contents that it was not fitted on",
-        f"right at the levels 3 to 5  {100 * figures.from_3:.1f} %  (by level {by_level})",
-        f"undistorted found clean     {100 * figures.clean:.1f} %",
-        f"let pass of what it is to let pass  {100 * figures.passed:.1f} %",
-        f"rank correlation of the degree with people's mean  {figures.degree_srcc:.3f}",
+        f"right at the levels 3 to 5: {_percent(figures.from_3)} % (by level {by_level})",
+        f"undistorted found clean: {_percent(figures.clean)} %",
+        f"of distortions that it is to let pass, found clean: {_percent(figures.passed)} %",
+        f"rank correlation of the degree with people's mean: {figures.degree_srcc:.3f}",
         "",
-        f"{'levels 3 to 5, in percent':<{width + 4}}" + "".join(f"{kind[:11]:>13}" for kind in figures.kinds),
+        f"{'levels 3 to 5, percent':<{width}}" + "".join(f"{kind[:11]:>13}" for kind in figures.kinds),
     ]
     for kind, row in zip(figures.kinds, figures.confusion, strict=True):
-        lines.append(f"{kind:<{max(width + 4, 25)}}" + "".join(f"{100 * share:>13.0f}" for share in row))
+        lines.append(f"{kind:<{width}}" + "".join(f"{_percent(share):>13}" for share in row))
     return "\n".join(lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}"
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -161,7 +161,7 @@ def _logistic(features: Floats, types: NDArray[np.int64], shares: Floats) -> tup
 
 @dataclass(frozen=True)
 class Figures:
-    """How often a classifier is right on contents that it was not fitted on; shares of 1.
+    """How often a classifier is right on contents that it was not fitted on; shares of 1, None of no images.
 
     right: by level, of distorted images whose type it is to know, 1 to 5. clean: of undistorted images that it lets
     pass; passed: of images with the types that it is to let pass. from_3: right, at the levels 3 to 5.
@@ -170,12 +170,12 @@ class Figures:
     """
 
     kinds: tuple[str, ...]
-    right: tuple[float, ...]
-    from_3: float
-    clean: float
-    passed: float
+    right: tuple[float | None, ...]
+    from_3: float | None
+    clean: float | None
+    passed: float | None
     degree_srcc: float
-    confusion: tuple[tuple[float, ...], ...]
+    confusion: tuple[tuple[float | None, ...], ...]
     images: int
     contents: int
 
@@ -203,5 +203,5 @@ def judge(classifier: Classifier, samples: Samples) -> Figures:
     )
 
 
-def _share(right: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
-    return float(right[among].mean()) if among.any() else float("nan")
+def _share(right: NDArray[np.bool_], among: NDArray[np.bool_]) -> float | None:
+    return float(right[among].mean()) if among.any() else None
