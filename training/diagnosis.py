@@ -103,9 +103,12 @@ def square(pixels: Pixels) -> Pixels:
 
 def joined(first: Samples, second: Samples) -> Samples:
     """Both, whose contents are different ones."""
-    contents = np.concatenate([first.contents, second.contents + first.contents.max() + 1])
-    columns = ((getattr(one, key) for one in (first, second)) for key in ("features", "types", "levels"))
-    return Samples(*(np.concatenate(list(column)) for column in columns), contents)
+    return Samples(
+        np.concatenate([first.features, second.features]),
+        np.concatenate([first.types, second.types]),
+        np.concatenate([first.levels, second.levels]),
+        np.concatenate([first.contents, second.contents + first.contents.max() + 1]),
+    )
 
 
 def fit(samples: Samples, scorer: Scorer, seed: int) -> Classifier:
