@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import io
 import sys
@@ -99,6 +100,7 @@ def in_words(figures: Figures) -> str:
     lines = [
         f"{figures.images} images of {figures.contents} contents that it was not fitted on",
         f"right at the levels 3 to 5: {_percent(figures.from_3)} % (by level {by_level})",
+        f"right where it names a kind, at all levels: {_percent(figures.named)} %",
         f"undistorted found clean: {_percent(figures.clean)} %",
         f"of distortions that it is to let pass, found clean: {_percent(figures.passed)} %",
         f"rank correlation of the degree with people's mean: {figures.degree_srcc:.3f}",
@@ -114,13 +116,18 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f}"
 
 
+def command() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    return parser("python -m pscr.training.diagnose", "Fit what lets a model say what an image looks like.", Diagnose)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Fit, judge, write, print. Returns 0; the exit code of an error's status."""
-    command = parser("python -m pscr.training.diagnose", __doc__.partition(": ")[2].capitalize(), Diagnose)
+    asked = command()
     try:
-        sys.stdout.write(in_words(run(read(Diagnose, command, words))))
+        sys.stdout.write(in_words(run(read(Diagnose, asked, words))))
     except PscrError as error:
-        sys.stderr.write(f"{command.prog}: error: {error.message}\n")
+        sys.stderr.write(f"{asked.prog}: error: {error.message}\n")
         return OUTSIDE[error.status].exit_code
     return 0
 

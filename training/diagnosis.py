@@ -168,6 +168,7 @@ class Figures:
 
     right: by level, of distorted images whose type it is to know, 1 to 5. clean: of undistorted images that it lets
     pass; passed: of images with the types that it is to let pass. from_3: right, at the levels 3 to 5.
+    named: of the same at every level, right among those that it does not call clean.
     degree_srcc: rank correlation of the degree with people's mean, over distorted images of those types.
     confusion: by kind, at the levels 3 to 5 (the undistorted in the row of clean), the share of each of `kinds`.
     """
@@ -175,6 +176,7 @@ class Figures:
     kinds: tuple[str, ...]
     right: tuple[float | None, ...]
     from_3: float | None
+    named: float | None
     clean: float | None
     passed: float | None
     degree_srcc: float
@@ -194,6 +196,7 @@ def judge(classifier: Classifier, samples: Samples) -> Figures:
         classifier.groups,
         tuple(_share(said == kinds, known & (levels == level)) for level in range(1, LEVELS + 1)),
         _share(said == kinds, strong),
+        _share(said == kinds, known & (said != CLEAN)),
         _share(said == CLEAN, undistorted),
         _share(said == CLEAN, ~known & ~undistorted),
         correlation(ranks(classifier.degrees(features)[known]), ranks(samples.degrees[known])),
