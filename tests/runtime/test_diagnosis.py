@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tiny_diagnosis
@@ -16,6 +17,9 @@ import pscr
 from pscr.runtime import npz_file
 from pscr.runtime.diagnosis import CLEAN, FILE, Classifier, Diagnosis
 from pscr.runtime.errors import PscrError, Status
+from pscr.runtime.image import load
+from pscr.runtime.manifest import Manifest
+from pscr.runtime.models import locate, packaged
 from pscr.runtime.regressor import Regressor
 from pscr.runtime.score_scale import ScoreScale
 
@@ -161,3 +165,25 @@ def test_a_classifier_of_another_model_is_refused(own_model: Path, width: int) -
     with pytest.raises(PscrError) as caught:
         pscr.open(own_model, "cpu", 1)
     assert_refused(caught, Status.MODEL_INVALID, "diagnosis was built with another model")
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
+DIAGNOSING = [name for name in packaged() if FILE in Manifest.read(locate(name)).files]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DIAGNOSING)
+def test_a_packaged_model_recognises_strong_damage_to_an_example_image(name: str) -> None:
+    image = load(EXAMPLES / "astronaut.jpg")
+    damaged = {
+        "blur": cv2.GaussianBlur(image, None, 5),
+        "noise": image + np.random.default_rng(0).normal(0, 25, image.shape),
+        "compression": cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 5])[1], cv2.IMREAD_COLOR),
+    }
+    with pscr.open(name, "cpu", 1) as scorer:
+        for kind, changed in damaged.items():
+            pixels = np.clip(changed, 0, 255).astype(np.uint8)
+            found = scorer.score(pixels, pixel_format="rgb", diagnose=True).diagnosis
+            assert found is not None
+            assert found.kind == kind
+            assert found.degree > 3
