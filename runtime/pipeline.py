@@ -261,7 +261,8 @@ def finish(
     classifier: see `score_all`.
     """
     score, spread = float(row.score), head.spread(row.votes)
-    if not (math.isfinite(score) and math.isfinite(spread or 0.0)):
+    whole = classifier is None or row.terms is None or bool(np.isfinite(row.terms).all())
+    if not (math.isfinite(score) and math.isfinite(spread or 0.0) and whole):
         found = f"the model gave a score of {row.score} for this image; expected a finite one; report the image"
         return PscrError(Status.INTERNAL, found)
     interval = head.calibration.interval(score, spread) if head.calibration else None
