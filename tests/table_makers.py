@@ -35,7 +35,9 @@ def write_arrow(path: Path, columns: dict[str, Any], rows_of_a_batch: int = 7) -
     return path
 
 
-def write_tar(path: Path, members: Sequence[tuple[str, bytes]], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> Path:
+def write_tar(
+    path: Path, members: Sequence[tuple[str, bytes]], mode: str = "w", form: int = tarfile.PAX_FORMAT
+) -> Path:
     """A tar of plain files; mode: w, or w:gz."""
     with tarfile.open(path, mode, format=form) as tar:  # type: ignore[call-overload]
         for name, data in members:

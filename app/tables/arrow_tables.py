@@ -137,7 +137,7 @@ def _batches(shard: str, columns: list[str]) -> Iterator[Any]:
     """A file's rows, a few at a time."""
     if shard.lower().endswith(".parquet"):
         with pyarrow.parquet.ParquetFile(shard, pre_buffer=False, buffer_size=1 << 16) as file:
-            yield from file.iter_batches(_AT_ONCE, columns=columns)
+            yield from file.iter_batches(_AT_ONCE, columns=columns, use_threads=False)
         return
     with pa.memory_map(shard) as mapped:
         reader = _opened(mapped)

@@ -100,7 +100,10 @@ def test_times_of_nanoseconds_are_kept_to_the_microsecond(tmp_path: Path) -> Non
 
 
 def test_a_dataset_of_arrow_files_is_read_in_the_order_of_its_state(tmp_path: Path, files: list[Path]) -> None:
-    names = [write_arrow(tmp_path / name, columns(files[:2], n=[at, at + 1])).name for name, at in (("b.arrow", 0), ("a.arrow", 2))]
+    names = [
+        write_arrow(tmp_path / name, columns(files[:2], n=[at, at + 1])).name
+        for name, at in (("b.arrow", 0), ("a.arrow", 2))
+    ]
     write_arrow(tmp_path / "cache-1.arrow", columns(files))
     (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
     assert is_dataset(str(tmp_path))
@@ -111,7 +114,9 @@ def test_a_state_cannot_lead_out_of_its_folder(tmp_path: Path, files: list[Path]
     write_arrow(tmp_path / "outside.arrow", columns(files))
     folder = tmp_path / "set"
     folder.mkdir()
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "../outside.arrow"}, {"filename": ".."}]}))
+    (folder / "state.json").write_text(
+        json.dumps({"_data_files": [{"filename": "../outside.arrow"}, {"filename": ".."}]})
+    )
     with pytest.raises(UsageError, match="cannot be read"):
         ArrowTable.open(str(folder))
 

@@ -142,7 +142,13 @@ def test_items_get_the_cells_wherever_the_image_lies(png: Path, tmp_path: Path) 
     data = with_chunks(png, chunk(b"tEXt", b"parameters\0" + PARAMETERS.encode()))
     png.write_bytes(data)
     jpeg = write_image(tmp_path / "b.jpg")
-    items = [Item(str(png)), Item("x", source=data, cells={"n": 1}), Item(str(jpeg)), Item("none.png"), Item("", "gone")]
+    items = [
+        Item(str(png)),
+        Item("x", source=data, cells={"n": 1}),
+        Item(str(jpeg)),
+        Item("none.png"),
+        Item("", "gone"),
+    ]
     cells = [item.cells for item in described(iter(items), {name: f"png_{name}" for name in NAMES})]
     assert [cell["png_model"] for cell in cells] == ["v1-5", "v1-5", None, None, None]
     assert cells[1]["n"] == 1

@@ -12,7 +12,7 @@ from table_makers import write_shard, write_tar
 
 from pscr.runtime.errors import Status
 from pscr.tables.inputs import Item
-from pscr.tables.tar_file import DamagedTarError, Member, TarFile
+from pscr.tables.tar_file import DamagedTarError, TarFile
 from pscr.tables.tar_shards import TarShard
 
 
@@ -44,7 +44,12 @@ def test_what_a_sample_says_stands_beside_its_image(tmp_path: Path, files: list[
 
 def test_texts_may_stand_before_their_image_and_several_images_share_them(tmp_path: Path, files: list[Path]) -> None:
     picture = files[0].read_bytes()
-    members = [("d.x/1.json", b'{"n": {"a": [1]}}'), ("d.x/1.a.png", picture), ("d.x/1.b.png", picture), ("d.x/2.png", picture)]
+    members = [
+        ("d.x/1.json", b'{"n": {"a": [1]}}'),
+        ("d.x/1.a.png", picture),
+        ("d.x/1.b.png", picture),
+        ("d.x/2.png", picture),
+    ]
     items = items_of(write_tar(tmp_path / "a.tar", members), "n")
     assert [item.cells["n"] for item in items] == ['{"a": [1]}', '{"a": [1]}', None]
 
@@ -72,7 +77,9 @@ def test_a_name_that_leads_out_is_a_row_that_says_so(tmp_path: Path, files: list
 
 
 def test_dots_in_a_name_do_not_lead_out(tmp_path: Path, files: list[Path]) -> None:
-    path = write_tar(tmp_path / "a.tar", [("./a..b/..c.x.png", files[0].read_bytes()), ("a...png", files[0].read_bytes())])
+    path = write_tar(
+        tmp_path / "a.tar", [("./a..b/..c.x.png", files[0].read_bytes()), ("a...png", files[0].read_bytes())]
+    )
     assert [item.problem for item in items_of(path) if not item.path.endswith("..c.x.png")] == [""]
 
 
@@ -190,4 +197,3 @@ def test_a_body_need_not_be_read(tmp_path: Path, files: list[Path]) -> None:
         tar = TarFile(stream)
         bodies = {member.name: tar.read(member) for member in tar}
     assert bodies["0004.png"] == files[4].read_bytes()
-    assert Member("0004.txt", 6) in TarFile(path.open("rb"))
