@@ -15,6 +15,8 @@ from . import dataset_folders, generation, tar_shards
 from .fields import Columns, free_names
 from .inputs import STDIN, Item, expand, items_of, natural_key
 
+_TEXT = ("string", "large_string")  # Arrow's types of text
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -74,14 +76,7 @@ def inputs_of(paths: Sequence[str], null: bool, wanted: Wanted, left_out: Counte
     if plain and (wanted.image_column is not None or wanted.columns is not None):
         option = "--columns" if wanted.image_column is None else "--image-column"
         raise UsageError(f"{option} is of tables, and there is none; expected a .parquet, .arrow or .tar file")
-    beside: dict[str, Any] = {}
-    for source in sources:
-        for name, kind in (source.columns or {}).items():
-            if beside.setdefault(name, kind) != kind:
-                raise UsageError(
-                    f"column {name!r} is {beside[name]} in one table and {kind} in another; "
-                    "score the two by themselves, or leave it out by --columns"
-                )
+    beside = _united([source.columns for source in sources if source.columns is not None])
     totals = [source.total for source in sources if source.total is not None]
     total = sum(totals) if len(totals) == len(sources) else None
     items = chain.from_iterable(source.items for source in sources)
@@ -90,6 +85,19 @@ def inputs_of(paths: Sequence[str], null: bool, wanted: Wanted, left_out: Counte
         beside |= dict.fromkeys(names.values())
         return Inputs(Columns(beside), generation.described(items, names), total, False)
     return Inputs(Columns(beside), items, total, plain)
+
+
+def _united(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The columns of several tables, with their types; text of a shard has none, and goes with any text."""
+    beside: dict[str, Any] = {}
+    for name, kind in chain.from_iterable(columns.items() for columns in tables):
+        known = beside.setdefault(name, kind)
+        if known is None and str(kind) in _TEXT:
+            beside[name] = kind
+        elif known != kind and not (kind is None and str(known) in _TEXT):
+            found = f"column {name!r} is {known or 'text'} in one table and {kind or 'text'} in another"
+            raise UsageError(f"{found}; score the two by themselves, or leave it out by --columns")
+    return beside
 
 
 def _tables(path: str) -> list[str]:

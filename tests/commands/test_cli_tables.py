@@ -131,12 +131,22 @@ def test_tables_shards_and_files_can_stand_beside_each_other(
     cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path
 ) -> None:
     table = write_parquet(tmp_path / "a.parquet", {"image": images(files[:2]), "caption": ["one", "two"]})
-    shard = write_shard(tmp_path / "a.tar", files[2:4])
-    done = cli(
-        "score", files[5], table, files[6], shard, "--model", tiny_model, "--format", "jsonl", "--columns", "caption"
-    )
-    assert done.code == 2  # text in both, but of two Arrow types only where one is known
-    assert "column 'caption'" in done.error
+    shard, output = write_shard(tmp_path / "a.tar", files[2:4]), tmp_path / "b.parquet"
+    given = (files[5], table, files[6], shard)
+    assert cli("score", *given, "--model", tiny_model, "-o", output, "--columns", "caption").code == 0
+    rows = pyarrow.parquet.read_table(output).to_pylist()
+    assert [row["caption"] for row in rows] == [None, "one", "two", None, "caption 0", "caption 1"]
+    assert [Path(row["path"]).name for row in rows] == ["05.png", "0", "1", "06.jpg", "0000.jpg", "0001.png"]
+
+
+def test_columns_of_one_name_and_two_types_are_refused(cli: Cli, files: list[Path], tmp_path: Path) -> None:
+    given = [
+        write_parquet(tmp_path / f"{at}.parquet", {"image": images(files[:1]), "n": cells})
+        for at, cells in enumerate(([1], ["x"]))
+    ]
+    done = cli("score", *given)
+    assert done.code == 2
+    assert "column 'n' is int64 in one table and string in another" in done.error
 
 
 def test_patterns_name_shards(cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pscr.tables.inputs import Item
 PARAMETERS = """a cat, (best quality:1.2)
 on a mat
 Negative prompt: blurry, Steps: 3
-Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 123, Size: 512x512, Model hash: abc, Model: v1-5, Lora: "a: 1, b: 2"
+Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 123, Size: 512x512, Model: v1-5, Lora: "a: 1, b: 2"
 """
 PROMPT = {
     "3": {
