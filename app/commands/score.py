@@ -19,7 +19,7 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.fields import COLUMNS
+from ..tables.fields import COLUMNS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, in_words
 from ..tables.results_file import Earlier, ResultsFile, Stream
@@ -109,12 +109,10 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
-    if options.resume and not inputs.plain:
-        raise UsageError("--resume goes on with files, without columns beside the results; name another -o FILE")
     _check_apart(options)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
-        earlier = _earlier(file, form, options)
+        earlier = _earlier(file, form, inputs.columns, options)
         earlier.tally.left_out = in_words(left_out)
         inputs = _not_done(inputs, earlier)
         scorer = open_scorer(
@@ -139,7 +137,7 @@ def _check_apart(options: argparse.Namespace) -> None:
         raise UsageError(f"-o {options.output} would write results over the input {path}; name another file")
 
 
-def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
+def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: argparse.Namespace) -> Earlier:
     """What an earlier run has left, where this one goes on from it.
 
     Raises:
@@ -153,7 +151,7 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
         return Earlier()
     if file is None or not file.is_file or form.rows is None:
         raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
-    return Earlier.read(Path(options.output), form.rows, options.retry_failed)
+    return Earlier.read(Path(options.output), form.rows(columns), options.retry_failed)
 
 
 def _write_all(
@@ -216,8 +214,9 @@ def _not_done(inputs: Inputs, earlier: Earlier) -> Inputs:
             else:
                 yield item
 
-    if inputs.total is None or not done:
-        return replace(inputs, items=left())
+    if inputs.total is None or not inputs.plain:
+        total = None if inputs.total is None else max(inputs.total - done.total(), 0)
+        return replace(inputs, items=left(), total=total)
     rest = list(left())
     return replace(inputs, items=iter(rest), total=len(rest))
 

@@ -77,6 +77,14 @@ class Columns:
         values = record(result)
         return {name: cells.get(name) for name in self.beside} | {self.own[name]: values[name] for name in COLUMNS}
 
+    def results(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What a row of the output says of its result, under the names of `FIELDS`.
+
+        Raises:
+            KeyError: it has not the columns.
+        """
+        return {name: row[called] for name, called in self.own.items()}
+
 
 PLAIN = Columns()
 NO_CELLS: Mapping[str, Any] = MappingProxyType({})

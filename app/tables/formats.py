@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .fields import COLUMNS, NO_CELLS, PLAIN, Columns, record, result_of
+from .fields import NO_CELLS, PLAIN, Columns, record, result_of
 from .inputs import EXTENSIONS
 from .results_file import Rows, Stream, read_rows
 
@@ -66,9 +66,7 @@ class CsvWriter:
         """All is written."""
 
     def _write(self, cells: tuple[object, ...]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\r\n").writerow(cells)  # a cell that holds either of the two is quoted
-        _send(self._stream, line.getvalue()[:-2] + "\n")
+        _send(self._stream, _csv_line(cells))
 
 
 class JsonlWriter:
@@ -132,7 +130,9 @@ class TableWriter:
 class CsvRows:
     """The rows of a csv file of `CsvWriter`; a quoted cell may hold line ends of its own."""
 
-    header = ",".join(COLUMNS).encode() + b"\n"
+    def __init__(self, columns: Columns = PLAIN) -> None:
+        self._columns = columns
+        self.header = _csv_line(columns.names).encode("utf-8", "surrogateescape")
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         pending, quotes = b"", 0
@@ -145,7 +145,7 @@ class CsvRows:
 
     def entry(self, row: bytes) -> dict[str, Any]:
         (cells,) = csv.reader([_text(row)])
-        return dict(zip(COLUMNS, cells, strict=True))
+        return self._columns.results(dict(zip(self._columns.names, cells, strict=True)))
 
 
 class JsonlRows:
@@ -153,12 +153,15 @@ class JsonlRows:
 
     header = b""
 
+    def __init__(self, columns: Columns = PLAIN) -> None:
+        self._columns = columns
+
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         return (line for line in lines if line.endswith(b"\n"))
 
     def entry(self, row: bytes) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(_text(row))
-        return entry
+        return self._columns.results(entry)
 
 
 def _parquet_writer(stream: Stream, columns: Columns) -> Writer:
@@ -181,15 +184,15 @@ class Format:
     name: str
     endings: tuple[str, ...]
     writer: Callable[[Stream, Columns], Writer] | None = None
-    rows: Rows | None = None
+    rows: Callable[[Columns], Rows] | None = None
     for_people: bool = False
 
 
 FORMATS = {
     one.name: one
     for one in (
-        Format("csv", (".csv",), CsvWriter, CsvRows()),
-        Format("jsonl", (".jsonl", ".ndjson"), JsonlWriter, JsonlRows()),
+        Format("csv", (".csv",), CsvWriter, CsvRows),
+        Format("jsonl", (".jsonl", ".ndjson"), JsonlWriter, JsonlRows),
         Format("table", (".txt",), TableWriter, for_people=True),
         Format("parquet", (".parquet",), _parquet_writer),  # and a folder of files, which the Ray engine writes
     )
@@ -234,7 +237,13 @@ def read_results(path: Path) -> list[Result]:
         raise UsageError(
             f"{path}: expected the {expected} file, or the folder of Parquet files, that pscr score writes"
         )
-    return [result for _, result in read_rows(path, form.rows, result_of) if result is not None]
+    return [result for _, result in read_rows(path, form.rows(PLAIN), result_of) if result is not None]
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # a cell that holds either of the two is quoted
+    return line.getvalue()[:-2] + "\n"
 
 
 def _json(value: Any) -> str:

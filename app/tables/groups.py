@@ -55,7 +55,7 @@ class Groups:
     def lines(self) -> list[str]:
         """A table in words, the best mean first; groups without any score stand last."""
         ordered = sorted(self._groups.items(), key=lambda one: -self._sign * one[1].mean if one[1].count else math.inf)
-        rows = [(f"by {self._column}", "n", "mean", "low", "high", "failed")]
+        rows: list[tuple[str, ...]] = [(f"by {self._column}", "n", "mean", "low", "high", "failed")]
         for name, group in ordered[:_MOST_SHOWN]:
             numbers = (group.mean, group.low, group.high) if group.count else ()
             cells = [f"{number:.3f}" for number in numbers] or ["-"] * 3

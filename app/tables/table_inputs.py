@@ -36,7 +36,8 @@ class Wanted:
 class Inputs:
     """What is scored.
 
-    columns: of the output. total: how many items, where that is known. plain: of files alone.
+    columns: of the output. total: how many items, where that is known. plain: of files alone,
+    which take little memory.
     """
 
     columns: Columns

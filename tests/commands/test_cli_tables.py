@@ -179,6 +179,24 @@ def test_nothing_of_a_tar_is_unpacked(cli: Cli, tiny_model: Path, files: list[Pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_an_interrupted_run_goes_on_with_the_rows_that_are_missing(
+    cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path, ending: str
+) -> None:
+    table = write_parquet(
+        tmp_path / "a.parquet", {"image": images(files), 'a "name", status': ["x\n,y"] * 40, "status": [1] * 40}
+    )
+    output = tmp_path / f"out.{ending}"
+    words = ("score", table, "--model", tiny_model, "-o", output)
+    assert cli(*words).code == 0
+    whole = output.read_bytes()
+    output.write_bytes(whole[: len(whole) * 2 // 3])
+    done = cli(*words, "--resume")
+    assert done.code == 0
+    assert "40 scored, 0 failed" in done.err
+    assert output.read_bytes() == whole
+
+
 def test_groups_are_summed_up_at_the_end(cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path) -> None:
     table = {"image": images(files), "model": ["a", "b"] * 20}
     path = write_parquet(tmp_path / "a.parquet", table)
@@ -215,7 +233,8 @@ def test_metadata_are_columns_that_can_be_grouped_by(cli: Cli, tiny_model: Path,
         (["--columns", "x"], "no column 'x'"),
         (["--group-by", "n", "-q"], "--group-by"),
         (["--engine", "ray", "-o", "out", "--metadata"], "--metadata goes with --engine local"),
-        (["-o", "a.csv", "--resume"], "--resume goes on with files"),
+        (["--group-by", "n", "-o", "a.csv", "--resume"], "--group-by sums up one run"),
+        (["-o", "b.parquet", "--resume"], "--resume goes on from a file"),
         (["-o", "a.parquet", "--overwrite"], "over the input"),
     ],
 )

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from pscr.console import UsageError
 from pscr.ray.cluster import share
 from pscr.ray.pool import Part, split
-from pscr.tables.formats import COLUMNS
+from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
 from pscr.tables.parquet import ResultsFolder, read_paths
 
