@@ -36,6 +36,7 @@ examples:
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
+  pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
 csv columns and jsonl keys: {columns}.
@@ -55,7 +56,10 @@ def add(verbs: shared.Verbs) -> None:
         epilog=EPILOG.format(columns=", ".join(COLUMNS)),
     )
     score.add_argument(
-        "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a file, a folder (all images below it), a table or tar of images, a quoted pattern, or '-'",
     )
     shared.model(score)
     shared.device(score)
