@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
-    _check_apart(options)
+    _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
         earlier = _earlier(file, form, inputs.columns, options)
@@ -129,16 +129,17 @@ def run(options: argparse.Namespace) -> int:
         return _write_all(scorer, inputs, form, file, earlier, options)
 
 
-def _check_apart(options: argparse.Namespace) -> None:
-    """Refuse to write the results over what they are of.
+def _check_apart(output: str | None, tables: Iterable[str]) -> None:
+    """Refuse to write the results over the table that they are of.
 
     Raises:
-        UsageError: the output is one of the inputs.
+        UsageError: the output is one of the tables' files.
     """
-    output = Path(options.output or STDOUT)
-    same = (path for path in options.paths if output.is_file() and Path(path).is_file() and output.samefile(path))
-    if (path := next(same, None)) is not None:
-        raise UsageError(f"-o {options.output} would write results over the input {path}; name another file")
+    if output is None or output == STDOUT or not Path(output).exists():
+        return
+    over = next((file for file in tables if Path(file).exists() and Path(output).samefile(file)), None)
+    if over is not None:
+        raise UsageError(f"-o {output} would write results over the input {over}; name another file")
 
 
 def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: argparse.Namespace) -> Earlier:
