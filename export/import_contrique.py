@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.options import option
 from . import shell
 from .linear_import import LinearOptions, scale_of
 
@@ -66,16 +65,16 @@ def import_contrique(options: ContriqueImport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import contrique`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import contrique`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr import contrique",
         "Write a model folder from CONTRIQUE's encoder and a regressor: whole photographs and their half scale, "
         "without reference. Nothing in the files is executed.",
         ContriqueImport,
+        import_contrique,
+        words,
+        eager=True,
     )
-    options = read(ContriqueImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_contrique(options))
 
 
 if __name__ == "__main__":

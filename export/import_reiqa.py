@@ -10,8 +10,7 @@ from pathlib import Path
 from ..runtime.manifest import Manifest
 from ..runtime.score_scale import ScoreScale
 from ..training.backbones import IMAGENET
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.options import option
 from . import shell
 from .linear_import import MOS, LinearOptions, scale_of
 
@@ -71,16 +70,16 @@ def import_reiqa(options: ReiqaImport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import reiqa`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import reiqa`. Returns the exit code: 0, 2 for a wrong argument, 3 for files that cannot be used."""
+    return shell.command(
         "pscr import reiqa",
         "Write a model folder from Re-IQA's quality and content encoders, and a regressor where there is one. Nothing "
         "in the files is executed.",
         ReiqaImport,
+        import_reiqa,
+        words,
+        eager=True,
     )
-    options = read(ReiqaImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_reiqa(options))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ _log = logging.getLogger(__name__)
 class LinearSource:
     """What a model of the family linear is made of.
 
-    method: contrique, arniqa or reiqa. files: those it was read from, by what they are. regressor: None where there is
-    none yet. score: the scale of its scores. database: what the regressor was fitted on. source: where the method is
-    published.
+    method: contrique, arniqa or reiqa. regressor: None where there is none yet. score: the scale of its scores, and the
+    database that the regressor was fitted on. source: where the method is published. files: those it was read from, by
+    what they are.
     """
 
     method: str

@@ -11,8 +11,7 @@ from pscr.export import shell
 from pscr.export.model_folder import is_model
 from pscr.export.model_options import REDUCTION_IMAGES, ModelOptions
 from pscr.runtime.manifest import Manifest
-from pscr.training.memory import keep_freed
-from pscr.training.options import option, parser, read
+from pscr.training.options import option
 
 _BANK = "the exemplars, of a training run"
 
@@ -76,16 +75,16 @@ def export_onnx(options: OnnxExport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr export onnx`. Returns the exit code: 0, 1 for data that cannot be used, 3 for a model that cannot."""
-    command = parser(
+    """Run `pscr export onnx`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr export onnx",
         "Write a model folder (graph, exemplar bank, manifest) from a training run, and prove that it scores like the "
         "network that was trained; or convert a model folder to another precision.",
         OnnxExport,
+        export_onnx,
+        words,
+        eager=True,
     )
-    options = read(OnnxExport, command, words)
-    keep_freed()
-    return shell.run("pscr export", lambda: export_onnx(options))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pscr.runtime.backends.cuda import Device
 from pscr.runtime.engines import FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
-from pscr.training.options import option, parser, read
+from pscr.training.options import option
 
 if TYPE_CHECKING:
     from pscr.export.convert import Converted
@@ -126,17 +126,17 @@ class BuiltEngine:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run it. Returns the exit code: 0, 2 for a wrong argument, 3 where no engine could be built or it is no good."""
-    command = parser(
+
+    def work(options: EngineExport) -> None:
+        sys.stdout.writelines(f"{line}\n" for line in export_engine(options).lines())
+
+    return shell.command(
         "pscr export engine",
         "Build a TensorRT engine from a model folder, read back what it is, and write it with its sidecar.",
         EngineExport,
+        work,
+        words,
     )
-    options = read(EngineExport, command, words)
-
-    def work() -> None:
-        sys.stdout.writelines(f"{line}\n" for line in export_engine(options).lines())
-
-    return shell.run("pscr export", work)
 
 
 def export_engine(options: EngineExport) -> BuiltEngine:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from . import engines, golden, gpus
 from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
+from .diagnosis import Classifier
 from .errors import PscrError, Status
-from .families.head import Head, Signature
+from .families.head import Head, Signature, check_probe
 from .samplings import Sampling
 
 _log = logging.getLogger(__name__)
@@ -168,8 +170,10 @@ def entry_of(backend: Backend) -> Device:
     return DEVICES[backend.device.partition(":")[0]]
 
 
-def try_out(backend: Backend, sampling: Sampling, head: Head) -> None:
-    """Run the graph once, which also proves that it is whole, and see that the head belongs to it.
+def try_out(backend: Backend, sampling: Sampling, head: Head, classifier: Classifier | None, model: str) -> None:
+    """Run the graph once, which also proves that it is whole, and see that head and classifier belong to it.
+
+    model: its name and version, for messages.
 
     Raises:
         PscrError: MODEL_INVALID, or what a GPU cannot do.
@@ -184,7 +188,10 @@ def try_out(backend: Backend, sampling: Sampling, head: Head) -> None:
     if not (np.isfinite(outputs.scores).all() and (outputs.votes is None or np.isfinite(outputs.votes).all())):
         found = "model.onnx gives scores that are not finite; fetch or export the model again"
         raise PscrError(Status.MODEL_INVALID, found)
-    head.check(lambda: backend.terms(sampling.cut(golden.first())[None])[0])
+    terms = cache(lambda: backend.terms(sampling.cut(golden.first())[None])[0])
+    head.check(terms)
+    if classifier is not None:
+        check_probe(classifier.probe, terms(), classifier.about, model, "diagnosis")
 
 
 def connect(device: str, model: Model) -> Backend:

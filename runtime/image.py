@@ -45,7 +45,7 @@ from .image_words import EXPECTED, UNNAMED, check_size, refused
 from .samplings import Pixels
 
 DEFAULT_MAX_PIXELS = 178_000_000
-PIXEL_FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray")
+PIXEL_FORMATS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}  # and how many channels each has
 
 _HEAD = 4096  # bytes of a file that tell its format
 _MOST_BYTES = 2**31 - 1  # of an encoded image: OpenCV counts them in 32 bits
@@ -56,7 +56,6 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _TO_RGB = {
     "bgr": cv2.COLOR_BGR2RGB,
     "rgba": cv2.COLOR_RGBA2RGB,
@@ -266,7 +265,7 @@ def from_array(array: Pixels, pixel_format: str, *, max_pixels: int = DEFAULT_MA
     if pixel_format not in PIXEL_FORMATS:
         found = f"pixel_format {pixel_format!r} is not known; expected one of {', '.join(PIXEL_FORMATS)}"
         raise PscrError(Status.INVALID_ARGUMENT, found)
-    channels = _CHANNELS[pixel_format]
+    channels = PIXEL_FORMATS[pixel_format]
     fits = array.ndim == 3 and array.shape[2] == channels
     if not (fits or (array.ndim == 2 and channels == 1)):
         expected = "(height, width) or (height, width, 1)" if channels == 1 else f"(height, width, {channels})"

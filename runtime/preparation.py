@@ -34,7 +34,7 @@ class Preparation:
         height, width = image.shape[:2]
         self.check_frame(height, width)
         notes += self.sampling.in_words(height, width)
-        return Prepared(self.sampling.cut(image), width, height, "; ".join(notes))
+        return Prepared(width, height, "; ".join(notes), self.sampling.cut(image))
 
     def check_size(self, height: int, width: int) -> None:
         """See that images of this size, in pixels, can be prepared, before any of them is.

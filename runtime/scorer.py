@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +17,16 @@ from . import cores, devices
 from .arguments import plain, several, whole
 from .bank import Bank
 from .calibration import Calibration
+from .diagnosis import Classifier
 from .errors import PscrError, Status, as_error, one_line
 from .families import read_head
 from .families.head import Floats, Head, Outputs
 from .image import DEFAULT_MAX_PIXELS
+from .inference import Inference
 from .manifest import Manifest
 from .model_folder import ModelFolder
-from .pipeline import Prepared, Result, Source, finish, score_all
-from .pixels import DeviceBatch, read
+from .pipeline import Prepared, Result, Seen, Source, failed, finish, score_all, without_votes
+from .pixels import DeviceBatch, DevicePatches, read
 from .preparation import Preparation
 from .regressor import Regressor
 from .samplings import Pixels
@@ -89,11 +89,11 @@ class Scorer:
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
         self._head = read_head(self._folder, bank, head)
+        self._classifier = self._folder.classifier()
         self._asked, self._threads = device, count
         votes = {"bank": _placed(bank), "head": _placed(head)}
         self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels)
         self._sampling = self._manifest.sampling
-        self._lock = threading.Lock()
         opened = devices.Model(
             self._folder.graph(),
             self._head.signature,
@@ -108,35 +108,36 @@ class Scorer:
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
         self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels)
-        self._closed = False
-        self._process = os.getpid()
+        self._inference = Inference(self._backend, self._head)
         cv2.setNumThreads(count)
+        name = f"{self._manifest.name} {self._manifest.version}"
         try:
-            devices.try_out(self._backend, self._sampling, self._head)
+            devices.try_out(self._backend, self._sampling, self._head, self._classifier, name)
         except BaseException:
             self._backend.close()
             raise
-        name, seconds = f"{self._manifest.name} {self._manifest.version}", time.perf_counter() - started
-        _log.info("opened %s on %s in %.2f s", name, self._backend.device, seconds)
+        _log.info("opened %s on %s in %.2f s", name, self._backend.device, time.perf_counter() - started)
 
-    def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
+    def score(self, source: Source, *, pixel_format: str | None = None, diagnose: bool = False) -> Result:
         """Score one image.
 
         source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image; also
             a value of a pyarrow column of such.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
+        diagnose: whether the result is to have a diagnosis: what the image looks like. The score is the same.
 
         Raises:
-            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED,
-                INTERNAL.
+            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT (also for `diagnose` where the model has no diagnosis),
+                DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
         """
-        self._check_open()
+        classifier = self.classifier() if diagnose else None
+        self._inference.check_open()
         source = plain(source)
         try:
             prepared = self.prepare(source, pixel_format)
         except Exception as error:
             raise as_error(error) from None
-        return self.finish(source, prepared)
+        return self.finish(source, prepared, classifier)
 
     def score_many(
         self,
@@ -145,6 +146,7 @@ class Scorer:
         pixel_format: str | None = None,
         batch: int | None = None,
         on_error: Literal["result", "raise"] = "result",
+        diagnose: bool = False,
     ) -> Iterator[Result]:
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
@@ -162,15 +164,18 @@ class Scorer:
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
+        diagnose: see `score`.
 
         Raises:
-            PscrError: INVALID_ARGUMENT (batch, on_error, sources that are one image or a whole table), CLOSED, and
-                OUT_OF_MEMORY or INTERNAL where inference itself fails; with on_error="raise" also those of `score`.
+            PscrError: INVALID_ARGUMENT (batch, on_error, diagnose, sources that are one image or a whole table), CLOSED
+                and OUT_OF_MEMORY or INTERNAL where inference itself fails; with on_error="raise" also those of `score`.
         """
         if on_error not in ("result", "raise"):
             raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
-        scored = self.score_with_votes(sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise")
-        return _without_votes(scored)
+        scored = self.score_with_votes(
+            sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise", diagnose=diagnose
+        )
+        return without_votes(scored)
 
     def score_with_votes(
         self,
@@ -179,21 +184,25 @@ class Scorer:
         pixel_format: str | None = None,
         batch: int | None = None,
         raising: bool = False,
+        diagnose: bool = False,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
         size = self.batch if batch is None else whole(batch)
         if size is None:
             raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
         images = several(sources)
-        self._check_open()
-        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising)
+        classifier = self.classifier() if diagnose else None
+        self._inference.check_open()
+        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising, classifier)
 
     def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
 
-        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32 in host memory, with any strides; a NumPy array, or
-            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory). uint8 of contiguous
-            images is read where it lies. It must stay as it is during the call.
+        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32, with any strides. In host memory: a NumPy array, or
+            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory); uint8 of contiguous
+            images is read where it lies. In a GPU's: what has `__cuda_array_interface__` (torch, CuPy, JAX, Numba),
+            where the model is open on that GPU as `tensorrt`; it is read there, after the work that its producer has
+            still to do. It must stay as it is during the call.
         layout: "NHWC" or "NCHW".
         value_range: what black and white are: (0, 255), (0, 1) or (-1, 1).
 
@@ -206,45 +215,74 @@ class Scorer:
 
         Raises:
             PscrError: INVALID_ARGUMENT (also for NaN, values beyond the range, a tensor that requires a gradient or is
-                on a device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
+                on another device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
         """
-        self._check_open()
+        self._inference.check_open()
         batch = read(pixels, layout, value_range)
         if isinstance(batch, DeviceBatch):
-            raise batch.refusal(f"the model on {self._backend.device}")
+            return self._score_there(batch)
         batch.check()
         self._preparation.check_size(*batch.shape[1:3])
         scored = self._score_all(batch.images(), lambda image: self.prepare(batch.levels(image), "rgb"), self.batch)
         return [result for result, _ in scored]
 
+    def _score_there(self, batch: DeviceBatch) -> list[Result]:
+        """`score_pixels` of images in a device's memory. Errors as there."""
+        images, height, width, _ = batch.shape
+        if not images:
+            return []
+        self._preparation.check_size(height, width)
+        plan = self._sampling.plan(height, width)
+        if plan is None:
+            raise batch.refusal(f"{self._manifest.name}, whose sampling is {self._sampling.method},", "")
+        outputs = self.infer(DevicePatches(batch, plan))
+        seen = Seen(width, height, "; ".join(self._sampling.in_words(height, width)))
+        scored = (finish(None, seen, row, self._head) for row in outputs.rows())
+        return [failed(None, one) if isinstance(one, PscrError) else one for one in scored]
+
     def _score_all(
-        self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
+        self,
+        sources: Iterable[Source],
+        prepare: Callable[[Source], Prepared],
+        batch: int,
+        raising: bool = False,
+        classifier: Classifier | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         return score_all(
-            sources, prepare, self.infer, head=self._head, batch=batch, workers=self.decoders, raising=raising
+            sources,
+            prepare,
+            partial(self.infer, terms=classifier is not None),
+            head=self._head,
+            batch=batch,
+            workers=self.decoders,
+            raising=raising,
+            classifier=classifier,
         )
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""
-        self._check_open()
+        self._inference.check_open()
         return self._preparation.pixels(plain(source), pixel_format)
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
-        self._check_open()
+        self._inference.check_open()
         return self.prepare(source, pixel_format).patches
 
-    def finish(self, source: Source, prepared: Prepared) -> Result:
-        """The Result of an image that was prepared. Errors as `score`."""
-        outputs = self.infer(prepared.patches[None])
-        votes = None if outputs.votes is None else outputs.votes[0]
-        result = finish(source, prepared, outputs.scores[0], votes, self._head)
+    def finish(self, source: Source, prepared: Prepared, classifier: Classifier | None = None) -> Result:
+        """The Result of an image that was prepared, with the diagnosis of a classifier. Errors as `score`."""
+        (row,) = self.infer(prepared.patches[None], terms=classifier is not None).rows()
+        result = finish(source, prepared, row, self._head, classifier)
         if isinstance(result, PscrError):
             raise result
         return result
 
-    def infer(self, patches: Pixels) -> Outputs:
-        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N], and votes [N,K] where some vote.
+    def infer(self, patches: Pixels | DevicePatches, terms: bool = False) -> Outputs:
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, or those of images in the device's memory.
+
+        Gives scores [N], and votes [N,K] where some vote.
+
+        terms: whether the graph's `terms` [N,C] are given as well, of the same inference.
 
         N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
         of its own, which gives patch scores.
@@ -252,20 +290,11 @@ class Scorer:
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
-        self._check_open()  # before the lock too: in a fork no one would ever release it
-        with self._lock:
-            self._check_open()
-            if self._head.reads_terms:
-                return self._head.on_terms(self._backend.terms(patches))
-            outputs = self._backend.infer(patches)
-        return self._head.on_scale(outputs)
+        return self._inference.infer(patches, terms)
 
     def terms(self, patches: Pixels) -> Any:
         """The graph's `terms` [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
-        self._check_open()
-        with self._lock:
-            self._check_open()
-            return self._backend.terms(patches)
+        return self._inference.terms(patches)
 
     @property
     def batch(self) -> int:
@@ -287,6 +316,16 @@ class Scorer:
     def head(self) -> Head:
         """What votes, on which scale, and how it is calibrated."""
         return self._head
+
+    def classifier(self) -> Classifier:
+        """What makes a diagnosis of the model's terms.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT where the model has none.
+        """
+        if self._classifier is None:
+            raise self._folder.no_classifier()
+        return self._classifier
 
     @property
     def scale(self) -> ScoreScale:
@@ -347,14 +386,8 @@ class Scorer:
 
         In a fork of the process that opened it, it only marks this copy as closed.
         """
-        if os.getpid() != self._process:
-            self._closed = True
-            return
-        with self._lock:
-            if not self._closed:
-                _log.info("closed %s %s", self._manifest.name, self._manifest.version)
-            self._closed = True
-            self._backend.close()
+        if self._inference.close():
+            _log.info("closed %s %s", self._manifest.name, self._manifest.version)
 
     def __reduce__(self) -> tuple[Callable[[], Scorer], tuple[()]]:
         """Another process (multiprocessing, joblib, Spark) opens the model again, with the same arguments.
@@ -362,7 +395,7 @@ class Scorer:
         Raises:
             PscrError: CLOSED.
         """
-        if self._closed:
+        if self._inference.closed:
             raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
         return self._again, ()
 
@@ -374,13 +407,6 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if os.getpid() != self._process:  # without the library's threads, for which it would wait
-            found = f"this Scorer belongs to process {self._process}, and this is a fork of it"
-            raise PscrError(Status.CLOSED, f"{found}; open the model again in this process, or start it with spawn")
-        if self._closed:
-            raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
-
     def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
         """Decode an image and cut its patches: all that comes before the network. Arguments and errors as `score`."""
         return self._preparation.prepare(source, pixel_format)
@@ -389,9 +415,3 @@ class Scorer:
 def _placed(given: Any) -> Any:
     """A file's path from wherever the program may be later; anything else as it is."""
     return Path(given).absolute() if isinstance(given, (str, os.PathLike)) else given
-
-
-def _without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:
-    with closing(scored):
-        for result, _ in scored:
-            yield result

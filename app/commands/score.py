@@ -19,11 +19,11 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.fields import COLUMNS, Columns
+from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, in_words
 from ..tables.results_file import Earlier, ResultsFile, Stream
-from ..tables.scoring import check_same_model, paired, summarised
+from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
 from . import options as shared
@@ -41,7 +41,8 @@ examples:
 
 csv columns and jsonl keys: {columns}.
 The spread is the standard deviation of the exemplars' votes; low and high hold 90 % of opinion scores, if the model is
-calibrated. What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
+calibrated. With --diagnose, {diagnosis} too.
+What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
 score, and the exit code is then 1.
 """
 
@@ -53,7 +54,7 @@ def add(verbs: shared.Verbs) -> None:
         "score files, folders, patterns or a list of images",
         run,
         description="Score images and write one row for each: path, score, spread, size, status.",
-        epilog=EPILOG.format(columns=", ".join(COLUMNS)),
+        epilog=EPILOG.format(columns=", ".join(COLUMNS), diagnosis=", ".join(one.name for one in DIAGNOSIS)),
     )
     score.add_argument(
         "paths",
@@ -66,6 +67,7 @@ def add(verbs: shared.Verbs) -> None:
     shared.batch(score)
     shared.threads(score)
     shared.bank(score)
+    shared.diagnose(score, "and say of each image what it looks like, such as blur, and to which degree")
     score.add_argument(
         "--format",
         choices=WRITTEN,
@@ -113,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
+    inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
     _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
@@ -123,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
+        check_diagnosis(scorer, options.diagnose)
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         if file:
             file.begin(earlier)
@@ -156,7 +160,7 @@ def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: 
         return Earlier()
     if file is None or not file.is_file or form.rows is None:
         raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
-    return Earlier.read(Path(options.output), form.rows(columns), options.retry_failed)
+    return Earlier.read(Path(options.output), form.rows, options.retry_failed, columns)
 
 
 def _write_all(
@@ -176,7 +180,7 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = paired(scorer, inputs.items, options.batch)
+    results = paired(scorer, inputs.items, options.batch, options.diagnose)
     try:
         with closing(writer), closing(results):
             if not earlier.size:

@@ -24,6 +24,8 @@ from .results_file import Rows, Stream, read_rows
 
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
 
+_SEEN = len("sharpness and contrast (100 %), degree 5.0 of 5")
+
 
 class Writer(Protocol):
     """Writes a header, then rows, then a footer, as UTF-8 bytes."""
@@ -66,7 +68,9 @@ class CsvWriter:
         """All is written."""
 
     def _write(self, cells: tuple[object, ...]) -> None:
-        _send(self._stream, _csv_line(cells))
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(cells)  # a cell that holds either of the two is quoted
+        _send(self._stream, line.getvalue()[:-2] + "\n")
 
 
 class JsonlWriter:
@@ -95,14 +99,14 @@ class TableWriter:
     """
 
     def __init__(self, stream: Stream, columns: Columns = PLAIN) -> None:
-        self._stream = stream
+        self._stream, self._diagnosed = stream, columns.diagnosed
         self._title = ""
 
     def header(self, title: str) -> None:
         self._title = title
         if self._title:
             _send(self._stream, f"{one_line(self._title)}\n\n")
-        self._line("score", "spread", "size", "status", "path")
+        self._line("score", "spread", "size", "status", "looks like", "path")
 
     def row(self, result: Result, cells: Mapping[str, Any] = NO_CELLS) -> None:
         values = record(result)
@@ -111,7 +115,8 @@ class TableWriter:
         size = f"{result.width}x{result.height}" if values["width"] else "-"
         score, spread = ("-" if values[key] is None else f"{values[key]:.3f}" for key in ("score", "spread"))
         named = one_line(path) + (f"  ({one_line(message)})" if message else "")
-        self._line(score, spread, size, str(values["status"]), named)
+        seen = result.diagnosis.in_words() if result.diagnosis else "-"
+        self._line(score, spread, size, str(values["status"]), seen, named)
 
     def footer(self, summary: str) -> None:
         if self._title:
@@ -120,8 +125,9 @@ class TableWriter:
     def close(self) -> None:
         """All is written."""
 
-    def _line(self, score: str, spread: str, size: str, status: str, path: str) -> None:
-        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {path}\n")
+    def _line(self, score: str, spread: str, size: str, status: str, seen: str, path: str) -> None:
+        seen = f"{seen:<{_SEEN}}  " if self._diagnosed else ""
+        _send(self._stream, f"{score:>7}  {spread:>7}  {size:>11}  {status:<{_STATUS}}  {seen}{path}\n")
 
 
 # --- reading them back ------------------------------------------------------------------------------------------------
@@ -130,9 +136,10 @@ class TableWriter:
 class CsvRows:
     """The rows of a csv file of `CsvWriter`; a quoted cell may hold line ends of its own."""
 
-    def __init__(self, columns: Columns = PLAIN) -> None:
-        self._columns = columns
-        self.header = _csv_line(columns.names).encode("utf-8", "surrogateescape")
+    header = True
+
+    def columns(self, first: bytes) -> Columns:
+        return Columns.of_names(self._cells(first))
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         pending, quotes = b"", 0
@@ -143,25 +150,28 @@ class CsvRows:
                 yield pending
                 pending = b""
 
-    def entry(self, row: bytes) -> dict[str, Any]:
-        (cells,) = csv.reader([_text(row)])
-        return self._columns.results(dict(zip(self._columns.names, cells, strict=True)))
+    def entry(self, row: bytes, columns: Columns) -> dict[str, Any]:
+        return dict(zip(columns.names, self._cells(row), strict=True))
+
+    def _cells(self, row: bytes) -> list[str]:
+        (cells,) = csv.reader(io.StringIO(_text(row), newline=""))
+        return cells
 
 
 class JsonlRows:
     """The lines of a file of `JsonlWriter`."""
 
-    header = b""
+    header = False
 
-    def __init__(self, columns: Columns = PLAIN) -> None:
-        self._columns = columns
+    def columns(self, first: bytes) -> Columns:
+        return Columns.of_names(list(json.loads(_text(first))))
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         return (line for line in lines if line.endswith(b"\n"))
 
-    def entry(self, row: bytes) -> dict[str, Any]:
+    def entry(self, row: bytes, columns: Columns) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(_text(row))
-        return self._columns.results(entry)
+        return entry
 
 
 def _parquet_writer(stream: Stream, columns: Columns) -> Writer:
@@ -184,15 +194,15 @@ class Format:
     name: str
     endings: tuple[str, ...]
     writer: Callable[[Stream, Columns], Writer] | None = None
-    rows: Callable[[Columns], Rows] | None = None
+    rows: Rows | None = None
     for_people: bool = False
 
 
 FORMATS = {
     one.name: one
     for one in (
-        Format("csv", (".csv",), CsvWriter, CsvRows),
-        Format("jsonl", (".jsonl", ".ndjson"), JsonlWriter, JsonlRows),
+        Format("csv", (".csv",), CsvWriter, CsvRows()),
+        Format("jsonl", (".jsonl", ".ndjson"), JsonlWriter, JsonlRows()),
         Format("table", (".txt",), TableWriter, for_people=True),
         Format("parquet", (".parquet",), _parquet_writer),  # and a folder of files, which the Ray engine writes
     )
@@ -221,29 +231,25 @@ def output_format(asked: str | None, output: str | None) -> Format:
 def read_results(path: Path) -> list[Result]:
     """The results in what `pscr score` has written: a file, or the Ray engine's folder of Parquet files.
 
+    What stands beside the results is passed over.
+
     Half a row at a file's end does not count.
 
     Raises:
         UsageError: it cannot be read, or is not what `pscr score` writes in the format that its name says.
         PscrError: pyarrow, which reads Parquet, is not installed.
     """
-    if path.is_dir():
-        with needing("tables", f"reading {path}"):
-            from .parquet import read_folder  # pyarrow, which nothing else here needs
-        return read_folder(path)
     form = BY_ENDING.get(path.suffix.lower())
+    if path.is_dir() or form is FORMATS["parquet"]:
+        with needing("tables", f"reading {path}"):
+            from .parquet import read_parquet  # pyarrow, which nothing else here needs
+        return read_parquet(path)
     if form is None or form.rows is None:
         expected = " or ".join(RESUMABLE)
         raise UsageError(
-            f"{path}: expected the {expected} file, or the folder of Parquet files, that pscr score writes"
+            f"{path}: expected the {expected} file, or the file or folder of Parquet, that pscr score writes"
         )
-    return [result for _, result in read_rows(path, form.rows(PLAIN), result_of) if result is not None]
-
-
-def _csv_line(cells: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(cells)  # a cell that holds either of the two is quoted
-    return line.getvalue()[:-2] + "\n"
+    return [result for _, result in read_rows(path, form.rows, result_of) if result is not None]
 
 
 def _json(value: Any) -> str:

@@ -142,6 +142,11 @@ def natural_key(path: str) -> tuple[object, ...]:
     return tuple(_part_key(part) for part in Path(path).parts), path
 
 
+def parts_of(pattern: str, separators: str = os.sep + (os.altsep or "")) -> list[str]:
+    """A pattern's parts, split at each of the system's separators: "/", on Windows the backslash as well."""
+    return re.split(f"[{re.escape(separators)}]", pattern)
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file is called like an image that can be read here, in upper or lower case, and is not hidden."""
     return not name.startswith(".") and Path(name).suffix.lower() in readable()
@@ -165,7 +170,7 @@ def _folder(folder: str, left_out: Counter[str]) -> list[Item]:
 
 
 def _pattern(pattern: str, left_out: Counter[str]) -> list[Item]:
-    root, *parts = pattern.split("/")
+    root, *parts = parts_of(pattern)
     found = _Search(left_out)
     found.run("/", parts) if not root else found.run("", [root, *parts])
     if not found.files and not found.unreadable:

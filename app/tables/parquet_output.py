@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ..runtime.scorer import Result
-from .fields import NO_CELLS, Columns
-from .parquet import SCHEMA, as_text
+from .fields import NO_CELLS, Columns, fields
+from .parquet import as_text, schema_of
 from .results_file import Stream
 
 _ROWS = 1024  # of a row group
@@ -54,7 +54,7 @@ class ParquetWriter:
 
     def __init__(self, stream: Stream, columns: Columns) -> None:
         self._columns = columns
-        own = [(columns.own[field.name], field.type) for field in SCHEMA]
+        own = [(columns.own[field.name], field.type) for field in schema_of(fields(columns.diagnosed))]
         beside = [(name, kind or pa.string()) for name, kind in columns.beside.items()]
         self._schema = pa.schema([*beside, *own])
         self._rows: list[dict[str, Any]] = []

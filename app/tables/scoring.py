@@ -20,14 +20,18 @@ from .results_file import Tally
 SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
 
 
-def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
+def in_order(
+    scorer: Scorer, items: Iterator[Item], batch: int | None, diagnose: bool = False
+) -> Generator[Result, None, None]:
     """One result per item, in order; an item that names no image gets its result without going to the scorer."""
-    with closing(paired(scorer, items, batch)) as pairs:
+    with closing(paired(scorer, items, batch, diagnose)) as pairs:
         for _, result in pairs:
             yield result
 
 
-def paired(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[tuple[Item, Result], None, None]:
+def paired(
+    scorer: Scorer, items: Iterator[Item], batch: int | None, diagnose: bool = False
+) -> Generator[tuple[Item, Result], None, None]:
     """`in_order` with the item of each result; a result is called by its item's path, wherever the image lay."""
     waiting: deque[Item] = deque()
 
@@ -37,13 +41,23 @@ def paired(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generato
             if not item.problem:
                 yield item.path if item.source is None else item.source
 
-    for result in scorer.score_many(sources(), batch=batch):
+    for result in scorer.score_many(sources(), batch=batch, diagnose=diagnose):
         while waiting[0].problem:
             yield _no_image(waiting.popleft())
         item = waiting.popleft()
         yield item, result if item.source is None else _called(result, item.path)
     for item in waiting:
         yield _no_image(item)
+
+
+def check_diagnosis(scorer: Scorer, wanted: bool) -> None:
+    """See, before anything is written, that the model makes diagnoses where they are wanted.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT.
+    """
+    if wanted:
+        scorer.classifier()
 
 
 def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], source: str, otherwise: str = "") -> None:

@@ -65,9 +65,7 @@ class LinearHead(Head):
         model = f"{manifest.name} {manifest.version}"
         if head is not None:
             given = Regressor.given(head)
-            entry = given.about.get("calibration")
-            calibration = None if entry is None else Calibration.from_dict(entry, "the head")
-            return cls(given, given.score, calibration, model=model)
+            return cls(given, given.score, Calibration.stated(given.about, "the head"), model=model)
         if REGRESSOR in manifest.files:
             own = Regressor.from_bytes(folder.verified(REGRESSOR), str(folder.path / REGRESSOR))
             return cls(own, manifest.score, folder.calibration(), model=model)

@@ -197,6 +197,27 @@ def test_an_interrupted_run_goes_on_with_the_rows_that_are_missing(
     assert output.read_bytes() == whole
 
 
+def test_a_run_with_other_columns_is_not_added_to(
+    cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path
+) -> None:
+    path, output = write_parquet(tmp_path / "a.parquet", {"image": images(files[:2]), "n": [1, 2]}), tmp_path / "a.csv"
+    assert cli("score", path, "--model", tiny_model, "-o", output).code == 0
+    done = cli("score", path, "--model", tiny_model, "-o", output, "--resume", "--columns", "n")
+    assert done.code == 2
+    assert "has the columns image, n, path" in done.error
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_results_with_columns_beside_them_are_read_back(
+    cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path, ending: str
+) -> None:
+    table = {"path": [str(file) for file in files[:3]], "score": ["x"] * 3}
+    path, output = write_parquet(tmp_path / "a.parquet", table), tmp_path / f"b.{ending}"
+    assert cli("score", path, "--model", tiny_model, "-o", output).code == 0
+    done = cli("tag", files[1], "--scores", output, "--model", tiny_model, "--dry-run")
+    assert (done.code, "1 would be tagged" in done.err) == (0, True), done.err
+
+
 def test_groups_are_summed_up_at_the_end(cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path) -> None:
     table = {"image": images(files), "model": ["a", "b"] * 20}
     path = write_parquet(tmp_path / "a.parquet", table)

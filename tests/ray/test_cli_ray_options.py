@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from cli_testing import Cli
 pytest.importorskip("ray")
 import pyarrow as pa
 import pyarrow.parquet
+import ray
 
 from pscr.console import UsageError
-from pscr.ray.cluster import share
+from pscr.ray.cluster import connected, share
 from pscr.ray.pool import Part, split
+from pscr.runtime.errors import PscrError
 from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
 from pscr.tables.parquet import ResultsFolder, read_paths
@@ -173,3 +176,15 @@ def test_workers_share_the_cores_of_each_machine(
 def test_more_workers_than_cores_are_refused(nodes: list[int], workers: int, threads: int | None) -> None:
     with pytest.raises(UsageError, match="do not fit"):
         share(nodes, workers, threads)
+
+
+def test_sigterm_is_what_it_was_where_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*given: object, **options: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as ray.init takes it, before anything can go wrong
+        raise ConnectionError("no raylet")
+
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(PscrError, match="no raylet"), connected("local", 1, 1):
+        raise AssertionError("connected")
+    assert signal.getsignal(signal.SIGTERM) == before
