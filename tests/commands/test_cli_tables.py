@@ -6,15 +6,17 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from cli_testing import Cli, write_image
+from cli_testing import Cli, command, write_image
 from table_makers import IMAGE, held, write_arrow, write_parquet, write_shard, write_tar
 
 from pscr.tables.fields import COLUMNS
@@ -216,6 +218,29 @@ def test_results_with_columns_beside_them_are_read_back(
     assert cli("score", path, "--model", tiny_model, "-o", output).code == 0
     done = cli("tag", files[1], "--scores", output, "--model", tiny_model, "--dry-run")
     assert (done.code, "1 would be tagged" in done.err) == (0, True), done.err
+
+
+def test_a_full_disk_is_one_message(cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    done = cli("score", files[0], "--model", tiny_model, "-o", "/dev/full", "--format", "parquet")
+    assert done.code == 3
+    assert "No space left" in done.error
+
+
+def test_an_interrupted_parquet_output_can_be_read(tiny_model: Path, files: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "a.parquet"
+    words = command("score", "-", "--model", tiny_model, "-o", output)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write("".join(f"{file}\n" for file in files).encode())
+        process.stdin.flush()
+        while not output.exists() or not output.stat().st_size:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert process.returncode == 143
+    assert set(pyarrow.parquet.read_table(output).column_names) == set(COLUMNS)
 
 
 def test_groups_are_summed_up_at_the_end(cli: Cli, tiny_model: Path, files: list[Path], tmp_path: Path) -> None:

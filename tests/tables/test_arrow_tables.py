@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,43 @@ def test_a_folder_of_the_hub_is_a_dataset_and_a_folder_of_images_is_none(tmp_pat
     write_parquet(tmp_path / "files" / "metadata.parquet", {"file_name": ["0.png"]})
     assert is_dataset(str(tmp_path / "hub"))
     assert not is_dataset(str(tmp_path / "files"))
+
+
+def test_files_of_one_table_agree_on_types(tmp_path: Path, files: list[Path]) -> None:
+    for number, cells in enumerate((pa.nulls(2), pa.array(["a", "b"]), pa.array(["c", None], pa.large_string()))):
+        name = f"train-0000{number}-of-00003.parquet"
+        write_parquet(tmp_path / "set" / name, {"caption": cells, "image": pa.array(held(files[:2]), IMAGE)})
+    items = list(ArrowTable.open(str(tmp_path / "set")))
+    assert [item.cells["caption"] for item in items] == [None, None, "a", "b", "c", None]
+    write_parquet(tmp_path / "set" / "train-00003-of-00003.parquet", columns(files, caption=[1] * 20))
+    with pytest.raises(UsageError, match="different types"):
+        ArrowTable.open(str(tmp_path / "set"))
+    write_parquet(tmp_path / "set" / "train-00003-of-00003.parquet", columns(files))
+    with pytest.raises(UsageError, match="files with the columns"):
+        ArrowTable.open(str(tmp_path / "set"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        (pa.dictionary(pa.int8(), pa.string()), "a"),
+        (pa.map_(pa.string(), pa.int8()), [("a", 1)]),
+        (pa.list_(pa.float32(), 2), [1.0, 2.0]),
+        (pa.decimal128(5, 2), Decimal("1.25")),
+        (pa.json_() if hasattr(pa, "json_") else pa.string(), '{"a": 1}'),
+    ],
+)
+def test_columns_of_any_type_are_kept(tmp_path: Path, kind: Any, cell: Any) -> None:
+    path = write_parquet(tmp_path / "a.parquet", {"path": ["a.png", "b.png"], "x": pa.array([cell, None], kind)})
+    assert [item.cells["x"] for item in ArrowTable.open(str(path))] == [cell, None]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.binary(3), pa.map_(pa.string(), pa.binary()), pa.dictionary(pa.int8(), pa.binary())]
+)
+def test_bytes_of_any_type_are_left_out(tmp_path: Path, kind: Any) -> None:
+    path = write_parquet(tmp_path / "a.parquet", {"path": ["a.png"], "x": pa.array([None], kind)})
+    assert list(ArrowTable.open(str(path)).columns) == ["path"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
