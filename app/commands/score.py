@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.fields import COLUMNS, DIAGNOSIS
+from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, in_words
 from ..tables.originals import Originals, originals
@@ -38,6 +38,7 @@ examples:
   pscr score damaged/ --reference originals/        a full-reference model: each beside its original
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
+  pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
 csv columns and jsonl keys: {columns}.
@@ -58,7 +59,10 @@ def add(verbs: shared.Verbs) -> None:
         epilog=EPILOG.format(columns=", ".join(COLUMNS), diagnosis=", ".join(one.name for one in DIAGNOSIS)),
     )
     score.add_argument(
-        "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a file, a folder (all images below it), a table or tar of images, a quoted pattern, or '-'",
     )
     shared.model(score)
     shared.device(score)
@@ -129,12 +133,11 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
-    if options.resume and not inputs.plain:
-        raise UsageError("--resume goes on with files, without columns beside the results; name another -o FILE")
-    _check_apart(options)
+    inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
+    _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
-        earlier = _earlier(file, form, options)
+        earlier = _earlier(file, form, inputs.columns, options)
         earlier.tally.left_out = in_words(left_out)
         inputs = _not_done(inputs, earlier)
         scorer = open_scorer(
@@ -154,19 +157,20 @@ def run(options: argparse.Namespace) -> int:
         return _write_all(scorer, inputs, given, form, file, earlier, options)
 
 
-def _check_apart(options: argparse.Namespace) -> None:
-    """Refuse to write the results over what they are of.
+def _check_apart(output: str | None, tables: Iterable[str]) -> None:
+    """Refuse to write the results over the table that they are of.
 
     Raises:
-        UsageError: the output is one of the inputs.
+        UsageError: the output is one of the tables' files.
     """
-    output = Path(options.output or STDOUT)
-    same = (path for path in options.paths if output.is_file() and Path(path).is_file() and output.samefile(path))
-    if (path := next(same, None)) is not None:
-        raise UsageError(f"-o {options.output} would write results over the input {path}; name another file")
+    if output is None or output == STDOUT or not Path(output).exists():
+        return
+    over = next((file for file in tables if Path(file).exists() and Path(output).samefile(file)), None)
+    if over is not None:
+        raise UsageError(f"-o {output} would write results over the input {over}; name another file")
 
 
-def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
+def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: argparse.Namespace) -> Earlier:
     """What an earlier run has left, where this one goes on from it.
 
     Raises:
@@ -180,7 +184,7 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
         return Earlier()
     if file is None or not file.is_file or form.rows is None:
         raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
-    return Earlier.read(Path(options.output), form.rows, options.retry_failed, options.diagnose)
+    return Earlier.read(Path(options.output), form.rows, options.retry_failed, columns)
 
 
 def _write_all(
@@ -195,10 +199,9 @@ def _write_all(
     assert form.writer is not None  # `pscr score` offers no other
     sys.stdout.flush()
     stream: Stream = file or sys.stdout.buffer
-    columns = replace(inputs.columns, diagnosed=options.diagnose)
-    writer = form.writer(stream, columns)
+    writer = form.writer(stream, inputs.columns)
     progress = Progress(inputs.total, options.quiet)
-    groups = table_options.groups(options, columns, scorer.scale)
+    groups = table_options.groups(options, inputs.columns, scorer.scale)
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
@@ -214,7 +217,7 @@ def _write_all(
                 progress.step()
                 tally.add(result.score)
                 if groups:
-                    groups.add(columns.record(result, item.cells)[options.group_by], result.score)
+                    groups.add(inputs.columns.record(result, item.cells)[options.group_by], result.score)
                 if result.status != Status.OK and options.fail_fast:
                     break
     except KeyboardInterrupt as signal:
@@ -245,8 +248,9 @@ def _not_done(inputs: Inputs, earlier: Earlier) -> Inputs:
             else:
                 yield item
 
-    if inputs.total is None or not done:
-        return replace(inputs, items=left())
+    if inputs.total is None or not inputs.plain:
+        total = None if inputs.total is None else max(inputs.total - done.total(), 0)
+        return replace(inputs, items=left(), total=total)
     rest = list(left())
     return replace(inputs, items=iter(rest), total=len(rest))
 

@@ -45,6 +45,8 @@ def check(options: argparse.Namespace) -> None:
     given = next((name for name in _OWN if getattr(options, name)), None)
     if options.engine != "local" and given:
         raise UsageError(f"--{given.replace('_', '-')} goes with --engine local; leave one of the two out")
+    if options.group_by and options.resume:
+        raise UsageError("--group-by sums up one run, and --resume adds to another; leave one of the two out")
     if options.group_by and options.quiet:
         raise UsageError("--group-by writes a summary, and --quiet leaves it out; leave one of the two out")
 

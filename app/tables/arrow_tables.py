@@ -25,7 +25,7 @@ from .inputs import Item
 _USUAL = ("image", "bytes", "path")  # what a column of images is called
 _AT_ONCE = 16  # rows
 _MAGIC = b"ARROW1"  # of an Arrow file; a stream, which datasets writes, has none
-_UNREADABLE = (pa.ArrowException, OSError, ValueError)
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class ArrowTable:
     """A table of one file or more.
 
     columns: what stands beside the results, with the Arrow type of each: all that hold no bytes, or those asked for.
-    count: of its rows, None where only reading them tells.
+    count: of its rows, None where only reading them tells. shards: its files.
     """
 
     columns: Mapping[str, Any]
     count: int | None
+    shards: Sequence[str]
     _image: str
-    _shards: Sequence[str]
 
     @classmethod
     def open(cls, path: str, image_column: str | None = None, columns: Sequence[str] | None = None) -> ArrowTable:
@@ -51,35 +51,25 @@ class ArrowTable:
             UsageError: no file can be read; there is no such column, or more than one; a column is not there.
         """
         shards = [str(file) for file in shards_of(Path(path))] if Path(path).is_dir() else [path]
-        schemas, counts, problems = [], list[int | None](), list[str]()
+        headers, problems = [], list[str]()
         for shard in shards:
             try:
-                schema, count = _header(shard)
+                headers.append(_header(shard))
             except _UNREADABLE as problem:
                 problems.append(_damaged(shard, problem))
-            else:
-                schemas.append(schema)
-                counts.append(count)
-        if not schemas:
-            raise UsageError(
-                problems[0] if problems else f"{path}: a dataset's folder without .parquet or .arrow files"
-            )
-        schema = schemas[0]
+        if not headers:
+            raise UsageError(problems[0] if problems else f"{path} has no .parquet or .arrow files")
+        schema = _one_schema([schema for schema, _ in headers], path)
         names = schema.names
-        if len(set(names)) < len(names):
-            raise UsageError(f"{path} has two columns of one name among {', '.join(names)}; rename one")
-        differs = next((shard for shard, other in zip(shards, schemas, strict=False) if other.names != names), None)
-        if differs is not None and not problems:
-            raise UsageError(f"{path}: {differs} has other columns than the first file; score the two by themselves")
         image = _image_column(schema, path, image_column)
         beside = {name: kind for name in names if (kind := _kept(schema.field(name).type, name == image)) is not None}
-        known = [count for count in counts if count is not None]
-        total = sum(known) + len(problems) if len(known) == len(counts) else None
-        return cls(_chosen(beside, columns, path), total, image, shards)
+        counts = [count for _, count in headers if count is not None]
+        total = sum(counts) + len(problems) if len(counts) == len(headers) else None
+        return cls(_chosen(beside, columns, path), total, shards, image)
 
     def __iter__(self) -> Iterator[Item]:
         """Its rows; one without an image, and what of a file cannot be read, is an item with a problem."""
-        for shard in self._shards:
+        for shard in self.shards:
             yield from self._rows(shard)
 
     def _rows(self, shard: str) -> Iterator[Item]:
@@ -137,7 +127,7 @@ def _batches(shard: str, columns: list[str]) -> Iterator[Any]:
     """A file's rows, a few at a time."""
     if shard.lower().endswith(".parquet"):
         with pyarrow.parquet.ParquetFile(shard, pre_buffer=False, buffer_size=1 << 16) as file:
-            yield from file.iter_batches(_AT_ONCE, columns=columns)
+            yield from file.iter_batches(_AT_ONCE, columns=columns, use_threads=False)
         return
     with pa.memory_map(shard) as mapped:
         reader = _opened(mapped)
@@ -162,6 +152,22 @@ def _damaged(shard: str, problem: Exception) -> str:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
+def _one_schema(schemas: Sequence[pa.Schema], path: str) -> pa.Schema:
+    """The columns that all files of a table have; a type that one has without values is that of the others."""
+    names = schemas[0].names
+    if len(set(names)) < len(names):
+        raise UsageError(f"{path} has two columns of one name among {', '.join(names)}; rename one")
+    other = next((schema.names for schema in schemas if set(schema.names) != set(names)), None)
+    if other is not None:
+        found = f"{path} has files with the columns {', '.join(names)} and others with {', '.join(other)}"
+        raise UsageError(f"{found}; score them by themselves")
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as problem:
+        found = f"{path} has files whose columns are of different types: {one_line(problem)}"
+        raise UsageError(f"{found}; score them by themselves") from problem
+
+
 def _image_column(schema: pa.Schema, path: str, asked: str | None) -> str:
     """The name of the column of images."""
     names = schema.names
@@ -170,9 +176,8 @@ def _image_column(schema: pa.Schema, path: str, asked: str | None) -> str:
             raise UsageError(f"{path} has no column {asked!r}; it has {', '.join(names)}; name one by --image-column")
         if not _holds_images(schema.field(asked).type):
             kind = schema.field(asked).type
-            raise UsageError(
-                f"{path}: column {asked!r} holds {kind}; expected bytes, paths, or structs of bytes and path"
-            )
+            expected = "bytes, paths, or structs of bytes and path"
+            raise UsageError(f"{path}: column {asked!r} holds {kind}; expected {expected}")
         return asked
     kinds = {name: schema.field(name).type for name in names}
     found = [
@@ -210,6 +215,8 @@ def _kept(kind: Any, is_image: bool) -> Any:
     if is_image:
         has_path = pa.types.is_struct(kind) and kind.get_field_index("path") >= 0
         return pa.string() if has_path or _is_text(kind) else None
+    if isinstance(kind, pa.BaseExtensionType):
+        return _kept(kind.storage_type, is_image)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return pa.timestamp("us", kind.tz)
     if pa.types.is_duration(kind) and kind.unit == "ns":

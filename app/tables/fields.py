@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -80,6 +80,27 @@ class Columns:
     def names(self) -> tuple[str, ...]:
         """All names, in the order of the output."""
         return (*self.beside, *self.own.values())
+
+    @classmethod
+    def of_names(cls, names: Sequence[str]) -> Columns:
+        """Those of an output, by the names of all its columns.
+
+        Raises:
+            ValueError: it is none of `pscr score`.
+        """
+        for diagnosed in (True, False):
+            found = cls(dict.fromkeys(names[: -len(columns(diagnosed))]), diagnosed)
+            if found.names == tuple(names):
+                return found
+        raise ValueError(f"columns {', '.join(names)}")
+
+    def results(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What a row of the output says of its result, under the names of `fields`.
+
+        Raises:
+            KeyError: it has not the columns.
+        """
+        return {name: row[called] for name, called in self.own.items()}
 
     def record(self, result: Result, cells: Mapping[str, Any]) -> dict[str, Any]:
         """One row of the output; what the row's `cells` lack is None."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .fields import COLUMNS, DIAGNOSED_COLUMNS, NO_CELLS, PLAIN, Columns, columns, record, result_of
+from .fields import NO_CELLS, PLAIN, Columns, record, result_of
 from .inputs import EXTENSIONS
 from .results_file import Rows, Stream, read_rows
 
@@ -138,13 +138,8 @@ class CsvRows:
 
     header = True
 
-    def names(self, first: bytes) -> tuple[str, ...]:
-        found = next(
-            (names for names in (COLUMNS, DIAGNOSED_COLUMNS) if first == ",".join(names).encode() + b"\n"), None
-        )
-        if found is None:
-            raise ValueError("another header")
-        return found
+    def columns(self, first: bytes) -> Columns:
+        return Columns.of_names(self._cells(first))
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         pending, quotes = b"", 0
@@ -155,9 +150,12 @@ class CsvRows:
                 yield pending
                 pending = b""
 
-    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
-        (cells,) = csv.reader([_text(row)])
-        return dict(zip(names, cells, strict=True))
+    def entry(self, row: bytes, columns: Columns) -> dict[str, Any]:
+        return dict(zip(columns.names, self._cells(row), strict=True))
+
+    def _cells(self, row: bytes) -> list[str]:
+        (cells,) = csv.reader(io.StringIO(_text(row), newline=""))
+        return cells
 
 
 class JsonlRows:
@@ -165,13 +163,13 @@ class JsonlRows:
 
     header = False
 
-    def names(self, first: bytes) -> tuple[str, ...]:
-        return columns(DIAGNOSED_COLUMNS[-1] in json.loads(_text(first)))
+    def columns(self, first: bytes) -> Columns:
+        return Columns.of_names(list(json.loads(_text(first))))
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         return (line for line in lines if line.endswith(b"\n"))
 
-    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
+    def entry(self, row: bytes, columns: Columns) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(_text(row))
         return entry
 
@@ -233,21 +231,23 @@ def output_format(asked: str | None, output: str | None) -> Format:
 def read_results(path: Path) -> list[Result]:
     """The results in what `pscr score` has written: a file, or the Ray engine's folder of Parquet files.
 
+    What stands beside the results is passed over.
+
     Half a row at a file's end does not count.
 
     Raises:
         UsageError: it cannot be read, or is not what `pscr score` writes in the format that its name says.
         PscrError: pyarrow, which reads Parquet, is not installed.
     """
-    if path.is_dir():
-        with needing("tables", f"reading {path}"):
-            from .parquet import read_folder  # pyarrow, which nothing else here needs
-        return read_folder(path)
     form = BY_ENDING.get(path.suffix.lower())
+    if path.is_dir() or form is FORMATS["parquet"]:
+        with needing("tables", f"reading {path}"):
+            from .parquet import read_parquet  # pyarrow, which nothing else here needs
+        return read_parquet(path)
     if form is None or form.rows is None:
         expected = " or ".join(RESUMABLE)
         raise UsageError(
-            f"{path}: expected the {expected} file, or the folder of Parquet files, that pscr score writes"
+            f"{path}: expected the {expected} file, or the file or folder of Parquet, that pscr score writes"
         )
     return [result for _, result in read_rows(path, form.rows, result_of) if result is not None]
 

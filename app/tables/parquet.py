@@ -18,7 +18,7 @@ from ..console import UsageError
 from ..runtime.errors import one_line
 from ..runtime.scorer import Result
 from . import locking
-from .fields import FIELDS, Field, fields, result_of
+from .fields import FIELDS, Columns, Field, fields, result_of
 from .inputs import Item
 from .results_file import Earlier
 
@@ -140,19 +140,21 @@ class ResultsFolder:
         return UsageError(f"{found}; name the folder of the interrupted run, or start anew in another")
 
 
-def read_folder(path: Path) -> list[Result]:
-    """The results in a folder of Parquet files, in the order of the input.
+def read_parquet(path: Path) -> list[Result]:
+    """The results in a Parquet file, or in a folder of such, in the order of the input.
 
     Raises:
-        UsageError: a file is not what `ResultsFolder.write` writes.
+        UsageError: a file is not what `pscr score` writes.
     """
     found = []
-    for file in sorted(path.glob("*.parquet")):
+    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
         try:
-            found += [result_of(row) for row in pyarrow.parquet.read_table(file).to_pylist()]
+            columns = Columns.of_names(pyarrow.parquet.read_schema(file).names)
+            rows = pyarrow.parquet.read_table(file, columns=list(columns.own.values())).to_pylist()
+            found += [result_of(columns.results(row)) for row in rows]
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as problem:
-            wrong = f"{file} is not what pscr score --engine ray writes ({one_line(problem)})"
-            raise UsageError(f"{wrong}; name a folder that pscr score has written") from problem
+            wrong = f"{file} is not what pscr score writes ({one_line(problem)})"
+            raise UsageError(f"{wrong}; name what it has written") from problem
     return found
 
 

@@ -18,7 +18,7 @@ from ..console import UsageError
 from ..runtime import output_file
 from ..runtime.errors import Status
 from . import locking
-from .fields import columns
+from .fields import PLAIN, Columns
 
 T = TypeVar("T")
 NOT_A_ROW = (ValueError, KeyError, TypeError, csv.Error)  # what reading something else as a row raises
@@ -38,16 +38,16 @@ class Rows(Protocol):
     @property
     def header(self) -> bool: ...
 
-    def names(self, first: bytes) -> tuple[str, ...]:
-        """Under which names rows have their values, by the first one. Errors as `entry`."""
+    def columns(self, first: bytes) -> Columns:
+        """The columns of the file, by its first row. Errors as `entry`."""
         ...
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """The whole rows with their line ends, the header among them; half a row at the end does not count."""
         ...
 
-    def entry(self, row: bytes, names: tuple[str, ...]) -> dict[str, Any]:
-        """A row's values under these names.
+    def entry(self, row: bytes, columns: Columns) -> dict[str, Any]:
+        """A row's values under the names of these columns.
 
         Raises:
             ValueError, KeyError, TypeError, csv.Error: it is no such row.
@@ -204,10 +204,10 @@ class Earlier:
     retried: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, rows: Rows, retry: bool = False, diagnosed: bool = False) -> Earlier:
+    def read(cls, path: Path, rows: Rows, retry: bool = False, columns: Columns = PLAIN) -> Earlier:
         """Read a file's rows; half a row at its end does not count. No file is no rows.
 
-        retry: whether rows of images that failed are to be written again. diagnosed: whether they have a diagnosis.
+        retry: whether rows of images that failed are to be written again. columns: that it must have.
 
         Raises:
             UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
@@ -215,7 +215,7 @@ class Earlier:
         found = cls()
         if not path.exists():
             return found
-        for end, row in read_rows(path, rows, _standing, "--resume: ", diagnosed):
+        for end, row in read_rows(path, rows, _standing, "--resume: ", columns):
             start, found.size = found.size, end
             if row is None:
                 continue
@@ -234,12 +234,12 @@ class Earlier:
 
 
 def read_rows(
-    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = "", diagnosed: bool | None = None
+    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = "", columns: Columns | None = None
 ) -> Iterator[tuple[int, T | None]]:
     """What `read` makes of each whole row of a file, and where the row ends, in bytes; None for the header.
 
     read: raises one of `NOT_A_ROW` for values that are none of ours. option: that named the file, for messages.
-    diagnosed: whether the rows must have a diagnosis; None where they may.
+    columns: that the file must have; None for any of ours.
 
     Raises:
         UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
@@ -250,18 +250,31 @@ def read_rows(
             for number, row in enumerate(rows.whole(stream), 1):
                 end += len(row)
                 if number == 1:
-                    names = rows.names(row)
-                    if diagnosed is not None and names != columns(diagnosed):
-                        found, advice = ("no", "leave --diagnose out") if diagnosed else ("the", "add --diagnose")
-                        raise UsageError(f"{option}{path} has {found} columns of --diagnose; {advice}, or start anew")
-                yield end, None if rows.header and number == 1 else read(rows.entry(row, names))
+                    found = rows.columns(row)
+                    if columns is not None:
+                        _check_columns(found, columns, f"{option}{path}")
+                yield end, None if rows.header and number == 1 else read(found.results(rows.entry(row, found)))
     except OSError as problem:
         raise UsageError(
             f"{option}{path} cannot be read: {problem.strerror}; expected a file of pscr score"
         ) from problem
     except NOT_A_ROW as problem:
-        found = f"{option}row {number} of {path} is not what pscr score writes in this format"
-        raise UsageError(f"{found}; name a file that it has written") from problem
+        wrong = f"{option}row {number} of {path} is not what pscr score writes in this format"
+        raise UsageError(f"{wrong}; name a file that it has written") from problem
+
+
+def _check_columns(found: Columns, expected: Columns, file: str) -> None:
+    """Refuse to add to a file of other columns.
+
+    Raises:
+        UsageError: they are other ones.
+    """
+    if found.diagnosed != expected.diagnosed:
+        has, advice = ("no", "leave --diagnose out") if expected.diagnosed else ("the", "add --diagnose")
+        raise UsageError(f"{file} has {has} columns of --diagnose; {advice}, or start anew")
+    if found.names != expected.names:
+        has = f"the columns {', '.join(found.names)}, and this run writes {', '.join(expected.names)}"
+        raise UsageError(f"{file} has {has}; give the same inputs and options, or start anew")
 
 
 def _standing(entry: dict[str, Any]) -> tuple[str, str, float | None]:

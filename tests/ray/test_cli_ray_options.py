@@ -22,7 +22,7 @@ from pscr.runtime.errors import PscrError
 from pscr.ray.worker import as_row
 from pscr.runtime.diagnosis import Diagnosis
 from pscr.runtime.scorer import Result
-from pscr.tables.formats import COLUMNS
+from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
 from pscr.tables.parquet import ResultsFolder, read_folder, read_paths
 
