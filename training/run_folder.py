@@ -46,6 +46,11 @@ class RunFolder:
         except PscrError as error:
             raise PscrError(error.status, f"{file}: {error}") from error
 
+    @property
+    def has_options(self) -> bool:
+        """Whether there is a config.json."""
+        return (self.path / "config.json").is_file()
+
     def options(self) -> dict[str, Any]:
         """The entries of config.json, of whatever method.
 
@@ -53,7 +58,7 @@ class RunFolder:
             PscrError: FILE_NOT_FOUND or MODEL_INVALID.
         """
         file = self.path / "config.json"
-        if not file.is_file():
+        if not self.has_options:
             raise PscrError(Status.FILE_NOT_FOUND, f"{self.path}: not a run of pscr train (it has no config.json)")
         try:
             return dict(json.loads(file.read_text()))

@@ -12,6 +12,7 @@ from ...runtime.errors import PscrError, Status
 from ..backbones import BACKBONES, BackboneSpec
 from ..config import SELF_SUPERVISED
 from ..options import option
+from ..run_folder import RunFolder
 
 REFERENCE_BATCH = 1024  # images per step that --lr is meant for, the paper's
 SMALLEST_CROP = 64  # pixels; below, the deepest layers have nothing left to pool in 2x2 parts
@@ -149,6 +150,12 @@ class ContrastiveConfig:
                     f"{origin}: made with another configuration ({key} was {begun[key]!r}, now {wanted[key]!r}); "
                     "choose another -o folder"
                 )
+
+
+def is_contrastive(run: Path) -> bool:
+    """Whether a folder is a self-supervised run."""
+    folder = RunFolder(run)
+    return folder.has_options and folder.options().get("method") in SELF_SUPERVISED
 
 
 def _refused(found: str) -> PscrError:

@@ -70,7 +70,7 @@ def find(folders: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for folder in folders:
-        if not os.path.isdir(folder):
+        if not Path(folder).is_dir():
             raise PscrError(Status.FILE_NOT_FOUND, f"{folder}: no such folder; expected a folder of images")
         inside = sorted(_below(folder))
         if not inside:

@@ -74,7 +74,7 @@ class Views:
         return np.array(distorted + own, np.int64)
 
     def pair(self, step: int, place: int) -> Pixels:
-        """The two views [2,S,S,3] uint8 of the image in a place of a step's batch; either may be the one of half scale."""
+        """The two views [2,S,S,3] uint8 of the image in a place of a batch; either may be that of half scale."""
         kind, rng = self._drawn(step, place)
         image = window(self.images.pixels(self.image_of(step, place)), 2 * self.crop, rng)
         if place < self.batch // 2:
