@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..runtime.errors import PscrError, Status
-from ..runtime.score_scale import ScoreScale
 from ..training import checkpoint
 from ..training.contrastive.config import ContrastiveConfig
-from ..training.databases import MEANINGS
 from ..training.model import load_encoder
 from ..training.run_folder import RunFolder
 from .linear_export import LinearSource
 from .linear_graph import Expert, Views
+from .linear_import import NO_SCALE
 
 SOURCE = "arXiv 2110.13266"
 
@@ -41,7 +40,7 @@ def of_contrastive(run: Path) -> LinearSource:
         (Expert(encoder.eval(), config.spec.normalisation),),
         Views("pil-bicubic", "whole", unit=True),
         None,
-        ScoreScale(MEANINGS["quality"], "none yet", (0.0, 1.0)),
+        NO_SCALE,
         SOURCE,
         {"encoder": file},
         backbone=config.backbone,
