@@ -168,9 +168,12 @@ class Config:
         What an earlier version did not know has its default; what only an earlier version knew must have done nothing.
 
         Raises:
-            PscrError: MODEL_INVALID for a run that used an option which is no more.
+            PscrError: MODEL_INVALID for a run that used an option which is no more, or is self-supervised.
             KeyError, TypeError: no such configuration.
         """
+        if entries.get("method") in SELF_SUPERVISED:
+            found = f"a self-supervised run (--method {entries['method']}), which gives no scores"
+            raise PscrError(Status.MODEL_INVALID, f"{found}; pscr export onnx makes a model of it, see pscr regress")
         for key, neutral in RETIRED.items():
             if entries.get(key, neutral) != neutral:
                 found = f"trained with {key} {entries[key]}, which this version no longer has"

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import pscr
+from pscr import PscrError
 from pscr.commands.main import main as pscr_main
 from pscr.training import checkpoint
 from pscr.training.contrastive.config import ContrastiveConfig
@@ -299,6 +300,14 @@ def test_another_configuration_or_other_images_do_not_go_on_in_the_same_folder(f
     assert command(folder / "more", undisturbed, "--steps", 4) == 2
     assert "begun with 6 other images" in capsys.readouterr().err
     assert (undisturbed / "last.safetensors").read_bytes() == before
+
+
+def test_a_run_of_the_other_kind_is_told_apart(folder, undisturbed, tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("path,score\n" + "".join(f"{folder}/{n}.png,{n}\n" for n in (0, 2, 4)))
+    assert main(["--data", f"csv:{tmp_path / 'labels.csv'}", "-o", str(undisturbed)]) == 3
+    assert "a self-supervised run (--method contrique)" in capsys.readouterr().err
+    with pytest.raises(PscrError, match="a self-supervised run"):
+        RunFolder(undisturbed).config()
 
 
 def test_the_images_are_found_once_in_order_without_hidden_ones(folder):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ...runtime.errors import OF_AN_IMAGE, PscrError, Status
@@ -31,7 +32,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.files)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What tells this list of images from another: a hash of the files' names and sizes, wherever they lie."""
         root = Path(os.path.commonpath([file.parent.absolute() for file in self.files]))
@@ -63,7 +64,7 @@ class Images:
 
 
 def find(folders: Sequence[str]) -> list[Path]:
-    """The images in folders, to any depth, hidden ones and linked folders left out; each file once, by name.
+    """The images in folders, to any depth, hidden ones and linked folders left out; each path once, in order.
 
     Raises:
         PscrError: FILE_NOT_FOUND: a folder that is not there; INVALID_ARGUMENT: one in which no image is.

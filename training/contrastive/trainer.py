@@ -8,16 +8,15 @@ batch normalisations, where they are trained, are each process's own, and those 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ...runtime import output_file
 from ...runtime.errors import PscrError, Status
@@ -29,7 +28,7 @@ from ..processes import Processes
 from ..progress_bar import progress_bar
 from ..run_folder import RunFolder
 from ..trainer import SELDOM, train_mode
-from .config import ContrastiveConfig
+from .config import REFERENCE_BATCH, ContrastiveConfig
 from .images import Images, find
 from .loss import contrastive_loss
 from .network import PARTS, ContrastiveNetwork
@@ -105,10 +104,10 @@ class Trainer:
             self.say(f"goes on behind step {len(self.losses)}")
         elif self.team.first:
             self.run.write_options(asdict(self.config))
-        begun, every = len(self.losses), self.config.save_every
+        begun = len(self.losses)
         self.say(
             f"{len(self.images)} images, {self.steps} steps of {self.config.batch}, learning rate up to "
-            f"{self.config.rate:.3g} ({self.config.lr:g} at a batch of 1024)"
+            f"{self.config.rate:.3g} ({self.config.lr:g} at a batch of {REFERENCE_BATCH})"
         )
         train_mode(self.network.encoder, self.config.batch_norm == "trained")
         self.network.projector.train()
@@ -117,39 +116,35 @@ class Trainer:
             Interrupts() as interrupts,
             closing(self.views.batches(begun, self.steps, own, self.config.workers)) as batches,
         ):
-            ends = [begun, *range(begun - begun % every + every, self.steps, every), self.steps]
-            bar = progress_bar(batches, self.steps - begun, self.config.method)
-            following = iter(bar)
-            for start, end in pairwise(ends):
-                self._some_steps(following, end - start, interrupts, bar)
-                self._save()
-                recent = float(np.mean(self.losses[start:end] or [np.nan]))
-                if end > start:
-                    self.say(f"step {end}/{self.steps}, loss {recent:.4f}, learning rate {self.rate(end - 1):.3g}")
-                if end < self.steps and self.team.any(interrupts.wished):
-                    raise Stopped
+            self._steps(progress_bar(batches, self.steps - begun, self.config.method), interrupts)
         if self.team.first:
             stream = io.BytesIO()
             torch.save({key: value.cpu() for key, value in self.network.encoder.state_dict().items()}, stream)
             output_file.write(self.run.path / ENCODER, stream.getvalue())
 
-    def _some_steps(self, batches: Any, count: int, interrupts: Interrupts, bar: Any) -> None:
-        """So many steps; saved and left by `Stopped` where that is wished."""
-        found: list[Tensor] = []
-        for done in range(1, count + 1):
-            found.append(self._step(len(self.losses) + len(found), next(batches)))
-            if done % SELDOM == 0 or self.team.device.type == "cpu":
-                self._keep(found)
-                bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}")
-                if done < count and self.team.any(interrupts.wished):
-                    self._save()
-                    raise Stopped
-        self._keep(found)
+    def _steps(self, batches: tqdm[Batch], interrupts: Interrupts) -> None:
+        """The steps that are left, with a checkpoint and a line now and then."""
+        every, pending = self.config.save_every, list[Tensor]()
+        for step, batch in enumerate(batches, len(self.losses) + 1):
+            pending.append(self._step(step - 1, batch))
+            saving = step % every == 0 or step == self.steps
+            if not saving and len(pending) < SELDOM and self.team.device.type != "cpu":
+                continue
+            self._keep(pending)
+            pending.clear()
+            batches.set_postfix_str(f"loss {np.mean(self.losses[-SELDOM:]):.3f}")
+            stopping = step < self.steps and self.team.any(interrupts.wished)
+            if saving or stopping:
+                self._save()
+            if saving:
+                recent = np.mean(self.losses[-every:])
+                self.say(f"step {step}/{self.steps}, loss {recent:.4f}, learning rate {self.rate(step - 1):.3g}")
+            if stopping:
+                raise Stopped
 
-    def _keep(self, found: list[Tensor]) -> None:
-        """Take losses from the device, which it waits for."""
-        losses = torch.stack(found).tolist() if found else []
-        found.clear()
+    def _keep(self, pending: Sequence[Tensor]) -> None:
+        """Take losses from the device, which is waited for."""
+        losses = torch.stack(list(pending)).tolist()
         if not np.isfinite(losses).all():
             step = len(self.losses) + 1
             raise PscrError(
