@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..runtime.score_scale import ScoreScale
 from ..training.backbones import IMAGENET
 from ..training.options import option
 from . import shell
-from .linear_import import MOS, LinearOptions, scale_of
+from .linear_import import NO_SCALE, LinearOptions, scale_of
 
 SOURCE = "https://github.com/avinabsaha/ReIQA"
-NO_SCALE = ScoreScale(f"{MOS}, of the regressor that is still to be fitted", "none", (0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)

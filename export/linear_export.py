@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,16 @@ from ..runtime.manifest import Manifest
 from ..runtime.regressor import Regressor
 from ..runtime.samplings import Pixels, Whole
 from ..runtime.score_scale import ScoreScale
+from ..training.backbones import find
 from . import model_folder, parity, tolerance
 from .baking import bake
 from .convert import convert_model
 from .difference import scores
-from .linear_encoders import BACKBONE
 from .linear_graph import Expert, LinearGraph, Views, linear_to_onnx
 from .model_options import ModelOptions
 from .score_graph import save
 
-CHANNELS = 2048  # of ResNet50
+PUBLISHED = {"split": "not known: a published checkpoint", "seed": None, "epochs": None}
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +41,8 @@ class LinearSource:
 
     method: contrique, arniqa or reiqa. regressor: None where there is none yet. score: the scale of its scores, and the
     database that the regressor was fitted on. source: where the method is published. files: those it was read from, by
-    what they are. full_reference: whether the regressor takes an image's distance from its original.
+    what they are. backbone: of the encoders. trained: how they were trained, as far as it is known. full_reference:
+    whether the regressor takes an image's distance from its original.
     """
 
     method: str
@@ -51,6 +52,8 @@ class LinearSource:
     score: ScoreScale
     source: str
     files: dict[str, Path]
+    backbone: str = "resnet50"
+    trained: dict[str, Any] = field(default_factory=lambda: dict(PUBLISHED))
     full_reference: bool = False
 
     @property
@@ -62,15 +65,13 @@ class LinearSource:
     @property
     def features(self) -> int:
         """C: of each expert those of the full and of the half scale."""
-        return 2 * CHANNELS * len(self.experts)
+        return 2 * find(self.backbone).channels * len(self.experts)
 
     def training(self) -> dict[str, Any]:
         """The manifest's `training` entry."""
         return {
             "database": self.score.database,
-            "split": "not known: a published checkpoint",
-            "seed": None,
-            "epochs": None,
+            **self.trained,
             "method": self.method,
             "views": str(self.views),
             "source": self.source,
@@ -146,7 +147,7 @@ def _write_fp32(source: LinearSource, options: ModelOptions) -> Manifest:
         manifest = Manifest(
             name=options.name or output.name,
             version=options.version,
-            backbone=BACKBONE,
+            backbone=source.backbone,
             precision="fp32",
             sampling=sampling,
             score=source.score,

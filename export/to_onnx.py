@@ -10,8 +10,10 @@ from pathlib import Path
 from pscr.export import shell
 from pscr.export.model_folder import is_model
 from pscr.export.model_options import REDUCTION_IMAGES, ModelOptions
+from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
-from pscr.training.options import option
+from pscr.training.contrastive.config import is_contrastive
+from pscr.training.options import defaults, option
 
 _BANK = "the exemplars, of a training run"
 
@@ -67,11 +69,25 @@ def export_onnx(options: OnnxExport) -> Manifest:
         from pscr.export.convert import convert_model  # without torch
 
         return convert_model(options.run, options)
+    if is_contrastive(Path(options.run)):
+        return _export_encoder(options)
     from pscr.export.network_export import write_model
     from pscr.export.run_source import of_run
 
     source = of_run(Path(options.run), options.bank, options.bank_of)
     return write_model(source, options, rank=options.rank, twin=options.twin)
+
+
+def _export_encoder(options: OnnxExport) -> Manifest:
+    """Write the model folder of a self-supervised run: an encoder, for which `pscr regress` fits regressors."""
+    for name in ("bank", "bank_of", "rank", "twin", "bake_bank", "precision"):
+        if getattr(options, name) != defaults(OnnxExport)[name]:
+            found = f"--{name.replace('_', '-')}: {options.run} is a self-supervised run, whose model has no scores yet"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; leave it out")
+    from pscr.export.contrastive_source import of_contrastive
+    from pscr.export.linear_export import write_linear
+
+    return write_linear(of_contrastive(Path(options.run)), options)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -18,9 +18,9 @@ import ray
 from pscr.console import UsageError
 from pscr.ray.cluster import connected, share
 from pscr.ray.pool import Part, split
-from pscr.runtime.errors import PscrError
 from pscr.ray.worker import as_row
 from pscr.runtime.diagnosis import Diagnosis
+from pscr.runtime.errors import PscrError
 from pscr.runtime.scorer import Result
 from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
