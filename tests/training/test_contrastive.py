@@ -4,6 +4,8 @@ encoder that comes out is a model that a regressor can be fitted on."""
 import csv
 import json
 import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -205,6 +207,25 @@ def test_several_processes_see_the_parts_of_one_batch(folder):
     parts = [next(views.batches(0, 1, Processes(CPU.device, rank, 2).shard(4), 1)) for rank in range(2)]
     assert np.array_equal(np.concatenate([part.views for part in parts]), whole.views)
     assert all(np.array_equal(part.classes, whole.classes) for part in parts)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(folder, tmp_path):
+    options = ["--method", "contrique", "--images", str(folder), *TINY, "--steps=3", "--device=cpu", "--lr=0.1"]
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "pscr.training.train"]
+    done = subprocess.run(
+        [sys.executable, *launch, "-o", str(tmp_path / "two"), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("6 images, 3 steps") == 1, "only the first process speaks"
+    assert main(["-o", str(tmp_path / "one"), *options]) == 0
+    one, two = last(tmp_path / "one"), last(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for key in one:
+        if key != "losses":
+            np.testing.assert_allclose(two[key], one[key], atol=1e-4, err_msg=key)
+    np.testing.assert_allclose(two["losses"], one["losses"], atol=1e-3)
 
 
 @pytest.mark.slow
