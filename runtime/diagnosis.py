@@ -65,8 +65,8 @@ class Classifier:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The different kinds."""
-        return tuple(dict.fromkeys(self.kinds))
+        """The different kinds, `CLEAN` the last."""
+        return tuple(sorted(dict.fromkeys(self.kinds), key=lambda kind: kind == CLEAN))
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
         """Of each of `groups`, for images by their features [N,C]: [N,G]."""

@@ -439,6 +439,7 @@ class Scorer:
             **self.scale.to_dict(),
             **self._head.facts(),
             "interval": self.calibration.in_words() if self.calibration else None,
+            "diagnosis": list(self._classifier.groups) if self._classifier else None,
             "training": manifest.training,
             "licence": manifest.licence,
             "device_asked": self._asked,
