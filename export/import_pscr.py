@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..training.backbones import BACKBONES
+from ..training.backbones import NAMES
 from ..training.options import option
 from . import shell
 from .model_options import ModelOptions
@@ -26,7 +26,7 @@ class PscrImport(ModelOptions):
     checkpoint: Path = option(
         help="best_model.pt of the published training code", positional=True, metavar="CHECKPOINT"
     )
-    backbone: str = option(choices=sorted(BACKBONES), help="what it was trained with")
+    backbone: str = option(choices=NAMES, help="what it was trained with")
     bank_csv: Path = option(metavar="FILE", help="its exemplars: columns path and score")
     bank_root: Path | None = option(None, metavar="DIR", help="where the paths begin (default: the CSV's folder)")
     database: str = option("", help="what it was trained on, for the manifest")

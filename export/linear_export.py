@@ -15,6 +15,7 @@ import torch
 from ..runtime import cores, golden
 from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from ..runtime.errors import PscrError, Status
+from ..runtime.families.full_reference import FullReferenceHead
 from ..runtime.families.head import Signature
 from ..runtime.families.linear import REGRESSOR, LinearHead, signature
 from ..runtime.manifest import Manifest
@@ -40,7 +41,7 @@ class LinearSource:
 
     method: contrique, arniqa or reiqa. regressor: None where there is none yet. score: the scale of its scores, and the
     database that the regressor was fitted on. source: where the method is published. files: those it was read from, by
-    what they are.
+    what they are. full_reference: whether the regressor takes an image's distance from its original.
     """
 
     method: str
@@ -50,6 +51,13 @@ class LinearSource:
     score: ScoreScale
     source: str
     files: dict[str, Path]
+    full_reference: bool = False
+
+    @property
+    def head(self) -> LinearHead:
+        """What votes on the features."""
+        kind = FullReferenceHead if self.full_reference else LinearHead
+        return kind(self.regressor, self.score, features=self.features)
 
     @property
     def features(self) -> int:
@@ -84,6 +92,8 @@ def write_linear(source: LinearSource, options: ModelOptions) -> Manifest:
     if source.regressor is None and (options.precision != "fp32" or options.bake_bank):
         found = "without a regressor there are no scores to compare"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give --regressor, or leave --precision and --bake-bank out")
+    if options.bake_bank:
+        model_folder.check_bakes(source.head)
     width = source.features if source.regressor is None else source.regressor.weights.shape[1]
     if width != source.features:
         found = f"{source.files['regressor']}: has {width} weights, and {source.method} finds {source.features}"
@@ -107,7 +117,7 @@ def _write_fp32(source: LinearSource, options: ModelOptions) -> Manifest:
     output, threads = options.output.resolve(), options.threads or cores.usable()
     torch.set_num_threads(threads)
     sampling, scale, images = Whole(), source.score.range, parity_images()
-    head = LinearHead(source.regressor, source.score, features=source.features)
+    head = source.head
     compared = head.signature if source.regressor is not None else _signs(source.features)
     with model_folder.unfinished(output) as folder:
         graph = LinearGraph(source.experts, source.views).eval()

@@ -23,7 +23,7 @@ from ..runtime.manifest import Manifest, is_portable
 from ..training.options import option
 from . import shell
 from .baking import bake
-from .model_folder import StoredModel
+from .model_folder import StoredModel, check_bakes
 
 KINDS = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 BACKENDS = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
@@ -161,6 +161,7 @@ def export_triton(options: TritonExport) -> TritonRepository:
     if min(options.batch, options.instances) < 1:
         raise PscrError(Status.INVALID_ARGUMENT, "--batch and --instances take whole numbers from 1")
     model = StoredModel.read(options.model)
+    check_bakes(model.head)
     plan = Engine.read(options.plan) if options.plan else _own_plan(model.folder)
     made = write(model, options.output, plan, instances=options.instances, kind=options.kind, most=options.batch)
     return TritonRepository(tuple(made), plan)

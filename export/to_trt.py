@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pscr.export import profiles, shell, tolerance, trt_builder
 from pscr.export.drawing import draw
-from pscr.export.model_folder import StoredModel
+from pscr.export.model_folder import StoredModel, check_bakes
 from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
 from pscr.runtime.backends.cuda import Device
@@ -157,6 +157,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     made = converted(model, precision, options)
     graph = made.graph if made else model.graph
     if options.bake_bank:
+        check_bakes(model.head)
         graph = _baked(graph, model.signature)
     chosen = profiles.choose(
         graph,

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +164,11 @@ def parse(device: str) -> tuple[Device | None, int]:
     raise PscrError(Status.INVALID_ARGUMENT, f"device {device!r} is not known; expected one of {EXPECTED}")
 
 
+def gpu_of(backend: Backend) -> int:
+    """The number of the GPU that a backend runs on; 0, the first, where it runs on a CPU."""
+    return parse(backend.device)[1]
+
+
 def entry_of(backend: Backend) -> Device:
     """The table's entry of an open backend."""
     return DEVICES[backend.device.partition(":")[0]]
@@ -178,8 +182,9 @@ def try_out(backend: Backend, sampling: Sampling, head: Head, classifier: Classi
     Raises:
         PscrError: MODEL_INVALID, or what a GPU cannot do.
     """
+    patches = sampling.trial() if classifier is None else sampling.cut(golden.first())
     try:
-        outputs = backend.infer(sampling.trial()[None])
+        outputs = backend.infer(patches[None], terms=classifier is not None)
     except PscrError as error:
         if error.status is not Status.INTERNAL or entry_of(backend).on_gpu:
             raise
@@ -188,10 +193,9 @@ def try_out(backend: Backend, sampling: Sampling, head: Head, classifier: Classi
     if not (np.isfinite(outputs.scores).all() and (outputs.votes is None or np.isfinite(outputs.votes).all())):
         found = "model.onnx gives scores that are not finite; fetch or export the model again"
         raise PscrError(Status.MODEL_INVALID, found)
-    terms = cache(lambda: backend.terms(sampling.cut(golden.first())[None])[0])
-    head.check(terms)
-    if classifier is not None:
-        check_probe(classifier.probe, terms(), classifier.about, model, "diagnosis")
+    head.check(lambda: backend.terms(sampling.cut(golden.first())[None])[0])
+    if classifier is not None and outputs.terms is not None:
+        check_probe(classifier.probe, outputs.terms[0], classifier.about, model, "diagnosis")
 
 
 def connect(device: str, model: Model) -> Backend:

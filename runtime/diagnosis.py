@@ -37,7 +37,7 @@ class Diagnosis:
     kind: str
     probability: float
     degree: float
-    all: Mapping[str, float] = field(default_factory=dict)
+    all: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def in_words(self) -> str:
         """What stands after "looks like", such as `blur (82 %), degree 3.4 of 5`, or `clean (91 %)`."""

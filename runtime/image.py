@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from . import image_file, image_pillow
 from . import image_header as header
 from .errors import PscrError, Status
+from .gpu_jpeg import JpegDecoder
 from .image_words import EXPECTED, UNNAMED, check_size, refused
 from .samplings import Pixels
 
@@ -84,6 +85,7 @@ def load(
     pixel_format: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     notes: list[str] | None = None,
+    jpeg: JpegDecoder | None = None,
 ) -> Pixels:
     """Read one image from wherever it is.
 
@@ -94,6 +96,7 @@ def load(
     max_pixels: largest height * width that is accepted.
     notes: where it is put what the decoder had to say of an image that it could read after all, which is logged too,
         and what became of the image's colour profile.
+    jpeg: what decodes JPEGs; None for OpenCV.
 
     Returns [H,W,3] uint8, RGB, C-contiguous; the caller's own memory where that already was such an array.
 
@@ -103,9 +106,9 @@ def load(
     if isinstance(source, Mapping) and ("bytes" in source or "path" in source):
         source = _held(source)
     if isinstance(source, (str, os.PathLike)):
-        return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes)
+        return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes, jpeg=jpeg)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return decode(source, max_pixels=max_pixels, notes=notes)
+        return decode(source, max_pixels=max_pixels, notes=notes, jpeg=jpeg)
     pillow = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
     if isinstance(source, getattr(pillow, "Image", ())):  # another thread may have imported half of it
         pixels, said = image_pillow.from_image(source, max_pixels)
@@ -204,12 +207,13 @@ def decode(
     name: str = UNNAMED,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     notes: list[str] | None = None,
+    jpeg: JpegDecoder | None = None,
 ) -> Pixels:
     """Decode an image file's bytes by the policy at the top of this file.
 
     name: what error messages call the image.
     max_pixels: largest height * width that is accepted.
-    notes: as in `load`.
+    notes, jpeg: as in `load`.
 
     Returns [H,W,3] uint8, RGB, C-contiguous.
 
@@ -223,7 +227,7 @@ def decode(
         data = bytes(data)
         if not data:
             raise refused(Status.DECODE_FAILED, name, f"empty (0 bytes); expected {EXPECTED}")
-        pixels, said = image_file.pixels_of(data, name, max_pixels)
+        pixels, said = image_file.pixels_of(data, name, max_pixels, jpeg)
         check_size(name, pixels.shape[1], pixels.shape[0], max_pixels)
         if notes is not None:
             notes += said

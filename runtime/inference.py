@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import threading
 
-from .backends.base import Backend
+from .backends.base import Backend, Patches
 from .errors import PscrError, Status
 from .families.head import Floats, Head, Outputs
-from .pixels import DevicePatches
-from .samplings import Pixels
 
 
 class Inference:
@@ -21,17 +19,18 @@ class Inference:
         self._process = os.getpid()
         self.closed = False
 
-    def infer(self, patches: Pixels | DevicePatches, terms: bool = False) -> Outputs:
-        """See `Scorer.infer`."""
+    def infer(self, patches: Patches, terms: bool = False, reference: Floats | None = None) -> Outputs:
+        """See `Scorer.infer`. reference: the original's terms [C], where the head needs one."""
         self.check_open()  # before the lock too: in a fork no one would ever release it
         with self._lock:
             self.check_open()
             if self._head.reads_terms:
-                return self._head.on_terms(self._backend.terms(patches))
+                found = self._backend.terms(patches)
+                return self._head.on_terms(found, reference)._replace(terms=found)
             outputs = self._backend.infer(patches, terms)
         return self._head.on_scale(outputs)
 
-    def terms(self, patches: Pixels) -> Floats:
+    def terms(self, patches: Patches) -> Floats:
         """See `Scorer.terms`."""
         self.check_open()
         with self._lock:

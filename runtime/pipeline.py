@@ -220,7 +220,7 @@ def results(work: Callable[[S], T], sources: Iterable[S], workers: int = 1, ahea
 def score_all(
     sources: Iterable[Source],
     prepare: Callable[[Source], Prepared],
-    infer: Callable[[Pixels], Outputs],
+    infer: Callable[[list[Pixels]], Outputs],
     *,
     head: Head,
     batch: int,
@@ -261,7 +261,8 @@ def finish(
     classifier: see `score_all`.
     """
     score, spread = float(row.score), head.spread(row.votes)
-    if not (math.isfinite(score) and math.isfinite(spread or 0.0)):
+    whole = classifier is None or row.terms is None or bool(np.isfinite(row.terms).all())
+    if not (math.isfinite(score) and math.isfinite(spread or 0.0) and whole):
         found = f"the model gave a score of {row.score} for this image; expected a finite one; report the image"
         return PscrError(Status.INTERNAL, found)
     interval = head.calibration.interval(score, spread) if head.calibration else None
@@ -277,7 +278,7 @@ def failed(source: Source | None, error: PscrError) -> Result:
 
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]],
-    infer: Callable[[Pixels], Outputs],
+    infer: Callable[[list[Pixels]], Outputs],
     head: Head,
     raising: bool,
     classifier: Classifier | None,
@@ -294,12 +295,12 @@ def _score_group(
         yield outcome, row.votes
 
 
-def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[Row]:
+def infer_all(images: list[Pixels], infer: Callable[[list[Pixels]], Outputs]) -> list[Row]:
     """What `infer` gives each of `images` [P,S,S,3]; those with equally many and large patches go together."""
     found: dict[int, Row] = {}
     for shape in {patches.shape for patches in images}:
         places = [place for place, patches in enumerate(images) if patches.shape == shape]
-        outputs = infer(np.stack([images[place] for place in places]))
+        outputs = infer([images[place] for place in places])
         found |= zip(places, outputs.rows(), strict=True)
     return [found[place] for place in range(len(images))]
 

@@ -15,12 +15,14 @@ import cv2
 
 from . import cores, devices
 from .arguments import plain, several, whole
+from .backends.base import Patches
 from .bank import Bank
 from .calibration import Calibration
 from .diagnosis import Classifier
 from .errors import PscrError, Status, as_error, one_line
 from .families import read_head
 from .families.head import Floats, Head, Outputs
+from .gpu_jpeg import JpegDecoder
 from .image import DEFAULT_MAX_PIXELS
 from .inference import Inference
 from .manifest import Manifest
@@ -28,6 +30,7 @@ from .model_folder import ModelFolder
 from .pipeline import Prepared, Result, Seen, Source, failed, finish, score_all, without_votes
 from .pixels import DeviceBatch, DevicePatches, read
 from .preparation import Preparation
+from .reference import Reference, check_given
 from .regressor import Regressor
 from .samplings import Pixels
 from .score_scale import ScoreScale
@@ -45,6 +48,7 @@ def open(
     bank: str | os.PathLike[str] | Bank | None = None,
     head: str | os.PathLike[str] | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    jpeg: Literal["cpu", "gpu"] = "cpu",
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
@@ -56,11 +60,13 @@ def open(
     bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
     head: a head.npz, or a Regressor, in place of what votes in a model of any family; `pscr regress` makes one.
     max_pixels: largest height * width of an input image.
+    jpeg: where JPEGs are decoded; "gpu" on the model's GPU, or the first one, which moves scores a little and is for
+        CPUs that cannot keep up (`pip install 'pscr[nvjpeg]'`). What it cannot decode the CPU does.
 
     Raises:
         PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank, the head).
     """
-    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels)
+    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg)
 
 
 class Scorer:
@@ -75,6 +81,7 @@ class Scorer:
         bank: str | os.PathLike[str] | Bank | None = None,
         head: str | os.PathLike[str] | Regressor | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        jpeg: Literal["cpu", "gpu"] = "cpu",
     ) -> None:
         """See `open`."""
         count = cores.usable() if threads is None else whole(threads, most=_MOST_THREADS)
@@ -85,6 +92,8 @@ class Scorer:
         pixels = whole(max_pixels)
         if pixels is None:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
+        if jpeg not in ("cpu", "gpu"):
+            raise PscrError(Status.INVALID_ARGUMENT, f"jpeg is {jpeg!r}; expected 'cpu' or 'gpu'")
         started = time.perf_counter()
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
@@ -92,7 +101,7 @@ class Scorer:
         self._classifier = self._folder.classifier()
         self._asked, self._threads = device, count
         votes = {"bank": _placed(bank), "head": _placed(head)}
-        self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels)
+        self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels, jpeg=jpeg)
         self._sampling = self._manifest.sampling
         opened = devices.Model(
             self._folder.graph(),
@@ -107,24 +116,33 @@ class Scorer:
         except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
-        self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels)
         self._inference = Inference(self._backend, self._head)
         cv2.setNumThreads(count)
         name = f"{self._manifest.name} {self._manifest.version}"
         try:
+            decoder = JpegDecoder(devices.gpu_of(self._backend)) if jpeg == "gpu" else None
+            self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels, decoder)
             devices.try_out(self._backend, self._sampling, self._head, self._classifier, name)
         except BaseException:
             self._backend.close()
             raise
         _log.info("opened %s on %s in %.2f s", name, self._backend.device, time.perf_counter() - started)
 
-    def score(self, source: Source, *, pixel_format: str | None = None, diagnose: bool = False) -> Result:
+    def score(
+        self,
+        source: Source,
+        *,
+        pixel_format: str | None = None,
+        reference: Source | Reference | None = None,
+        diagnose: bool = False,
+    ) -> Result:
         """Score one image.
 
         source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image; also
             a value of a pyarrow column of such.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
         diagnose: whether the result is to have a diagnosis: what the image looks like. The score is the same.
+        reference: the undistorted original, of the same size; for a full-reference model, which needs it, and no other.
 
         Raises:
             PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT (also for `diagnose` where the model has no diagnosis),
@@ -133,11 +151,41 @@ class Scorer:
         classifier = self.classifier() if diagnose else None
         self._inference.check_open()
         source = plain(source)
+        original = self._original(reference, pixel_format)
         try:
-            prepared = self.prepare(source, pixel_format)
+            prepared = self._prepare(source, pixel_format, original)
         except Exception as error:
             raise as_error(error) from None
-        return self.finish(source, prepared, classifier)
+        return self.finish(source, prepared, original, classifier)
+
+    def reference(self, source: Source, *, pixel_format: str | None = None) -> Reference:
+        """Look at an original once, for any number of images. Arguments and errors as `score`."""
+        self._inference.check_open()
+        self.check_reference(True)
+        try:
+            prepared = self.prepare(plain(source), pixel_format)
+        except Exception as error:
+            found = as_error(error)
+            raise PscrError(found.status, f"the reference: {found.message}") from None
+        return Reference(self.terms(prepared.patches[None])[0], prepared.width, prepared.height)
+
+    def check_reference(self, given: bool) -> None:
+        """See that images come with a reference if the model needs one, and only then.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT, with the call that would be right.
+        """
+        check_given(self._head, given, self._manifest.name)
+
+    def _original(self, given: Source | Reference | None, pixel_format: str | None) -> Reference | None:
+        self.check_reference(given is not None)
+        return (
+            given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
+        )
+
+    def _prepare(self, source: Source, pixel_format: str | None, original: Reference | None) -> Prepared:
+        prepared = self.prepare(source, pixel_format)
+        return prepared if original is None else original.matched(prepared)
 
     def score_many(
         self,
@@ -147,6 +195,7 @@ class Scorer:
         batch: int | None = None,
         on_error: Literal["result", "raise"] = "result",
         diagnose: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Iterator[Result]:
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
@@ -165,6 +214,7 @@ class Scorer:
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
         diagnose: see `score`.
+        reference: one original for all images, see `score`; it is looked at once, and its errors are raised at once.
 
         Raises:
             PscrError: INVALID_ARGUMENT (batch, on_error, diagnose, sources that are one image or a whole table), CLOSED
@@ -173,7 +223,12 @@ class Scorer:
         if on_error not in ("result", "raise"):
             raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
         scored = self.score_with_votes(
-            sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise", diagnose=diagnose
+            sources,
+            pixel_format=pixel_format,
+            batch=batch,
+            raising=on_error == "raise",
+            reference=reference,
+            diagnose=diagnose,
         )
         return without_votes(scored)
 
@@ -185,6 +240,7 @@ class Scorer:
         batch: int | None = None,
         raising: bool = False,
         diagnose: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
         size = self.batch if batch is None else whole(batch)
@@ -193,7 +249,10 @@ class Scorer:
         images = several(sources)
         classifier = self.classifier() if diagnose else None
         self._inference.check_open()
-        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising, classifier)
+        original = self._original(reference, pixel_format)
+        return self._score_all(
+            images, lambda source: self._prepare(source, pixel_format, original), size, raising, original, classifier
+        )
 
     def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
@@ -246,12 +305,13 @@ class Scorer:
         prepare: Callable[[Source], Prepared],
         batch: int,
         raising: bool = False,
+        reference: Reference | None = None,
         classifier: Classifier | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         return score_all(
             sources,
             prepare,
-            partial(self.infer, terms=classifier is not None),
+            partial(self.infer, terms=classifier is not None, reference=reference),
             head=self._head,
             batch=batch,
             workers=self.decoders,
@@ -269,28 +329,36 @@ class Scorer:
         self._inference.check_open()
         return self.prepare(source, pixel_format).patches
 
-    def finish(self, source: Source, prepared: Prepared, classifier: Classifier | None = None) -> Result:
+    def finish(
+        self,
+        source: Source,
+        prepared: Prepared,
+        reference: Reference | None = None,
+        classifier: Classifier | None = None,
+    ) -> Result:
         """The Result of an image that was prepared, with the diagnosis of a classifier. Errors as `score`."""
-        (row,) = self.infer(prepared.patches[None], terms=classifier is not None).rows()
+        (row,) = self.infer(prepared.patches[None], classifier is not None, reference).rows()
         result = finish(source, prepared, row, self._head, classifier)
         if isinstance(result, PscrError):
             raise result
         return result
 
-    def infer(self, patches: Pixels | DevicePatches, terms: bool = False) -> Outputs:
-        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, or those of images in the device's memory.
+    def infer(self, patches: Patches, terms: bool = False, reference: Reference | None = None) -> Outputs:
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, a list of such of single images, or DevicePatches.
 
         Gives scores [N], and votes [N,K] where some vote.
 
         terms: whether the graph's `terms` [N,C] are given as well, of the same inference.
 
         N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
-        of its own, which gives patch scores.
+        of its own, which gives patch scores. reference: the original of all of them, for a model that needs one.
 
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
-        return self._inference.infer(patches, terms)
+        self._inference.check_open()
+        self.check_reference(reference is not None)
+        return self._inference.infer(patches, terms, None if reference is None else reference.terms)
 
     def terms(self, patches: Pixels) -> Any:
         """The graph's `terms` [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
@@ -379,6 +447,7 @@ class Scorer:
             "provider": backend.provider,
             "library": backend.library,
             "threads": self._threads,
+            "jpeg": str(self._preparation.jpeg or f"opencv {cv2.__version__}"),
         }
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from ..runtime import cores
 from ..runtime.errors import PscrError, Status
 from ..runtime.samplings import SAMPLINGS
 from . import databases, splits
-from .backbones import BACKBONES
+from .backbones import NAMES
 from .databases import Database
 from .options import option
 
@@ -88,7 +88,7 @@ class Config:
         group=_TRAINED,
     )
     hidden: int = option(0, help="width of the regressor; 0: as wide as the features", group=_TRAINED)
-    backbone: str = option("efficientnet_lite0", choices=sorted(BACKBONES), help="the shared network", group=_TRAINED)
+    backbone: str = option("efficientnet_lite0", choices=NAMES, help="the shared network", group=_TRAINED)
     pretrained: str = option("imagenet", help="imagenet, none, or a checkpoint file", group=_TRAINED)
     initial: str = option("", metavar="RUN", help="begin with the selected weights of another run", group=_TRAINED)
     frozen_blocks: int = option(

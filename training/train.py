@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..runtime.errors import OUTSIDE, PscrError, one_line
 from . import options
-from .backbones import BACKBONES
+from .backbones import NAMES
 from .config import Config
 from .interrupts import Stopped
 from .memory import keep_freed
@@ -56,7 +56,7 @@ def parse(words: Sequence[str] | None) -> tuple[Run, Config]:
         Run,
         Config,
     )
-    if found["recipe"] in RECIPES and found["backbone"] in BACKBONES:
+    if found["recipe"] in RECIPES and found["backbone"] in NAMES:
         command.set_defaults(**defaults(**found))
     arguments = command.parse_args(words)
     return options.given(Run, arguments), options.given(Config, arguments)

@@ -22,6 +22,7 @@ from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, in_words
+from ..tables.originals import Originals, originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
@@ -34,6 +35,7 @@ examples:
   pscr score image.jpg
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  pscr score damaged/ --reference originals/        a full-reference model: each beside its original
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
@@ -69,6 +71,12 @@ def add(verbs: shared.Verbs) -> None:
     shared.bank(score)
     shared.diagnose(score, "and say of each image what it looks like, such as blur, and to which degree")
     score.add_argument(
+        "--reference",
+        metavar="REF",
+        help="for a full-reference model: the original of all images, or a folder with one for each, of its name or, "
+        "with another ending, its stem",
+    )
+    score.add_argument(
         "--format",
         choices=WRITTEN,
         help=f"default: by the ending of -o FILE ({', '.join(BY_ENDING)}), else table",
@@ -89,6 +97,12 @@ def add(verbs: shared.Verbs) -> None:
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     shared.max_pixels(score)
+    score.add_argument(
+        "--jpeg",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="where JPEGs are decoded; on the GPU scores move a little (default: %(default)s)",
+    )
     shared.quiet(score, "rows and errors only: no title, summary or progress")
     table_options.add(score)
     ray_options.add(score, shared.positive)
@@ -106,10 +120,14 @@ def run(options: argparse.Namespace) -> int:
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
+        if options.reference is not None:
+            raise UsageError("--reference goes with --engine local; leave one of them out")
         if options.retry_failed or options.overwrite:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
             )
+        if options.jpeg != "cpu":
+            raise UsageError("--jpeg gpu goes without --engine ray, whose workers decode on CPUs; leave it out")
         return ray_options.run(options)
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
@@ -123,14 +141,20 @@ def run(options: argparse.Namespace) -> int:
         earlier.tally.left_out = in_words(left_out)
         inputs = _not_done(inputs, earlier)
         scorer = open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
+            options.model,
+            options.device,
+            options.threads,
+            **votes(options),
+            max_pixels=options.max_pixels,
+            jpeg=options.jpeg,
         )
         stack.enter_context(scorer)
         check_diagnosis(scorer, options.diagnose)
-        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
+        given = originals(scorer, options.reference)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, inputs, form, file, earlier, options)
+        return _write_all(scorer, inputs, given, form, file, earlier, options)
 
 
 def _check_apart(output: str | None, tables: Iterable[str]) -> None:
@@ -166,6 +190,7 @@ def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: 
 def _write_all(
     scorer: Scorer,
     inputs: Inputs,
+    given: Originals,
     form: Format,
     file: ResultsFile | None,
     earlier: Earlier,
@@ -180,7 +205,7 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = paired(scorer, inputs.items, options.batch, options.diagnose)
+    results = paired(scorer, inputs.items, options.batch, given, options.diagnose)
     try:
         with closing(writer), closing(results):
             if not earlier.size:

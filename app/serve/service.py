@@ -124,7 +124,7 @@ class Service:
         """See that the model makes diagnoses where they are wanted.
 
         Raises:
-            Problem: 422.
+            Problem: 400.
         """
         self._checked(lambda: check_diagnosis(self.scorer, wanted))
 

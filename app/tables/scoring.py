@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from ..console import UsageError
 from ..progress import Progress
@@ -15,6 +16,7 @@ from ..runtime.image_words import UNNAMED
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from .inputs import Item
+from .originals import Originals, original_of, score_each
 from .results_file import Tally
 
 SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
@@ -24,15 +26,18 @@ def in_order(
     scorer: Scorer, items: Iterator[Item], batch: int | None, diagnose: bool = False
 ) -> Generator[Result, None, None]:
     """One result per item, in order; an item that names no image gets its result without going to the scorer."""
-    with closing(paired(scorer, items, batch, diagnose)) as pairs:
+    with closing(paired(scorer, items, batch, diagnose=diagnose)) as pairs:
         for _, result in pairs:
             yield result
 
 
 def paired(
-    scorer: Scorer, items: Iterator[Item], batch: int | None, diagnose: bool = False
+    scorer: Scorer, items: Iterator[Item], batch: int | None, given: Originals = None, diagnose: bool = False
 ) -> Generator[tuple[Item, Result], None, None]:
-    """`in_order` with the item of each result; a result is called by its item's path, wherever the image lay."""
+    """`in_order` with the item of each result; a result is called by its item's path, wherever the image lay.
+
+    given: the images' originals, for a full-reference model.
+    """
     waiting: deque[Item] = deque()
 
     def sources() -> Iterator[Source]:
@@ -41,7 +46,11 @@ def paired(
             if not item.problem:
                 yield item.path if item.source is None else item.source
 
-    for result in scorer.score_many(sources(), batch=batch, diagnose=diagnose):
+    if isinstance(given, Path):
+        scored = score_each(scorer, sources(), given, diagnose)
+    else:
+        scored = scorer.score_many(sources(), batch=batch, reference=given, diagnose=diagnose)
+    for result in scored:
         while waiting[0].problem:
             yield _no_image(waiting.popleft())
         item = waiting.popleft()
@@ -60,12 +69,19 @@ def check_diagnosis(scorer: Scorer, wanted: bool) -> None:
         scorer.classifier()
 
 
-def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], source: str, otherwise: str = "") -> None:
+def check_same_model(
+    scorer: Scorer,
+    promised: Iterable[tuple[str, float]],
+    source: str,
+    otherwise: str = "",
+    given: Originals = None,
+) -> None:
     """Refuse to put scores of one model beside those of another: every promised score must be given again.
 
     An image that is gone, as those of a finished run may be, is passed over.
 
     promised: paths and scores. source: the option and file that they come from. otherwise: what else would help.
+    given: the images' originals, for a full-reference model.
 
     Raises:
         UsageError: one has another score.
@@ -73,7 +89,7 @@ def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], sour
     low, high = scorer.scale.range
     for path, score in promised:
         try:
-            found = scorer.score(path).score
+            found = scorer.score(path, reference=original_of(path, given)).score
         except PscrError:
             continue
         if abs(found - score) > SAME_MODEL * (high - low):

@@ -17,6 +17,7 @@ from ..pixels import DevicePatches
 from ..samplings import Pixels
 
 B = TypeVar("B", bound="Backend")
+Patches = Pixels | list[Pixels] | DevicePatches
 
 
 SIDES = (64, 512, 1024)  # of an image, smallest, usual and largest, for engines of models that see whole images
@@ -40,6 +41,7 @@ class Backend(ABC):
     A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
     patch: side S of the patches in pixels; 0 where they have any height and width, that of an image seen whole.
     memory: the device whose memory it reads images from as well, "cuda:0"; empty where it reads the host's alone.
+    gathers: whether it copies the images of a run by itself, from wherever each lies; else they are stacked first.
     passed_over: where a device was chosen and not named, why the better ones were not: a sentence each.
     """
 
@@ -47,6 +49,7 @@ class Backend(ABC):
     provider: str
     library: str
     memory = ""
+    gathers = False
     takes = Takes()
     passed_over: tuple[str, ...] = ()
 
@@ -56,10 +59,11 @@ class Backend(ABC):
         self.last_seconds = math.nan
         self._closed = False
 
-    def infer(self, patches: Pixels | DevicePatches, terms: bool = False) -> Outputs:
+    def infer(self, patches: Patches, terms: bool = False) -> Outputs:
         """Score N images of P patches each, in as many runs as the device needs.
 
-        patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1; or images in this backend's `memory`.
+        patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1, or a list of N arrays [P,S,S,3] of one shape;
+            or images in this backend's `memory`.
         terms: whether the graph's `terms` are wanted as well, of the same runs.
 
         Raises:
@@ -67,7 +71,7 @@ class Backend(ABC):
                 CLOSED; OUT_OF_MEMORY; INTERNAL; MODEL_INVALID where the graph's outputs have other shapes. Of images in
                 device memory also INVALID_ARGUMENT for values beyond their range.
         """
-        self._check(patches)
+        patches = self._checked(patches)
         started = time.perf_counter()
         runs = [(self.infer_impl(part, terms), count) for part, count in self._runs(patches)]
         self.last_seconds = time.perf_counter() - started
@@ -80,16 +84,16 @@ class Backend(ABC):
         self._check_outputs(len(patches), scores, votes)
         return Outputs(scores, votes, found)
 
-    def terms(self, patches: Pixels | DevicePatches) -> Floats:
+    def terms(self, patches: Patches) -> Floats:
         """The graph's `terms` output of the images, [N,H] float32. Arguments and errors as `infer`."""
-        self._check(patches)
+        patches = self._checked(patches)
         return _joined([self.terms_impl(part)[:count] for part, count in self._runs(patches)])
 
     @abstractmethod
     def infer_impl(self, patches: Any, terms: bool) -> Outputs:
-        """Run the graph once on checked patches: Pixels, and DevicePatches where there is a `memory`.
+        """Run the graph once on checked patches. terms: whether they are wanted as well.
 
-        terms: whether they are wanted as well.
+        patches: Pixels; also a list where it `gathers`, and DevicePatches where it has a `memory`.
         """
 
     @abstractmethod
@@ -114,7 +118,7 @@ class Backend(ABC):
     ) -> None:
         self.close()
 
-    def _runs(self, patches: Pixels | DevicePatches) -> Iterator[tuple[Pixels | DevicePatches, int]]:
+    def _runs(self, patches: Patches) -> Iterator[tuple[Patches, int]]:
         """Parts of a batch that the device takes, and how many of its images count: a small part is filled up."""
         if isinstance(patches, DevicePatches):  # of which a backend that takes them makes its own parts
             yield patches, len(patches)
@@ -124,16 +128,28 @@ class Backend(ABC):
         for first in range(0, len(patches), size):
             part = patches[first : first + size]
             lacking = least - len(part)
-            yield (np.concatenate([part, np.repeat(part[-1:], lacking, 0)]) if lacking > 0 else part), len(part)
+            if lacking <= 0:
+                yield part, len(part)
+            elif isinstance(part, list):
+                yield part + part[-1:] * lacking, len(part)
+            else:
+                yield np.concatenate([part, np.repeat(part[-1:], lacking, 0)]), len(part)
 
-    def _check(self, patches: Pixels | DevicePatches) -> None:
+    def _checked(self, patches: Patches) -> Patches:
         if self._closed:
             raise PscrError(Status.CLOSED, "the backend is closed; open the model again")
         if isinstance(patches, DevicePatches):
             if self.memory != patches.batch.device:
                 raise patches.batch.refusal(f"the model on {self.device}", self.memory)
             self._check_size(patches.shape)
-            return
+            return patches
+        if isinstance(patches, list) and not self.gathers:
+            patches = np.stack(patches)
+        for one in (part[None] for part in patches) if isinstance(patches, list) else (patches,):
+            self._check_host(one)
+        return patches
+
+    def _check_host(self, patches: Pixels) -> None:
         side = str(self.patch or "any")
         expected = f"[N,P,{side},{side},3] uint8, C-contiguous"
         if not isinstance(patches, np.ndarray) or patches.dtype != np.uint8:

@@ -15,7 +15,7 @@ from ..families.head import Floats, Outputs, Signature
 from ..libraries import load
 from ..pixels import DevicePatches
 from ..samplings import Pixels
-from .base import Backend, Takes, check_constant
+from .base import Backend, Patches, Takes, check_constant
 from .cuda import Device
 from .cuda_pixels import PixelKernels
 from .tensorrt_context import Library, Slot
@@ -39,6 +39,8 @@ class TensorRTBackend(Backend):
     replayed. Two slots with buffers of their own take turns: one part's copies overlap another's computation. All that
     is computed is one stream's, so that the execution contexts can share one block of memory for their activations.
     """
+
+    gathers = True  # into pinned memory, once
 
     def __init__(self, engine: Engine, signature: Signature, patch: int, *, index: int = 0) -> None:
         """Load an engine that `engines.choose` found to fit.
@@ -76,12 +78,12 @@ class TensorRTBackend(Backend):
         with contextlib.suppress(Exception):  # one that never opened; or at the end, which `_close_all` saw
             self.close()
 
-    def infer_impl(self, patches: Pixels | DevicePatches, terms: bool) -> Outputs:
+    def infer_impl(self, patches: Patches, terms: bool) -> Outputs:
         """See Backend."""
         found = self._run(patches, (*self._plain, "terms") if terms else self._plain)
         return Outputs(found["score"], found.get("votes"), found.get("terms"))
 
-    def terms_impl(self, patches: Pixels | DevicePatches) -> Floats:
+    def terms_impl(self, patches: Patches) -> Floats:
         """See Backend."""
         return self._run(patches, ("terms",))["terms"]
 
@@ -164,9 +166,10 @@ class TensorRTBackend(Backend):
                 memory = int(activations), size
                 slot.bind(profile, context, addresses, shapes, memory, capturable=not self._library.rtx)
 
-    def _run(self, patches: Pixels | DevicePatches, names: tuple[str, ...]) -> dict[str, Floats]:
+    def _run(self, patches: Patches, names: tuple[str, ...]) -> dict[str, Floats]:
         """The outputs `names` for all images, part by part, the slots taking turns."""
         kernels: PixelKernels | None = None
+        shape = (len(patches), *patches[0].shape) if isinstance(patches, list) else patches.shape
         targets = {name: np.empty((len(patches), self._widths[name]), np.float32) for name in names}
         waiting: list[tuple[Slot, _Part]] = []
         with self._device.current():
@@ -174,18 +177,18 @@ class TensorRTBackend(Backend):
                 if isinstance(patches, DevicePatches):
                     kernels = self._kernels = self._kernels or PixelKernels(self._device, self._compute)
                     kernels.begin(patches)  # which then has the images, and the host none
-                for number, part in enumerate(self._parts(patches.shape[:4])):
+                for number, part in enumerate(self._parts(shape[:4])):
                     if len(waiting) == SLOTS:
                         self._collect(*waiting.pop(0), targets)
                     slot = self._slots[number % SLOTS]
-                    shape = (part.images, *patches.shape[1:])
-                    profile = self._static.get(shape[:4], 0)
+                    given = (part.images, *shape[1:])
+                    profile = self._static.get(given[:4], 0)
                     waiting.append((slot, part))
                     if kernels is None:
-                        slot.upload(cast("Pixels", patches)[part.place])
+                        slot.upload(cast("Pixels | list[Pixels]", patches)[part.place])
                     else:
                         kernels.place(part.place, slot.patches)
-                    if not slot.compute(profile, shape, part.place.stop - part.place.start, names):
+                    if not slot.compute(profile, given, part.place.stop - part.place.start, names):
                         words = self._library.words()
                         found = f"{self._named} failed on {part.images} images ({words}); open the model again"
                         raise PscrError(Status.INTERNAL, found)

@@ -208,10 +208,12 @@ class Slot:
         if not made.bind({**constants, **buffers}, shapes, memory):
             raise PscrError(Status.INTERNAL, "an engine's tensors cannot be bound; build it again")
 
-    def upload(self, patches: Pixels) -> None:
-        """Put into the streams that the next computation is on these patches."""
-        staged = self.host["patches"][: patches.size]
-        np.copyto(staged.reshape(patches.shape), patches)
+    def upload(self, images: Pixels | list[Pixels]) -> None:
+        """Put into the streams that the next computation is on the patches of these images, [P,S,S,3] each."""
+        size = images[0].size
+        staged = self.host["patches"][: len(images) * size]
+        for place, patches in zip(staged.reshape(-1, *images[0].shape), images, strict=True):
+            place[...] = patches
         self._device.upload(self._memory["patches"], staged, self._stream)
         self._copied.record(self._stream)
         self._compute.wait_for_event(self._copied)

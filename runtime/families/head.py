@@ -65,6 +65,7 @@ class Head(ABC):
 
     family: ClassVar[str]
     reads_terms: ClassVar[bool] = False  # and not the scores that the graph gives
+    needs_reference: ClassVar[bool] = False  # the undistorted original of each image
     how: ClassVar[str]  # a score comes about, in words
 
     def __init__(self, signature: Signature, scale: ScoreScale, calibration: Calibration | None) -> None:
@@ -74,8 +75,11 @@ class Head(ABC):
         """What the graph gave, in the units of `scale`."""
         return outputs
 
-    def on_terms(self, terms: Floats) -> Outputs:
-        """The scores of images by the graph's terms [N,C], of a head that reads these."""
+    def on_terms(self, terms: Floats, reference: Floats | None = None) -> Outputs:
+        """The scores of images by the graph's terms [N,C], of a head that reads these.
+
+        reference: the terms [C] of the original, for a head that needs one.
+        """
         raise NotImplementedError
 
     def spread(self, votes: Floats | None) -> float | None:

@@ -26,6 +26,12 @@ def signature(weights: Floats, intercepts: Floats) -> Signature:
     return Signature(OUTPUTS, constants, len(weights), "use a regressor that was fitted on this model's features")
 
 
+def voted(regressor: Regressor, features: Floats) -> Outputs:
+    """The scores and votes that regressors give images by their features [N,C]."""
+    votes = regressor.votes(features)
+    return Outputs(votes.mean(1, dtype=np.float64).astype(np.float32), votes)
+
+
 class LinearHead(Head):
     """K linear regressors on the graph's features: the model's own, or others in their place.
 

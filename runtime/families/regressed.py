@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..calibration import Calibration
 from ..regressor import Regressor
 from .head import Floats, Head, Outputs, check_probe
+from .linear import voted
 
 
 class RegressedHead(Head):
@@ -26,10 +25,9 @@ class RegressedHead(Head):
         super().__init__(own.signature, regressor.score, Calibration.stated(regressor.about, "the head"))
         self.regressor, self._model = regressor, model
 
-    def on_terms(self, terms: Floats) -> Outputs:
+    def on_terms(self, terms: Floats, reference: Floats | None = None) -> Outputs:
         """See Head."""
-        votes = self.regressor.votes(terms)
-        return Outputs(votes.mean(1, dtype=np.float64).astype(np.float32), votes, terms)
+        return voted(self.regressor, terms)
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: regressors of another model's features, or of another width."""

@@ -19,9 +19,12 @@ from pscr.console import UsageError
 from pscr.ray.cluster import connected, share
 from pscr.ray.pool import Part, split
 from pscr.runtime.errors import PscrError
+from pscr.ray.worker import as_row
+from pscr.runtime.diagnosis import Diagnosis
+from pscr.runtime.scorer import Result
 from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
-from pscr.tables.parquet import ResultsFolder, read_paths
+from pscr.tables.parquet import ResultsFolder, read_folder, read_paths
 
 # --- wrong command lines, which start nothing -------------------------------------------------------------------------
 
@@ -151,6 +154,16 @@ def test_a_place_that_is_taken_gets_a_second_file(tmp_path: Path) -> None:
         names = [folder.write(7, [row]).name for _ in range(2)]
         assert names == ["scores-000000007.parquet", "scores-000000007-1.parquet"]
         assert folder.earlier().done == {"a": 2}
+
+
+def test_a_folder_of_diagnosed_rows_is_read_back_and_goes_on_with_diagnoses_only(tmp_path: Path) -> None:
+    out, found = tmp_path / "out", Result(2.5, None, 8, 8, path="a", diagnosis=Diagnosis("blur", 0.75, 3.5))
+    with ResultsFolder(out, resume=False, diagnosed=True) as folder:
+        folder.write(0, [as_row(found, diagnosed=True)])
+        assert folder.earlier().done == {"a": 1}
+    assert read_folder(out) == [found]
+    with ResultsFolder(out, resume=True) as folder, pytest.raises(UsageError, match=r"its columns are .*probability"):
+        folder.earlier()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ class Backbone(nn.Module):
         layers = [*_joined(self.blocks()[blocks:]), *self.tail()]
         return [parameter for layer in layers for parameter in layer.parameters()]
 
+    def named(self) -> nn.Module:
+        """The module whose parameters have the names of the public checkpoint."""
+        return self
+
     def set_shard(self, part: int, parts: int) -> None:
         """Say which part of every batch this process passes; see `Residual`."""
         for module in self.modules():
