@@ -115,7 +115,21 @@ def _path(image: Any) -> str | None:
 
 
 def _header(shard: str) -> tuple[pa.Schema, int | None]:
-    """A file's columns, and the number of its rows where its header has that."""
+    """A file's columns, whose names are text, and the number of its rows where its header has that."""
+    schema, count = _schema_and_count(shard)
+    _names(schema)
+    return schema, count
+
+
+def _names(fields: Iterable[Any]) -> list[str]:
+    """The names of columns and of what is below them; a UnicodeDecodeError where one is no UTF-8."""
+    found = []
+    for one in fields:
+        found += [one.name, *_names(one.type.field(place) for place in range(one.type.num_fields))]
+    return found
+
+
+def _schema_and_count(shard: str) -> tuple[pa.Schema, int | None]:
     if shard.lower().endswith(".parquet"):
         with pyarrow.parquet.ParquetFile(shard, pre_buffer=False) as file:
             return file.schema_arrow, file.metadata.num_rows
@@ -135,6 +149,7 @@ def _batches(shard: str, columns: list[str]) -> Iterator[Any]:
         if isinstance(reader, pa.ipc.RecordBatchFileReader):
             many = (reader.get_batch(number) for number in range(reader.num_record_batches))
         for batch in many:
+            batch.validate(full=True)  # places in it that lead elsewhere would be followed
             yield from (batch.slice(start, _AT_ONCE) for start in range(0, batch.num_rows, _AT_ONCE))
 
 

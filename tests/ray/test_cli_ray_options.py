@@ -24,7 +24,7 @@ from pscr.runtime.errors import PscrError
 from pscr.runtime.scorer import Result
 from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
-from pscr.tables.parquet import ResultsFolder, read_folder, read_paths
+from pscr.tables.parquet import ResultsFolder, read_parquet, read_paths
 
 # --- wrong command lines, which start nothing -------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ def test_a_folder_of_diagnosed_rows_is_read_back_and_goes_on_with_diagnoses_only
     with ResultsFolder(out, resume=False, diagnosed=True) as folder:
         folder.write(0, [as_row(found, diagnosed=True)])
         assert folder.earlier().done == {"a": 1}
-    assert read_folder(out) == [found]
+    assert read_parquet(out) == [found]
     with ResultsFolder(out, resume=True) as folder, pytest.raises(UsageError, match=r"its columns are .*probability"):
         folder.earlier()
 
