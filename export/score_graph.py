@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..runtime.families import direct, pscr
 from ..training.model import PSCR
+from .class_tokens import pad_class_tokens
 from .reduction import factors
 
 OPSET = 18
@@ -124,6 +125,7 @@ def exported(
     assert program is not None
     proto = program.model_proto
     _drop_traces(proto)
+    pad_class_tokens(proto)
     if half_weights:
         _halve(proto)
     onnx.checker.check_model(proto, full_check=True)
