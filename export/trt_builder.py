@@ -106,7 +106,8 @@ def build(
 def check_types(trt: Any, network: Any, precision: str) -> dict[str, int]:
     """Count the convolutions of a parsed network by the type that they compute with.
 
-    A convolution whose data and weights both come out of a dequantisation computes in int8.
+    A convolution whose data and weights both come out of a dequantisation computes in int8. Products of the head are
+    those of two sides, as [N,C] and [C,H]; within a transformer they have three or more, and are not judged.
 
     Raises:
         PscrError: MODEL_INVALID, naming the layer, where they are not what `precision` says: one in another type, or
@@ -116,8 +117,10 @@ def check_types(trt: Any, network: Any, precision: str) -> dict[str, int]:
     origin = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
     found: list[tuple[str, str]] = []
     for layer in layers:
-        if layer.type == trt.LayerType.MATRIX_MULTIPLY and layer.get_output(0).dtype != trt.DataType.FLOAT:
-            raise _mislabelled(layer.name, str(layer.get_output(0).dtype), "the head in FLOAT")
+        output = layer.get_output(0)
+        of_head = layer.type == trt.LayerType.MATRIX_MULTIPLY and len(output.shape) == 2
+        if of_head and output.dtype != trt.DataType.FLOAT:
+            raise _mislabelled(layer.name, str(output.dtype), "the head in FLOAT")
         if layer.type == trt.LayerType.CONVOLUTION:
             found.append((layer.name, _computes(trt, layer, origin)))
     wanted, kinds = _NAMES[precision], [kind for _, kind in found]
@@ -146,7 +149,9 @@ def weights(trt: Any, network: Any) -> int:
             count = layer.num_output_maps * inputs * math.prod(layer.kernel_size_nd)
             total += count * _BYTES.get(_computes(trt, layer, origin), 4)
         elif layer.type == trt.LayerType.MATRIX_MULTIPLY:
-            total += 4 * abs(math.prod(layer.get_input(1).shape))
+            second = layer.get_input(1)
+            if min(second.shape) > 0:  # else it is computed: attention multiplies activations
+                total += math.prod(second.shape) * _BYTES.get(str(second.dtype).rpartition(".")[2], 4)
     return total
 
 

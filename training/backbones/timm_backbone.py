@@ -55,14 +55,24 @@ class TimmBackbone(Backbone):
             drop.drop_prob = rate * index / len(drops)
 
     def fuse(self) -> None:
-        """Let attention be products and a softmax, which every inference library has, and not torch's one operator.
+        """Let attention be products and a softmax, and the last pool a mean: operators that every library has.
 
-        Batch normalisations stay operators of the graph: in which order timm's layers run, their names do not say. The
-        inference libraries fold them when they load the graph.
+        Batch normalisations are left to the exporter, which folds them by the order of the graph; that of timm's layers
+        their names do not say.
         """
         for module in self.network.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False
+            for name, child in module.named_children():
+                if isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1)):
+                    setattr(module, name, _Mean())
+
+
+class _Mean(nn.Module):
+    """[N,C,H,W] to [N,C,1,1], as AdaptiveAvgPool2d(1) without its strides, which the exporter would gather by."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3), keepdim=True)
 
 
 def spec(name: str) -> BackboneSpec:
