@@ -16,7 +16,7 @@ class Tokens(nn.Module):
         self.token, self.registers = nn.Parameter(torch.randn(1, 1, 3)), nn.Parameter(torch.randn(1, 2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.token.expand(len(x), -1, -1), self.registers.expand(len(x), -1, -1), x], 1)
+        return torch.cat([self.token.expand(x.shape[0], -1, -1), self.registers.expand(x.shape[0], -1, -1), x], 1)
 
 
 def test_tokens_are_padded_and_added_in_a_batch_of_any_size():
