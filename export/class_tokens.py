@@ -15,16 +15,21 @@ def pad_class_tokens(proto: onnx.ModelProto) -> None:
     """Write every Concat of expanded tokens [1,k,C] and tokens [N,n,C], in place, as a padded [N,k+n,C] and a sum."""
     graph = proto.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    expanded = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Expand"}
     shapes = {info.name: [side.dim_value for side in info.type.tensor_type.shape.dim] for info in graph.value_info}
+    shapes |= {info.name: [side.dim_value for side in info.type.tensor_type.shape.dim] for info in graph.input}
+    tokens = {
+        node.output[0]: numpy_helper.to_array(stored[node.input[0]])
+        for node in graph.node
+        if node.op_type == "Expand" and node.input[0] in stored and _is_batched(stored[node.input[0]], shapes, node)
+    }
     nodes = []
     for node in graph.node:
         *leading, last = node.input or [""]
-        tokens = [stored.get(expanded.get(name, "")) for name in leading]
-        if node.op_type != "Concat" or not tokens or None in tokens:
+        joins = node.op_type == "Concat" and node.attribute[0].i in (1, -2) and len(shapes.get(last, ())) == 3
+        if not joins or not leading or not tokens.keys() >= set(leading):
             nodes.append(node)
             continue
-        own, name = np.concatenate([numpy_helper.to_array(tensor) for tensor in tokens], 1), node.output[0]
+        own, name = np.concatenate([tokens[one] for one in leading], 1), node.output[0]
         summand = np.pad(own, ((0, 0), (0, shapes[last][1]), (0, 0)))
         widths = np.array([0, own.shape[1], 0, 0, 0, 0], np.int64)
         added = {f"{name}.tokens": summand, f"{name}.widths": widths}
@@ -38,6 +43,11 @@ def pad_class_tokens(proto: onnx.ModelProto) -> None:
         del graph.node[:]
         graph.node.extend(kept)
         _drop_unread(graph)
+
+
+def _is_batched(tensor: onnx.TensorProto, shapes: dict[str, list[int]], expand: onnx.NodeProto) -> bool:
+    """Whether tokens [1,k,C] are expanded to [N,k,C]."""
+    return len(tensor.dims) == 3 and tensor.dims[0] == 1 and shapes.get(expand.output[0], [])[1:] == tensor.dims[1:]
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
