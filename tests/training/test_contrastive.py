@@ -314,6 +314,13 @@ def test_an_unknown_method_is_refused_with_the_known_ones(capsys):
     assert "contrique" in capsys.readouterr().err
 
 
+def test_a_backbone_without_local_features_is_refused_with_those_that_have_them(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command(folder, tmp_path / "run", "--backbone", "timm:convnext_atto.d2_in1k")
+    assert ended.value.code == 2
+    assert "efficientnet_lite0" in capsys.readouterr().err
+
+
 def test_another_configuration_or_other_images_do_not_go_on_in_the_same_folder(folder, undisturbed, tmp_path, capsys):
     before = (undisturbed / "last.safetensors").read_bytes()
     assert command(folder, undisturbed, "--steps", 5, "--save-every", 3) == 2

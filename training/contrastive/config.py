@@ -9,7 +9,7 @@ from typing import Any
 
 from ...runtime import cores
 from ...runtime.errors import PscrError, Status
-from ..backbones import NAMES, BackboneSpec, find
+from ..backbones import BACKBONES, BackboneSpec, find
 from ..config import SELF_SUPERVISED
 from ..options import option
 from ..run_folder import RunFolder
@@ -21,6 +21,7 @@ ANYWHERE = ("threads", "workers", "device", "save_every")  # a run may go on wit
 _TRAINED = "what is trained"
 _HOW = "how it is trained"
 _WHERE = "where it runs"
+_ENCODERS = sorted(BACKBONES)  # not those of timm, of which only the pooled features are known
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ContrastiveConfig:
     images: tuple[str, ...] = option(metavar="DIR", help="folders of unlabelled images, searched to any depth")
 
     method: str = option("contrique", choices=SELF_SUPERVISED, help="the self-supervised method", group=_TRAINED)
-    backbone: str = option("efficientnet_lite0", choices=NAMES, help="the encoder", group=_TRAINED)
+    backbone: str = option("efficientnet_lite0", choices=_ENCODERS, help="the encoder", group=_TRAINED)
     pretrained: str = option("imagenet", help="imagenet, none, or a checkpoint file", group=_TRAINED)
     frozen_blocks: int = option(0, metavar="N", help="leading blocks kept as they are", group=_TRAINED)
 
