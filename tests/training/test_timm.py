@@ -1,10 +1,10 @@
 """Networks of timm train, export and build like the project's own; small ones, with random weights."""
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from engine_makers import profile
+from onnx import TensorProto
 from safetensors.torch import save_file
 from training_run import label
 
@@ -22,6 +22,7 @@ from pscr.training.model import build, load_pretrained
 from pscr.training.train import main as train
 
 CONVNEXT = "timm:test_convnext"
+FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 EXPORTED = (CONVNEXT, "timm:test_efficientnet", "timm:vit_xsmall_patch16_clip_224")
 
 
@@ -107,11 +108,12 @@ def test_terms_of_the_graph_are_those_of_the_network(exported, precision, share)
 @pytest.mark.slow
 def test_norms_and_softmaxes_stay_in_full_precision(exported):
     graph = exported[2]["fp16"].graph
-    cast = {node.output[0] for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == 1}
-    full = [node for node in graph.node if node.op_type in ("LayerNormalization", "Softmax")]
-    assert all(node.input[0] in cast for node in full)
+    widened = {node.output[0] for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == FLOAT}
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    assert all(kinds[node.input[1]] == onnx.TensorProto.FLOAT16 for node in graph.node if node.op_type == "Conv")
+    norms = [node for node in graph.node if node.op_type == "LayerNormalization"]
+    assert all(kinds[node.input[1]] == FLOAT for node in norms)
+    assert all(node.input[0] in widened for node in graph.node if node.op_type == "Softmax")
+    assert all(kinds[node.input[1]] == FLOAT16 for node in graph.node if node.op_type == "Conv")
 
 
 @pytest.mark.slow
