@@ -11,7 +11,7 @@ from training_run import label
 pytest.importorskip("timm", reason="timm is not installed: pip install 'pscr[timm]'")
 
 from pscr.export import trt_builder
-from pscr.export.precision import to_half
+from pscr.export.precision import to_half, to_int8
 from pscr.export.run_source import of_run
 from pscr.export.score_graph import to_onnx
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -114,6 +114,15 @@ def test_norms_and_softmaxes_stay_in_full_precision(exported):
     assert all(kinds[node.input[1]] == FLOAT for node in norms)
     assert all(node.input[0] in widened for node in graph.node if node.op_type == "Softmax")
     assert all(kinds[node.input[1]] == FLOAT16 for node in graph.node if node.op_type == "Conv")
+
+
+@pytest.mark.slow
+def test_a_transformer_in_int8_is_refused(exported):
+    model, patches, graphs = exported
+    if not any(node.op_type == "Softmax" for node in graphs["fp32"].graph.node):
+        pytest.skip("a convolutional network")
+    with pytest.raises(PscrError, match="use fp16"):
+        to_int8(graphs["fp32"], [patches[0]], 1)
 
 
 @pytest.mark.slow
