@@ -70,7 +70,7 @@ def to_int8(
         for unsigned activations with a zero point and int32 biases, which TensorRT refuses.
 
     Raises:
-        PscrError: MODEL_INVALID where the graph has no trunk in fp32, or is a transformer's; INVALID_ARGUMENT without
+        PscrError: MODEL_INVALID where the graph has no trunk in fp32, or multiplies matrices; INVALID_ARGUMENT without
             images.
     """
     if not patches:
@@ -81,7 +81,7 @@ def to_int8(
     part = _extract(widened, starts, ends)
     if any(node.op_type == "MatMul" for node in part.graph.node):
         raise PscrError(
-            Status.MODEL_INVALID, "model.onnx multiplies matrices (a transformer), which int8 is not for; use fp16"
+            Status.MODEL_INVALID, "model.onnx multiplies matrices, as transformers do, which int8 is not for; use fp16"
         )
     leading = [node.name for nodes in _trunks(part.graph) for node in nodes[:float_convolutions]]
     symmetric = target == "tensorrt"

@@ -132,7 +132,8 @@ def load_pretrained(model: PSCR, source: str) -> None:
     if source == "none":
         return
     if source == "imagenet" and model.spec.published:
-        return load_backbone(model, model.spec.published(), model.spec.name)
+        load_backbone(model, model.spec.published(), model.spec.name)
+        return
     path = imagenet_weights(model.spec) if source == "imagenet" else Path(source)
     if not path.is_file():
         raise PscrError(
