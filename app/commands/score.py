@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from ..describe import title
 from ..progress import Progress
 from ..ray import options as ray_options
 from ..runtime import output_file
+from ..runtime.clip import FRAMES, Sampling
 from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
@@ -22,7 +24,7 @@ from ..tables.fields import COLUMNS
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.inputs import Item, expand, in_words, items_of
 from ..tables.results_file import Earlier, ResultsFile, Stream
-from ..tables.scoring import check_same_model, in_order, summarised
+from ..tables.scoring import Clips, check_same_model, in_order, summarised
 from ..voting import named, votes
 from . import options as shared
 
@@ -31,6 +33,7 @@ examples:
   pscr score image.jpg
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  pscr score clip.mp4 --every 0.5                   a video: the mean of a frame each half second
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
@@ -79,6 +82,16 @@ def add(verbs: shared.Verbs) -> None:
     )
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
+    sampled = score.add_mutually_exclusive_group()
+    sampled.add_argument(
+        "--frames",
+        type=shared.positive,
+        metavar="N",
+        default=FRAMES,
+        help="of a video: score N frames, spread evenly (default: %(default)s)",
+    )
+    sampled.add_argument("--every", type=_seconds, metavar="S", help="of a video: a frame each S seconds instead")
+    score.add_argument("--per-frame", action="store_true", help="of a video: a row for each frame, not for the clip")
     shared.max_pixels(score)
     shared.quiet(score, "rows and errors only: no title, summary or progress")
     ray_options.add(score, shared.positive)
@@ -152,7 +165,8 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = in_order(scorer, items, options.batch)
+    clips = Clips(Sampling(options.frames, options.every), options.per_frame, earlier.done)
+    results = in_order(scorer, items, options.batch, clips)
     try:
         with closing(results):
             if not earlier.size:
@@ -178,6 +192,17 @@ def _write_all(
     if not options.quiet and not form.for_people:
         err(f"pscr: {summary}{_where(options.output)}")
     return 1 if tally.failed else 0
+
+
+def _seconds(text: str) -> float:
+    """Seconds above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected seconds above 0")
+    return seconds
 
 
 def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tuple[Iterator[Item], int | None]:

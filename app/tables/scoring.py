@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ..console import UsageError
 from ..progress import Progress
-from ..runtime.errors import PscrError, Status
+from ..runtime.clip import ENDINGS as CLIPS
+from ..runtime.clip import Sampling, score_clip, score_frames
+from ..runtime.errors import PscrError, Status, as_error
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from .inputs import Item
@@ -16,7 +21,51 @@ from .results_file import Tally
 SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
 
 
-def in_order(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
+@dataclass(frozen=True)
+class Clips:
+    """How video files are scored. per_frame: a row for each frame, called such as `clip.mp4#t=1.250`, seconds from the
+    start, in place of one for the clip. done: how often each path has its row already; frames among them are left out.
+    """
+
+    sampling: Sampling = Sampling()
+    per_frame: bool = False
+    done: Counter[str] = field(default_factory=Counter)
+
+    def rows(self, scorer: Scorer, path: str, batch: int | None) -> Iterator[Result]:
+        """The results of one video file; one that fails on the way has its error as its last."""
+        try:
+            if self.per_frame:
+                frames = score_frames(scorer, path, self.sampling, lambda t: not self.done[_frame(path, t)], batch)
+                for time, result in frames:
+                    yield replace(result, path=_frame(path, time))
+                return
+            clip = score_clip(scorer, path, self.sampling.frames, self.sampling.every)
+        except Exception as error:
+            yield failed(path, as_error(error))
+        else:
+            first = clip.results[0]
+            yield Result(clip.score, clip.spread, first.width, first.height, Status.OK, clip.message, path)
+
+
+def is_clip(path: str) -> bool:
+    """Whether a file is called like a video."""
+    return Path(path).suffix.lower() in CLIPS
+
+
+def in_order(
+    scorer: Scorer, items: Iterator[Item], batch: int | None, clips: Clips | None = None
+) -> Generator[Result, None, None]:
+    """The results of each item, in order: one for an image; for a video file those that `clips` gives."""
+    clips = clips or Clips()
+    for are_clips, run in itertools.groupby(items, lambda item: not item.problem and is_clip(item.path)):
+        if are_clips:
+            for item in run:
+                yield from clips.rows(scorer, item.path, batch)
+        else:
+            yield from _images(scorer, run, batch)
+
+
+def _images(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generator[Result, None, None]:
     """One result per item, in order; an item that names no image gets its result without going to the scorer."""
     without_image: deque[tuple[int, Item]] = deque()
 
@@ -65,6 +114,11 @@ def summarised(tally: Tally, progress: Progress, before: int | None) -> str:
     """The run in one line; before: how many of the rows an earlier run has left, where this one goes on from it."""
     resumed = "" if before is None else f" ({before} of them before)"
     return f"{tally}{resumed}, {progress.rate:.1f} images/s"
+
+
+def _frame(path: str, time: float) -> str:
+    """What a frame's row is called, after media fragments (W3C)."""
+    return f"{path}#t={time:.3f}"
 
 
 def _no_image(item: Item) -> Result:
