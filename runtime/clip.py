@@ -130,9 +130,10 @@ def score_frames(
     path: str | os.PathLike[str],
     sampling: Sampling,
     wanted: Callable[[float], bool] = lambda time: True,
-    batch: int | None = None,
 ) -> Generator[tuple[float, Result], None, None]:
-    """Time and Result of each sampled frame, as they are ready. wanted: whether the frame of this time is scored.
+    """Time and Result of each sampled frame, as they are ready, decoded beside inference.
+
+    Frames go to the network one by one, so that their scores are those of `Scorer.score` to the bit. wanted: whether the frame of this time is scored.
 
     Raises:
         PscrError: as `score_clip`.
@@ -145,7 +146,7 @@ def score_frames(
                 times.append(frame.time)
                 yield frame.pixels
 
-    results = scorer.score_many(pixels(), pixel_format="rgb", batch=batch, on_error="raise")
+    results = scorer.score_many(pixels(), pixel_format="rgb", batch=1, on_error="raise")
     for number, result in enumerate(results):
         yield times[number], result
 

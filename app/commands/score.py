@@ -87,8 +87,7 @@ def add(verbs: shared.Verbs) -> None:
         "--frames",
         type=shared.positive,
         metavar="N",
-        default=FRAMES,
-        help="of a video: score N frames, spread evenly (default: %(default)s)",
+        help=f"of a video: score N frames, spread evenly (default: {FRAMES})",
     )
     sampled.add_argument("--every", type=_seconds, metavar="S", help="of a video: a frame each S seconds instead")
     score.add_argument("--per-frame", action="store_true", help="of a video: a row for each frame, not for the clip")
@@ -108,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
+        if options.frames or options.every or options.per_frame:
+            raise UsageError("--frames, --every and --per-frame are of videos, which --engine ray does not score")
         if options.retry_failed or options.overwrite:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
@@ -126,10 +127,11 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         )
         stack.enter_context(scorer)
-        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
+        clips = Clips(Sampling(options.frames or FRAMES, options.every), options.per_frame, earlier.done)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", clips)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, items, form, file, Progress(total, options.quiet), earlier, options)
+        return _write_all(scorer, items, form, file, Progress(total, options.quiet), earlier, clips, options)
 
 
 def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
@@ -156,6 +158,7 @@ def _write_all(
     file: ResultsFile | None,
     progress: Progress,
     earlier: Earlier,
+    clips: Clips,
     options: argparse.Namespace,
 ) -> int:
     assert form.writer is not None  # `pscr score` offers no other
@@ -165,7 +168,6 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    clips = Clips(Sampling(options.frames, options.every), options.per_frame, earlier.done)
     results = in_order(scorer, items, options.batch, clips)
     try:
         with closing(results):

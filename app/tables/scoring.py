@@ -18,6 +18,7 @@ from ..runtime.scorer import Result, Scorer
 from .inputs import Item
 from .results_file import Tally
 
+_TIME = "#t="  # between a clip and the seconds of a frame
 SAME_MODEL = 0.01  # of the score's range: what devices and precisions of one model may differ by
 
 
@@ -31,11 +32,11 @@ class Clips:
     per_frame: bool = False
     done: Counter[str] = field(default_factory=Counter)
 
-    def rows(self, scorer: Scorer, path: str, batch: int | None) -> Iterator[Result]:
+    def rows(self, scorer: Scorer, path: str) -> Iterator[Result]:
         """The results of one video file; one that fails on the way has its error as its last."""
         try:
             if self.per_frame:
-                frames = score_frames(scorer, path, self.sampling, lambda t: not self.done[_frame(path, t)], batch)
+                frames = score_frames(scorer, path, self.sampling, lambda t: not self.done[_frame(path, t)])
                 for time, result in frames:
                     yield replace(result, path=_frame(path, time))
                 return
@@ -46,6 +47,21 @@ class Clips:
             first = clip.results[0]
             yield Result(clip.score, clip.spread, first.width, first.height, Status.OK, clip.message, path)
 
+    def score(self, scorer: Scorer, path: str) -> float:
+        """The score of one row's path again, whether of an image, a video file or a frame.
+
+        Raises:
+            PscrError: there is none.
+        """
+        clip, mark, _ = path.rpartition(_TIME)
+        if is_clip(path):
+            return score_clip(scorer, path, self.sampling.frames, self.sampling.every).score
+        if not (mark and is_clip(clip)):
+            return scorer.score(path).score
+        for _, result in score_frames(scorer, clip, self.sampling, lambda time: _frame(clip, time) == path):
+            return result.score
+        raise PscrError(Status.INVALID_ARGUMENT, f"{path}: no frame that is sampled; name the sampling it came from")
+
 
 def is_clip(path: str) -> bool:
     """Whether a file is called like a video."""
@@ -55,12 +71,17 @@ def is_clip(path: str) -> bool:
 def in_order(
     scorer: Scorer, items: Iterator[Item], batch: int | None, clips: Clips | None = None
 ) -> Generator[Result, None, None]:
-    """The results of each item, in order: one for an image; for a video file those that `clips` gives."""
-    clips = clips or Clips()
+    """The results of each item, in order: one for an image; for a video file those that `clips` gives.
+
+    Without `clips` a video file is an image that cannot be read.
+    """
+    if clips is None:
+        yield from _images(scorer, items, batch)
+        return
     for are_clips, run in itertools.groupby(items, lambda item: not item.problem and is_clip(item.path)):
         if are_clips:
             for item in run:
-                yield from clips.rows(scorer, item.path, batch)
+                yield from clips.rows(scorer, item.path)
         else:
             yield from _images(scorer, run, batch)
 
@@ -87,12 +108,19 @@ def _images(scorer: Scorer, items: Iterator[Item], batch: int | None) -> Generat
         yield _no_image(item)
 
 
-def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], source: str, otherwise: str = "") -> None:
+def check_same_model(
+    scorer: Scorer,
+    promised: Iterable[tuple[str, float]],
+    source: str,
+    otherwise: str = "",
+    clips: Clips | None = None,
+) -> None:
     """Refuse to put scores of one model beside those of another: every promised score must be given again.
 
     An image that is gone, as those of a finished run may be, is passed over.
 
     promised: paths and scores. source: the option and file that they come from. otherwise: what else would help.
+    clips: how video files among them are scored; None where there are none.
 
     Raises:
         UsageError: one has another score.
@@ -100,7 +128,7 @@ def check_same_model(scorer: Scorer, promised: Iterable[tuple[str, float]], sour
     low, high = scorer.scale.range
     for path, score in promised:
         try:
-            found = scorer.score(path).score
+            found = clips.score(scorer, path) if clips else scorer.score(path).score
         except PscrError:
             continue
         if abs(found - score) > SAME_MODEL * (high - low):
@@ -118,7 +146,7 @@ def summarised(tally: Tally, progress: Progress, before: int | None) -> str:
 
 def _frame(path: str, time: float) -> str:
     """What a frame's row is called, after media fragments (W3C)."""
-    return f"{path}#t={time:.3f}"
+    return f"{path}{_TIME}{time:.3f}"
 
 
 def _no_image(item: Item) -> Result:
