@@ -133,7 +133,8 @@ def score_frames(
 ) -> Generator[tuple[float, Result], None, None]:
     """Time and Result of each sampled frame, as they are ready, decoded beside inference.
 
-    Frames go to the network one by one, so that their scores are those of `Scorer.score` to the bit. wanted: whether the frame of this time is scored.
+    Frames go to the network one by one, so that their scores are those of `Scorer.score` to the bit.
+    wanted: whether the frame of this time is scored.
 
     Raises:
         PscrError: as `score_clip`.

@@ -28,7 +28,7 @@ class Clips:
     start, in place of one for the clip. done: how often each path has its row already; frames among them are left out.
     """
 
-    sampling: Sampling = Sampling()
+    sampling: Sampling
     per_frame: bool = False
     done: Counter[str] = field(default_factory=Counter)
 

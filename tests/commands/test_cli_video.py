@@ -64,7 +64,7 @@ def test_resume_gives_the_same_rows(cli: Cli, tiny_model: Path, clip: Path, per_
     assert out.read_bytes() == whole
 
 
-def test_resume_with_another_sampling_of_the_clip_is_refused(cli: Cli, tiny_model: Path, clip: Path) -> None:
+def test_resume_knows_another_models_score_by_a_frame(cli: Cli, tiny_model: Path, clip: Path) -> None:
     out = clip.with_name("scores.csv")
     assert cli("score", clip, "--per-frame", "--frames", 5, "--model", tiny_model, "-o", out).code == 0
     text = out.read_text().splitlines()
