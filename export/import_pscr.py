@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..training.backbones import BACKBONES
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.backbones import NAMES
+from ..training.options import option
 from . import shell
 from .model_options import ModelOptions
 
@@ -27,7 +26,7 @@ class PscrImport(ModelOptions):
     checkpoint: Path = option(
         help="best_model.pt of the published training code", positional=True, metavar="CHECKPOINT"
     )
-    backbone: str = option(choices=sorted(BACKBONES), help="what it was trained with")
+    backbone: str = option(choices=NAMES, help="what it was trained with")
     bank_csv: Path = option(metavar="FILE", help="its exemplars: columns path and score")
     bank_root: Path | None = option(None, metavar="DIR", help="where the paths begin (default: the CSV's folder)")
     database: str = option("", help="what it was trained on, for the manifest")
@@ -63,16 +62,16 @@ def import_pscr(options: PscrImport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import pscr`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import pscr`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr import pscr",
         "Write a model folder from a checkpoint of PSCR's published training code, and prove that it scores like the "
         "published computation.",
         PscrImport,
+        import_pscr,
+        words,
+        eager=True,
     )
-    options = read(PscrImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_pscr(options))
 
 
 if __name__ == "__main__":

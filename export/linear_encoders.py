@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..runtime.errors import PscrError, Status
-from ..training.backbones import BACKBONES
+from ..training.backbones import find
 from ..training.backbones.base import Backbone
 from ..training.model import load_encoder
 from .checkpoint_file import read_checkpoint
@@ -76,7 +76,7 @@ def read_encoder(file: Path, layout: Layout) -> Backbone:
     if others:
         found = f"{file}: unexpected key {others[0]!r}"
         raise PscrError(Status.MODEL_INVALID, f"{found}; is this another method's checkpoint than {layout.method}'s?")
-    encoder = BACKBONES[BACKBONE].build()
+    encoder = find(BACKBONE).build()
     load_encoder(encoder, tensors, f"{file}: {layout.method} encoder")
     return encoder.eval()
 

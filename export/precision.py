@@ -23,14 +23,19 @@ from onnx.reference import ReferenceEvaluator
 from onnx.utils import Extractor
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.onnx_model import ONNXModel
-from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.samplings import Pixels
 
 
+_FULL = ("LayerNormalization", "Softmax")  # sums of squares and of exponentials, which half precision cannot hold
+
+
 def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The score graph with its trunk in half precision, weights and activations; inputs and outputs as before.
+
+    Layer normalisations and softmaxes within it stay in fp32.
 
     Raises:
         PscrError: MODEL_INVALID where the graph has no trunk in fp32.
@@ -38,7 +43,7 @@ def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     widened, starts, ends = _widen(proto)
     part = _extract(widened, starts, ends)
     with _quiet():
-        half = convert_float_to_float16(part, keep_io_types=True)
+        half = convert_float_to_float16(part, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_FULL])
     return _replace(widened, part, half)
 
 
@@ -124,7 +129,8 @@ def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[str
     """A copy whose trunk has its weights as float32 initializers, not as float16 behind a Cast, and the trunk's ends.
 
     The ends are the names of the tensors that enter the first convolutions, one for each scale and normalisation of
-    the pixels, and of those that are pooled, one for each scale and each depth that features are taken from.
+    the pixels, and of those that are pooled, one for each scale and each depth that features are taken from. The sizes
+    of a batch, which a transformer's trunk reads as well, are among those that enter.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
@@ -134,23 +140,49 @@ def _widen(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str], list[str
     if not starts or not pooled or any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise _no_trunk("no convolution ahead of a global average pool, or is quantised already")
     stored = {tensor.name: tensor for tensor in graph.initializer}
+    trunk = _between(graph, starts, pooled)
     kernels = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    read = kernels.union(*(node.input for node in trunk))
     for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]:
-        if node.output[0] in kernels:
+        if node.output[0] in read:
             value = numpy_helper.to_array(stored[node.input[0]]).astype(np.float32)
             stored[node.input[0]].CopyFrom(numpy_helper.from_array(value, node.output[0]))
             graph.node.remove(node)
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     if any(kinds.get(name) != TensorProto.FLOAT for name in kernels):
         raise _no_trunk("convolutions that are not in fp32")
-    return onnx.shape_inference.infer_shapes(copy), starts, pooled
+    inside = {name for node in trunk for name in node.output}
+    outside = {name for node in graph.node for name in node.output} - inside
+    entering = dict.fromkeys(name for node in trunk for name in node.input if name in outside)
+    return onnx.shape_inference.infer_shapes(copy), list(dict.fromkeys([*starts, *entering])), pooled
+
+
+def _between(graph: onnx.GraphProto, starts: Sequence[str], ends: Sequence[str]) -> list[onnx.NodeProto]:
+    """The nodes that lead from some of the tensors to others, in order."""
+    behind, ahead = set(starts), set(ends)
+    for node in graph.node:
+        if behind.intersection(node.input):
+            behind.update(node.output)
+    for node in reversed(graph.node):
+        if ahead.intersection(node.output):
+            ahead.update(node.input)
+    return [node for node in graph.node if behind.intersection(node.input) and ahead.intersection(node.output)]
 
 
 def _pooled(graph: onnx.GraphProto) -> list[str]:
-    """The tensors that are averaged and were not made of other averages, in order."""
+    """The tensors that are averaged behind the last convolution and were not made of other averages, in order.
+
+    Averages with a convolution behind them weigh channels within a network (squeeze and excitation).
+    """
+    convolved: set[str] = set()  # with a convolution behind it
+    for node in reversed(graph.node):
+        if node.op_type == "Conv" or convolved.intersection(node.output):
+            convolved.update(node.input)
     averages: set[str] = set()
     found: list[str] = []
     for node in graph.node:
+        if convolved.intersection(node.output):
+            continue
         if averages.intersection(node.input):
             averages.update(node.output)
         elif node.op_type == "ReduceMean":

@@ -14,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from ..runtime.families import direct, pscr
+from ..runtime.graph_check import check_graph
 from ..training.model import PSCR
+from .class_tokens import pad_class_tokens
 from .reduction import factors
 
 OPSET = 18
@@ -106,6 +108,9 @@ def exported(
     """A module in evaluation mode as a score graph, checked, without the exporter's notes.
 
     example, dynamic: of each input, a value and which of its sides are dynamic. half_weights: see `to_onnx`.
+
+    Raises:
+        PscrError: MODEL_INVALID for a network with operators that the runtime refuses; see `graph_check`.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision's operators are not there
     with warnings.catch_warnings():
@@ -124,9 +129,11 @@ def exported(
     assert program is not None
     proto = program.model_proto
     _drop_traces(proto)
+    pad_class_tokens(proto)
     if half_weights:
         _halve(proto)
     onnx.checker.check_model(proto, full_check=True)
+    check_graph(proto.SerializeToString())
     return proto
 
 

@@ -24,7 +24,7 @@ Shape = Sequence[int]
 PORTABLE = ("8.0", "8.6", "8.9", "12.0")  # what tensorrt_rtx builds for on a machine without a GPU, unless told
 _NAMES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 _BYTES = {"FLOAT": 4, "HALF": 2, "INT8": 1}
-# Bytes of a plan that are not weights: of any, for each convolution, and for each in int8, which mostly bring a kernel;
+# Bytes of a plan that are not weights: of any, for each convolution or layer of a transformer, and for each in int8, which mostly bring a kernel;
 # a further profile brings as much as two first ones, since weights are laid out anew for some of its kernels.
 _OVERHEAD, _LAYER, _KERNEL = 4_000_000, 40_000, 250_000
 
@@ -35,7 +35,8 @@ class Built:
 
     types: the trunk's convolutions by the type they compute with. inspected: what the engine inspector says of the
     layers' types, or why it was not asked. seconds: of the build, wall clock. weights: bytes that the network's
-    convolutions and constants take in their own types. profiles: how many it was built for.
+    convolutions and constants take in their own types. profiles: how many it was built for. others: how many products,
+    normalisations and softmaxes there are besides the head's.
     """
 
     plan: bytes
@@ -45,6 +46,7 @@ class Built:
     weights: int
     inspected: str = "not inspected: this needs a GPU"
     profiles: int = 1
+    others: int = 0
 
 
 def build(
@@ -98,7 +100,15 @@ def build(
         )
     if cache is not None and timing is not None:
         cache.write_bytes(bytes(config.get_timing_cache().serialize()))
-    built = Built(bytes(plan), str(trt.__version__), types, seconds, weights(trt, network), profiles=len(profiles))
+    built = Built(
+        bytes(plan),
+        str(trt.__version__),
+        types,
+        seconds,
+        weights(trt, network),
+        profiles=len(profiles),
+        others=_others(trt, network),
+    )
     check_size(built, precision)
     return built
 
@@ -106,7 +116,8 @@ def build(
 def check_types(trt: Any, network: Any, precision: str) -> dict[str, int]:
     """Count the convolutions of a parsed network by the type that they compute with.
 
-    A convolution whose data and weights both come out of a dequantisation computes in int8.
+    A convolution whose data and weights both come out of a dequantisation computes in int8. Products of the head are
+    those of two sides, as [N,C] and [C,H]; within a transformer they have three or more, and are not judged.
 
     Raises:
         PscrError: MODEL_INVALID, naming the layer, where they are not what `precision` says: one in another type, or
@@ -116,8 +127,10 @@ def check_types(trt: Any, network: Any, precision: str) -> dict[str, int]:
     origin = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
     found: list[tuple[str, str]] = []
     for layer in layers:
-        if layer.type == trt.LayerType.MATRIX_MULTIPLY and layer.get_output(0).dtype != trt.DataType.FLOAT:
-            raise _mislabelled(layer.name, str(layer.get_output(0).dtype), "the head in FLOAT")
+        output = layer.get_output(0)
+        of_head = layer.type == trt.LayerType.MATRIX_MULTIPLY and len(output.shape) == 2
+        if of_head and output.dtype != trt.DataType.FLOAT:
+            raise _mislabelled(layer.name, str(output.dtype), "the head in FLOAT")
         if layer.type == trt.LayerType.CONVOLUTION:
             found.append((layer.name, _computes(trt, layer, origin)))
     wanted, kinds = _NAMES[precision], [kind for _, kind in found]
@@ -146,8 +159,17 @@ def weights(trt: Any, network: Any) -> int:
             count = layer.num_output_maps * inputs * math.prod(layer.kernel_size_nd)
             total += count * _BYTES.get(_computes(trt, layer, origin), 4)
         elif layer.type == trt.LayerType.MATRIX_MULTIPLY:
-            total += 4 * abs(math.prod(layer.get_input(1).shape))
+            second = layer.get_input(1)
+            if min(second.shape) > 0:  # else it is computed: attention multiplies activations
+                total += math.prod(second.shape) * _BYTES.get(str(second.dtype).rpartition(".")[2], 4)
     return total
+
+
+def _others(trt: Any, network: Any) -> int:
+    """How many products, normalisations and softmaxes a network has besides the products of the head."""
+    kinds = (trt.LayerType.MATRIX_MULTIPLY, trt.LayerType.NORMALIZATION, trt.LayerType.SOFTMAX)
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    return sum(layer.type in kinds and len(layer.get_output(0).shape) > 2 for layer in layers)
 
 
 def check_size(built: Built, precision: str) -> None:
@@ -156,7 +178,7 @@ def check_size(built: Built, precision: str) -> None:
     Raises:
         PscrError: ENGINE_INCOMPATIBLE.
     """
-    kernels = _LAYER * sum(built.types.values()) + _KERNEL * built.types.get("INT8", 0)
+    kernels = _LAYER * (sum(built.types.values()) + built.others) + _KERNEL * built.types.get("INT8", 0)
     allowed = 1.1 * built.weights + _OVERHEAD + kernels * (2 * built.profiles - 1)
     if len(built.plan) > allowed:
         raise PscrError(

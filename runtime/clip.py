@@ -130,11 +130,12 @@ def score_frames(
     path: str | os.PathLike[str],
     sampling: Sampling,
     wanted: Callable[[float], bool] = lambda time: True,
+    diagnose: bool = False,
 ) -> Generator[tuple[float, Result], None, None]:
     """Time and Result of each sampled frame, as they are ready, decoded beside inference.
 
     Frames go to the network one by one, so that their scores are those of `Scorer.score` to the bit.
-    wanted: whether the frame of this time is scored.
+    wanted: whether the frame of this time is scored. diagnose: as in `Scorer.score`.
 
     Raises:
         PscrError: as `score_clip`.
@@ -147,7 +148,7 @@ def score_frames(
                 times.append(frame.time)
                 yield frame.pixels
 
-    results = scorer.score_many(pixels(), pixel_format="rgb", batch=1, on_error="raise")
+    results = scorer.score_many(pixels(), pixel_format="rgb", batch=1, on_error="raise", diagnose=diagnose)
     for number, result in enumerate(results):
         yield times[number], result
 

@@ -19,10 +19,10 @@ from .errors import PscrError, Status, one_line
 OPERATORS = frozenset(
     [
         *("Abs", "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Div"),
-        *("Flatten", "Floor", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "Max", "MaxPool"),
-        *("Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum"),
-        *("Relu", "Reshape", "Shape", "Sigmoid", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh"),
-        *("Transpose", "Unsqueeze"),
+        *("Erf", "Flatten", "Floor", "Gather", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid"),
+        *("HardSwish", "Identity", "LayerNormalization", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "Pad", "Pow"),
+        *("QuantizeLinear", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid"),
+        *("Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze"),
     ]
 )
 _WIDEST = 32  # pixels of padding at a side; the exporter's have 3
@@ -81,8 +81,11 @@ def _check_nodes(graph: Fields) -> None:
             for name in _texts(node, 2):
                 constants.setdefault(name, []).extend(tensors)
     for node in nodes:
-        if "Pad" in _texts(node, 4):
-            _check_padding(_texts(node, 1), constants)
+        operators, inputs = _texts(node, 4), _texts(node, 1)
+        if "Pad" in operators:
+            _check_padding(inputs, constants)
+        if "Gather" in operators:
+            _check_selection(inputs, constants)
 
 
 def _check_attribute(attribute: Fields) -> list[Fields]:
@@ -108,6 +111,14 @@ def _check_padding(inputs: list[str], constants: dict[str, list[Fields]]) -> Non
     if not widths or max(widths) > _WIDEST:
         found = f"of {max(widths)}" if widths else "of a width that it computes"
         raise _refusal(f"pads by Pad {found}; expected up to {_WIDEST}")
+
+
+def _check_selection(inputs: list[str], constants: dict[str, list[Fields]]) -> None:
+    """See that a Gather takes one of many by a number in the file: of several it could take the same ones often."""
+    counts = [math.prod(_numbers(tensor, 1)) for tensor in constants.get(inputs[1] if len(inputs) > 1 else "", [])]
+    if not counts or max(counts) > 1:
+        found = f"{max(counts)} places" if counts else "places that it computes"
+        raise _refusal(f"takes {found} by Gather; expected one, by a number in the file")
 
 
 def _check_tensor(tensor: Fields) -> None:

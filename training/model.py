@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..runtime.errors import PscrError, Status
 from ..runtime.samplings import SAMPLINGS, Ops, Sampling
-from .backbones import BACKBONES, BackboneSpec
+from .backbones import BackboneSpec, find
+from .backbones.base import Backbone
 from .config import FEATURES, METHODS, PATCHED
 from .pretrained import imagenet_weights
 from .regressor import DirectRegressor, Regressor
@@ -97,10 +99,7 @@ def build(
     Raises:
         PscrError: INVALID_ARGUMENT for a name that is not in the registry, or a sampling the method does not take.
     """
-    if backbone not in BACKBONES:
-        raise PscrError(
-            Status.INVALID_ARGUMENT, f"backbone {backbone!r} is not known; expected one of {', '.join(BACKBONES)}"
-        )
+    spec, depths = find(backbone), features == "depths"
     taken = PATCHED if method == "pscr" else ("resize",)
     if method not in METHODS or sampling not in taken:
         raise PscrError(
@@ -112,17 +111,25 @@ def build(
         raise PscrError(
             Status.INVALID_ARGUMENT, f"features {features!r}, hidden {hidden}; expected one of {FEATURES}, 0 or more"
         )
-    spec, depths = BACKBONES[backbone], features == "depths"
     model = PSCR(spec, SAMPLINGS[sampling].usual(spec.patch), method == "nr", depths, hidden)
     if depths and not model.backbone.stages():
         raise PscrError(Status.INVALID_ARGUMENT, f"backbone {backbone!r} gives no features of several depths")
+    if spec.fixed and model.sampling.patch != spec.patch:
+        found = f"backbone {backbone!r} sees {spec.patch}x{spec.patch} pixels and nothing else"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected another sampling than {sampling}, such as ops")
     return model
 
 
 def load_pretrained(model: PSCR, source: str) -> None:
-    """Load the backbone's weights: "imagenet" (installed or downloaded once), "none", or a checkpoint file.
+    """Load the backbone's weights; see `load_weights`."""
+    load_weights(model.backbone, model.spec, source)
 
-    A checkpoint is a state dict (.pth, read with weights_only) with the public names; its classifier is left out.
+
+def load_weights(backbone: Backbone, spec: BackboneSpec, source: str) -> None:
+    """Load a backbone's weights: "imagenet" (installed or downloaded once), "none", or a checkpoint file.
+
+    A checkpoint is a state dict (.safetensors, or .pth read with weights_only) with the public names; its classifier is
+    left out.
     Counters of training batches, which checkpoints before torch 0.4.1 do not have, may be missing.
 
     Raises:
@@ -130,25 +137,31 @@ def load_pretrained(model: PSCR, source: str) -> None:
     """
     if source == "none":
         return
-    path = imagenet_weights(model.spec) if source == "imagenet" else Path(source)
+    if source == "imagenet" and spec.published:
+        load_backbone(backbone, spec, spec.published(), spec.name)
+        return
+    path = imagenet_weights(spec) if source == "imagenet" else Path(source)
     if not path.is_file():
         raise PscrError(
             Status.FILE_NOT_FOUND, f"{path}: no such checkpoint; --pretrained takes imagenet, none or a file"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PscrError(Status.MODEL_INVALID, f"{path}: not a readable torch checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise PscrError(Status.MODEL_INVALID, f"{path}: holds a {type(state).__name__}; expected a state dict")
-    load_backbone(model, state, str(path))
+    load_backbone(backbone, spec, state, str(path))
 
 
-def load_backbone(model: PSCR, state: dict[str, Tensor], origin: str) -> None:
-    """Load the backbone's state dict; see `load_pretrained` for what it may have more and less, and for the errors."""
-    kept = {k: v for k, v in state.items() if not str(k).startswith(model.spec.ignored)}
-    load_encoder(model.backbone, kept, origin)
+def load_backbone(backbone: Backbone, spec: BackboneSpec, state: dict[str, Tensor], origin: str) -> None:
+    """Load the backbone's state dict; see `load_weights` for what it may have more and less, and for the errors."""
+    kept = {k: v for k, v in state.items() if not str(k).startswith(spec.ignored)}
+    load_encoder(backbone.named(), kept, origin)
 
 
 def load_encoder(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> None:

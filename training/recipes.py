@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backbones import BACKBONES
+from . import backbones
 from .config import Config
 from .options import defaults as defaults_of
 
@@ -52,7 +52,7 @@ def defaults(recipe: str, method: str, sampling: str, protocol: str, backbone: s
     Crops are random where the paper's are (RPS, CR and NR), and CR and NR have one a step.
     """
     sampling = sampling or (RECIPES[recipe].get("sampling", "ops") if method == "pscr" else "resize")
-    frozen = BACKBONES[backbone].frozen
+    frozen = backbones.frozen(backbone)
     found = {**defaults_of(Config), "frozen_blocks": frozen, **RECIPES[recipe], "sampling": sampling}
     if sampling in ("rps", "resize"):
         found["crops"] = "random"

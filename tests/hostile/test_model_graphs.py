@@ -159,7 +159,7 @@ def wider(operator: str, **attributes: Any) -> onnx.ModelProto:
             "AffineGrid",
             "EyeLike",
         ),
-        *("MaxUnpool", "Col2Im", "GridSample", "Einsum", "Gather", "Compress", "Bernoulli", "Conv\n", "", "conv"),
+        *("MaxUnpool", "Col2Im", "GridSample", "Einsum", "Expand", "Compress", "Bernoulli", "Conv\n", "", "conv"),
     ],
 )
 def test_operators_that_no_score_graph_has_are_refused(operator: str) -> None:
@@ -203,6 +203,18 @@ def test_padding_is_as_wide_as_the_file_says_and_no_wider_than_usual(stored: Any
     computed = wider("Pad")
     computed.graph.node.insert(0, onnx.helper.make_node("Identity", ["flat"], ["wide"]))
     assert_refused_unseen(computed, "Pad", "computes")
+
+
+def test_one_of_many_is_taken_by_a_number_in_the_file_and_not_several() -> None:
+    def taking(places: Any) -> onnx.ModelProto:
+        model = wider("Gather")
+        next(node for node in model.graph.node if node.op_type == "Gather").input.append("places")
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(places, np.int64), "places"))
+        return model
+
+    check_graph(taking(0).SerializeToString())
+    assert_refused_unseen(taking([0, 0]), "Gather", "2 places")
+    assert_refused_unseen(wider("Gather"), "Gather", "computes")
 
 
 def test_sparse_weights_are_refused() -> None:

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...runtime.errors import PscrError, Status
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .base import Backbone
 
 RGB = tuple[float, float, float]
@@ -18,6 +22,7 @@ IMAGENET: tuple[RGB, RGB] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LITE: tuple[RGB, RGB] = ((127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255))
 TORCHVISION = "https://download.pytorch.org/models/"
 CADENE = "https://data.lip6.fr/cadene/pretrainedmodels/"
+TIMM = "timm:"  # begins the name of a backbone that is timm's
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class BackboneSpec:
         whose file name ends in the first 8 hexadecimal digits of its SHA-256, all that its publisher gives. These 32
         bits tell a damaged file from a whole one; against a forged one they are weak, and https is the protection.
     sha256: of the file in `package`, in full.
-    patch: side in pixels of the patches it sees.
+    published: gives the pretrained weights, where neither package nor url does.
+    patch: side in pixels of the patches it sees. fixed: whether it sees no others, and so no whole images.
     normalisation: mean and standard deviation, RGB, for pixels scaled to 0..1.
     frozen: how many leading blocks `pscr train` freezes unless it is told otherwise.
     """
@@ -39,11 +45,13 @@ class BackboneSpec:
     build: Callable[[], Backbone]
     channels: int
     blocks: int
-    ignored: str
+    ignored: str | tuple[str, ...]
     package: str = ""
     sha256: str = ""
     url: str = ""
+    published: Callable[[], dict[str, Tensor]] | None = None
     patch: int = 224
+    fixed: bool = False
     normalisation: tuple[RGB, RGB] = IMAGENET
     frozen: int = 0
 
@@ -134,3 +142,33 @@ BACKBONES = {
         ),
     )
 }
+
+
+class _Names(tuple[str, ...]):
+    """Names to choose from; `timm:NAME` stands for all that begin so."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith(TIMM) and name != TIMM)
+
+
+NAMES = _Names((*sorted(BACKBONES), f"{TIMM}NAME"))
+
+
+def find(name: str) -> BackboneSpec:
+    """The backbone of that name; of `timm:NAME` the spec is made on demand, for which timm is imported.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for a name that neither this registry nor timm has, and where timm is not installed.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name not in NAMES:
+        raise PscrError(Status.INVALID_ARGUMENT, f"backbone {name!r} is not known; expected one of {', '.join(NAMES)}")
+    from .timm_backbone import spec
+
+    return spec(name)
+
+
+def frozen(name: str) -> int:
+    """How many leading blocks of a backbone `pscr train` freezes unless it is told otherwise; none of timm's."""
+    return BACKBONES[name].frozen if name in BACKBONES else 0
