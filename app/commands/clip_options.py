@@ -1,4 +1,4 @@
-"""The options of `pscr score` that are of videos."""
+"""The options of `pscr score` that are of videos and animations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 import math
 from collections import Counter
 
-from ..runtime.clip import FRAMES, Sampling
+from ..runtime.frame_sampling import FRAMES, Sampling
 from ..tables.clips import Clips
 from . import options as shared
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("videos", "which frames of a video are scored")
+    group = parser.add_argument_group("videos, and animated images where one of these is given")
     sampled = group.add_mutually_exclusive_group()
     sampled.add_argument(
         "--frames", type=shared.positive, metavar="N", help=f"N frames, spread evenly (default: {FRAMES})"
@@ -27,8 +27,8 @@ def given(options: argparse.Namespace) -> bool:
 
 
 def clips(options: argparse.Namespace, done: Counter[str]) -> Clips:
-    """How videos are scored. done: how often each path has its row already."""
-    return Clips(Sampling(options.frames or FRAMES, options.every), options.per_frame, done.copy())
+    """How videos and animations are scored. done: how often each path has its row already."""
+    return Clips(Sampling(options.frames or FRAMES, options.every), options.per_frame, done.copy(), given(options))
 
 
 def _seconds(text: str) -> float:

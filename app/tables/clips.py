@@ -1,4 +1,4 @@
-"""Video files among the inputs: a row for each clip, or for each of its sampled frames."""
+"""Video files and animations among the inputs: a row for each clip, or for each of its sampled frames."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..runtime.clip import ENDINGS, Sampling, score_clip, score_frames
+from ..runtime.animation import is_animated
+from ..runtime.clip import score_clip, score_frames
 from ..runtime.errors import PscrError, Status, as_error
+from ..runtime.frame_sampling import Sampling
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
+from ..runtime.video_file import ENDINGS
 from .inputs import Item
 from .originals import Originals
 
@@ -19,27 +22,28 @@ _TIME = "#t="  # between a clip and the seconds of a frame
 
 @dataclass(frozen=True)
 class Clips:
-    """How video files are scored. per_frame: a row for each frame, called such as `clip.mp4#t=1.250`, seconds from the
+    """How clips are scored. per_frame: a row for each frame, called such as `clip.mp4#t=1.250`, seconds from the
     start, in place of one for the clip. done: how often each path has its row already; frames among them are left out,
-    and counted off.
+    and counted off. animations: whether animated images are clips too, and not their first frame alone.
     """
 
     sampling: Sampling
     per_frame: bool = False
     done: Counter[str] = field(default_factory=Counter)
+    animations: bool = False
 
     def holds(self, item: Item) -> bool:
-        """Whether an item is a video file, by its name."""
+        """Whether an item is a clip: a video file by its name, or an animation that is taken for one."""
         return not item.problem and item.source is None and self._is_clip(item.path)
 
     def rows(self, scorer: Scorer, path: str, given: Originals = None, diagnose: bool = False) -> Iterator[Result]:
-        """The results of one video file; one that fails on the way has its error as its last.
+        """The results of one clip; one that fails on the way has its error as its last.
 
         given: the originals, which frames have none of. diagnose: whether frames that have rows are diagnosed.
         """
         try:
             if given is not None:
-                told = f"{path}: a video has no original to compare it with; score it by a model without reference"
+                told = f"{path}: a clip has no original to compare it with; score it by a model without reference"
                 raise PscrError(Status.INVALID_ARGUMENT, told)
             if self.per_frame:
                 frames = score_frames(scorer, path, self.sampling, lambda time: self._left(path, time), diagnose)
@@ -54,7 +58,7 @@ class Clips:
             yield Result(clip.score, clip.spread, first.width, first.height, Status.OK, clip.message, path)
 
     def score_again(self, scorer: Scorer, path: str) -> float | None:
-        """The score of the video file or frame that a row's path names; None where it names neither.
+        """The score of the clip or frame that a row's path names; None where it names neither.
 
         Raises:
             PscrError: it has none.
@@ -69,7 +73,7 @@ class Clips:
         raise PscrError(Status.INVALID_ARGUMENT, f"{path}: no frame that is sampled; name the sampling it came from")
 
     def _is_clip(self, path: str) -> bool:
-        return Path(path).suffix.lower() in ENDINGS
+        return Path(path).suffix.lower() in ENDINGS or (self.animations and is_animated(path))
 
     def _left(self, path: str, time: float) -> bool:
         """Whether a frame's row is still to be written."""

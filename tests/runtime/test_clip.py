@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 import pscr
-from pscr.runtime.clip import Sampling, _count, read_frames
+from pscr.runtime.clip import read_frames
+from pscr.runtime.frame_sampling import Sampling
+from pscr.runtime.video_file import _count
 
 RATE = 10
 Maker = Callable[[str, int], Path]
@@ -136,6 +139,29 @@ def test_header_without_frames_or_rate_is_refused(count: float, rate: float) -> 
     with pytest.raises(pscr.PscrError, match=r"clip\.avi: .*expected") as caught:
         _count(count, rate, "clip.avi")
     assert caught.value.status is pscr.Status.DECODE_FAILED
+
+
+def test_frames_above_the_scorers_max_pixels_are_refused_by_the_clips_name(tiny_model: Path, clip: Path) -> None:
+    with pscr.open(tiny_model, "cpu", max_pixels=96 * 128 - 1) as scorer:
+        error = refusal(scorer, clip)
+    assert error.status is pscr.Status.IMAGE_TOO_LARGE
+    assert error.message.startswith(f"{clip}: 128x96")
+
+
+def test_frame_size_that_changes_in_the_middle_leaves_no_frame_without_a_score(
+    scorer: pscr.Scorer, clip: Path, tmp_path: Path
+) -> None:
+    data, small = bytearray(clip.read_bytes()), cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    frames = [one.start() for one in re.finditer(rb"00dc.{4}\xff\xd8", data, re.DOTALL)]
+    assert len(frames) == 40
+    for place in frames[20:]:
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        data[place + 8 : place + 8 + size] = small.ljust(size, b"\0")
+    changing = tmp_path / "changing.avi"
+    changing.write_bytes(data)
+    found = pscr.score_clip(scorer, changing, frames=8)
+    assert [result.status for result in found.results] == [pscr.Status.OK] * 8
+    assert found.results[:4] == pscr.score_clip(scorer, clip, frames=8).results[:4]
 
 
 @pytest.mark.slow
