@@ -12,7 +12,7 @@ from typing import Any
 from . import image_pillow
 from .errors import PscrError, Status, one_line
 from .frame_sampling import Frame, Sampling
-from .image_words import refused
+from .image_words import check_size, refused
 
 ENDINGS = frozenset({".gif", ".webp", ".png", ".apng"})
 _FORMATS = ("GIF", "WEBP", "PNG")
@@ -25,7 +25,7 @@ def is_animated(path: str) -> bool:
         return False
     try:
         with closing(_opened(path)) as image:
-            return bool(getattr(image, "n_frames", 1) > 1)
+            return _count(image, path) > 1
     except PscrError:
         return False
 
@@ -44,6 +44,7 @@ def read_frames(
     if not Path(name).exists():
         raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path")
     with closing(_opened(name)) as image:
+        check_size(name, *image.size, max_pixels)
         for time in _taken(image, name, sampling):
             if wanted(time):
                 yield Frame(time, image_pillow.from_image(image, max_pixels, name)[0])
@@ -51,7 +52,7 @@ def read_frames(
 
 def _taken(image: Any, name: str, sampling: Sampling) -> Iterator[float]:
     """The time of each frame that is taken, in seconds, while the image stands at it."""
-    count = getattr(image, "n_frames", 1)
+    count = _count(image, name)
     numbers = None if sampling.every else frozenset(sampling.places(count, 1))
     time = due = 0.0
     for number in range(count):
@@ -61,6 +62,15 @@ def _taken(image: Any, name: str, sampling: Sampling) -> Iterator[float]:
         if sampling.every:
             due = sampling.every * (math.floor(time / sampling.every + 1e-9) + 1)
         time += (image.info.get("duration") or _USUAL) / 1000
+
+
+def _count(image: Any, name: str) -> int:
+    try:
+        with image_pillow.told():
+            return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # Pillow's readers raise whatever a damaged file drives them to
+        found = f"its frames cannot be counted: Pillow says {one_line(error)!r}; make or copy it again"
+        raise refused(Status.DECODE_FAILED, name, found) from error
 
 
 def _seek(image: Any, number: int, name: str) -> None:
