@@ -108,6 +108,11 @@ class OpenModel:
         return devices.entry_of(self._backend).decoders(self._threads)
 
     @property
+    def max_pixels(self) -> int:
+        """Largest height * width of an input image."""
+        return self._preparation.max_pixels
+
+    @property
     def manifest(self) -> Manifest:
         """The open model's manifest."""
         return self._manifest
