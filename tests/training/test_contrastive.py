@@ -141,6 +141,15 @@ def test_the_loss_is_that_of_the_paper():
     assert found.item() == pytest.approx(np.mean(terms), rel=1e-9)
 
 
+def test_features_that_have_become_alike_are_said(folder, tmp_path, monkeypatch, capsys):
+    def alike(vectors, classes, temperature):
+        return contrastive_loss(torch.ones_like(vectors) + 0 * vectors, classes, temperature)
+
+    monkeypatch.setattr("pscr.training.contrastive.trainer.contrastive_loss", alike)
+    assert command(folder, tmp_path / "run", "--steps", 2) == 0
+    assert "become alike" in capsys.readouterr().err
+
+
 def test_local_features_are_those_of_the_quarters_of_a_view():
     torch.manual_seed(0)
     network = ContrastiveNetwork(ContrastiveConfig(("",), backbone="resnet18").spec).eval()

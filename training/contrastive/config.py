@@ -57,8 +57,9 @@ class ContrastiveConfig:
     batch: int = option(16, help="images per step, over all processes; two views of each", group=_HOW)
     crop: int = option(256, metavar="PIXELS", help="side of a view", group=_HOW)
     lr: float = option(
-        0.6,
-        help=f"highest learning rate at a batch of {REFERENCE_BATCH}; a batch of B has lr * B / {REFERENCE_BATCH}",
+        0.03,
+        help=f"highest learning rate at a batch of {REFERENCE_BATCH}; a batch of B has lr * B / {REFERENCE_BATCH}; the "
+        "paper has 0.6, for random weights, which is too much for ImageNet's",
         group=_HOW,
     )
     warmup: float = option(0.1, metavar="SHARE", help="share of the steps in which it rises", group=_HOW)

@@ -8,6 +8,7 @@ batch normalisations, where they are trained, are each process's own, and those 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -36,6 +37,7 @@ from .views import Batch, Views
 
 Say = Callable[[str], None]
 MOMENTUM = 0.9
+ALIKE = 1e-3  # of the loss: how near it is to what it is where all features are the same
 ENCODER = "encoder.pth"  # the state dict, which `pscr train --pretrained` takes
 
 
@@ -84,6 +86,7 @@ class Trainer:
         )
         self.scaler = torch.amp.GradScaler(team.device.type, enabled=self.precision is torch.float16)
         self.losses: list[float] = []
+        self.chance = math.log(2 * PARTS**2 * config.batch - 1)  # the loss where all features are the same
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, from 0: a linear rise, then a cosine to zero."""
@@ -139,6 +142,10 @@ class Trainer:
             if saving:
                 recent = np.mean(self.losses[-every:])
                 self.say(f"step {step}/{self.steps}, loss {recent:.4f}, learning rate {self.rate(step - 1):.3g}")
+                if abs(self.losses[-1] - self.chance) < ALIKE:
+                    self.say(
+                        "the features of all images have become alike, of which nothing is learned; take a lower --lr"
+                    )
             if stopping:
                 raise Stopped
 
