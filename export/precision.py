@@ -28,7 +28,6 @@ from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_floa
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.samplings import Pixels
 
-
 _FULL = ("LayerNormalization", "Softmax")  # sums of squares and of exponentials, which half precision cannot hold
 
 

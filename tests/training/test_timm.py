@@ -118,7 +118,7 @@ def test_norms_and_softmaxes_stay_in_full_precision(exported):
 
 @pytest.mark.slow
 def test_a_transformer_in_int8_is_refused(exported):
-    model, patches, graphs = exported
+    _, patches, graphs = exported
     if not any(node.op_type == "Softmax" for node in graphs["fp32"].graph.node):
         pytest.skip("a convolutional network")
     with pytest.raises(PscrError, match="use fp16"):
