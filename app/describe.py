@@ -31,6 +31,7 @@ def described(scorer: Scorer) -> dict[str, str]:
         "patches": str(manifest.sampling),
         **scorer.head.lines(),
         "interval": facts["interval"] or f"not calibrated{': the spread is no error bar' * scorer.head.has_spread}",
+        **({"diagnosis": ", ".join(facts["diagnosis"])} if facts["diagnosis"] else {}),
         "runs on": runs_on(facts),
         **{f"and not {name}": reason for name, _, reason in (one.partition(": ") for one in facts["passed_over"])},
         "licence": manifest.licence,

@@ -39,8 +39,7 @@ def diffusers_pipeline(name: str) -> Generate:
 
     def generate(prompt: str, seeds: list[int], output_type: str) -> Any:
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        made = pipeline(prompt, num_images_per_prompt=len(seeds), generator=generators, output_type=output_type).images
-        return made.float().cpu() if output_type == "pt" else made  # scores are read from the host's memory
+        return pipeline(prompt, num_images_per_prompt=len(seeds), generator=generators, output_type=output_type).images
 
     return generate
 
@@ -68,6 +67,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first image; the others count on from it")
     parser.add_argument("--output-type", choices=LAYOUTS, default="np", help="as diffusers has it (default: np)")
     parser.add_argument("--model", default="agiqa3k-pair", help="the pscr model that scores")
+    parser.add_argument(
+        "--device", default="auto", help="where it scores; tensorrt reads a GPU's tensors where they are"
+    )
     parser.add_argument("--output", type=Path, default=Path("best.png"), help="the best image (default: best.png)")
     options = parser.parse_args(words)
 
@@ -80,7 +82,9 @@ def main(words: list[str]) -> int:
 
     seeds = list(range(options.seed, options.seed + options.count))
     images, layout = generate(options.prompt, seeds, options.output_type), LAYOUTS[options.output_type]
-    with pscr.open(options.model) as scorer:
+    with pscr.open(options.model, options.device) as scorer:
+        if layout == "NCHW" and not scorer.info["device"].startswith("tensorrt"):
+            images = images.float().cpu()  # the others read the host's memory
         results = scorer.score_pixels(images, layout=layout, value_range=(0, 1))
         order = best_first(scorer.scale, results)
     if not order:
@@ -92,7 +96,7 @@ def main(words: list[str]) -> int:
         print(f"{seed:>6} {score:>7}")
     with options.output.with_suffix(".csv").open("w", newline="") as log:
         csv.writer(log).writerows(rows)
-    best = images[order[0]] if layout == "NHWC" else images[order[0]].permute(1, 2, 0).numpy()
+    best = images[order[0]] if layout == "NHWC" else images[order[0]].permute(1, 2, 0).float().cpu().numpy()
     cv2.imwrite(str(options.output), cv2.cvtColor((best * 255).round().astype(np.uint8), cv2.COLOR_RGB2BGR))
     print(f"seed {seeds[order[0]]} is the best of {options.count}: {options.output}")
     return 0

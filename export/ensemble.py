@@ -28,7 +28,7 @@ from ..runtime.image import load
 from ..runtime.manifest import Manifest
 from ..training import databases
 from ..training.label_files import Item
-from ..training.options import option, parser, read
+from ..training.options import option
 from ..training.unseen import chosen, without
 from . import agreement, held_out_results, model_folder, shell, tolerance
 from .difference import BATCHES, in_batches, scores
@@ -283,17 +283,16 @@ def _training(manifests: Sequence[Manifest]) -> dict[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Join and write. Returns 0, 1 for models or data that do not fit, 3 for a model that cannot be used."""
-    command = parser(
+    """Run `pscr export ensemble`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr export ensemble",
         "Join model folders into one whose votes are the mean of theirs. They must take the same patches and have the "
         "same exemplars; each is run on every image, so the time is the sum of theirs.",
         EnsembleExport,
+        export_ensemble,
+        words,
+        wrong=lambda options: "" if len(options.models) > 1 else "expected two models or more",
     )
-    options = read(EnsembleExport, command, words)
-    if len(options.models) < 2:
-        command.error("expected two models or more")
-    return shell.run("pscr export", lambda: export_ensemble(options))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..training.backbones import IMAGENET
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.backbones.spec import IMAGENET
+from ..training.options import option
 from . import shell
 from .linear_import import LinearOptions, scale_of
 
@@ -79,16 +78,16 @@ def import_arniqa(options: ArniqaImport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import arniqa`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import arniqa`. Returns the exit code: 0, 2 for a wrong argument, 3 for files that cannot be used."""
+    return shell.command(
         "pscr import arniqa",
         "Write a model folder from ARNIQA's encoder and a regressor: scores from 0 to 1, higher is better. Nothing in "
         "the files is executed.",
         ArniqaImport,
+        import_arniqa,
+        words,
+        eager=True,
     )
-    options = read(ArniqaImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_arniqa(options))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.options import option
 from . import shell
 from .linear_import import LinearOptions, scale_of
 
@@ -19,7 +18,10 @@ DATABASES = {  # lowest, highest, whether higher is better: MOS, or DMOS
     "koniq": (0.0, 100.0, True),
     "live": (0.0, 100.0, False),
     "csiq": (0.0, 1.0, False),
+    "live_fr": (0.0, 100.0, False),
+    "csiq_fr": (0.0, 1.0, False),
 }
+_FULL_REFERENCE = ("live_fr", "csiq_fr")  # databases whose regressors need the originals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +30,16 @@ class ContriqueImport(LinearOptions):
 
     encoder: CONTRIQUE_checkpoint25.tar. regressor: one of the authors' .save files, another pickle of scikit-learn's
     Ridge on the same 4096 features, or a file of `pscr regress`.
+    full_reference: the regressor takes |f_reference - f_image| of the features; so do LIVE_FR.save and CSIQ_FR.save.
     """
 
     encoder: Path = option(metavar="FILE", help="CONTRIQUE_checkpoint25.tar, or a state dict like it")
     regressor: Path = option(
-        metavar="FILE", help="CLIVE.save, Koniq.save, LIVE.save, CSIQ.save, or a Ridge of your own"
+        metavar="FILE",
+        help="CLIVE.save, Koniq.save, LIVE.save, CSIQ.save, LIVE_FR.save, CSIQ_FR.save, or a Ridge of your own",
+    )
+    full_reference: bool = option(
+        False, help="an image is judged beside its original (default: by the database: LIVE_FR, CSIQ_FR)"
     )
     licence: str = option(f"none stated by its authors, {SOURCE}", help="of the weights", group="the model folder")
 
@@ -61,21 +68,22 @@ def import_contrique(options: ContriqueImport) -> Manifest:
         regressor.score,
         SOURCE,
         {"encoder": options.encoder, "regressor": options.regressor},
+        full_reference=options.full_reference or regressor.score.database.lower() in _FULL_REFERENCE,
     )
     return write_linear(source, options)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import contrique`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import contrique`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr import contrique",
         "Write a model folder from CONTRIQUE's encoder and a regressor: whole photographs and their half scale, "
-        "without reference. Nothing in the files is executed.",
+        "without reference or beside their originals. Nothing in the files is executed.",
         ContriqueImport,
+        import_contrique,
+        words,
+        eager=True,
     )
-    options = read(ContriqueImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_contrique(options))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from ..runtime.manifest import Manifest
 from ..training.backbones import NAMES
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.options import option
 from . import shell
 from .model_options import ModelOptions
 
@@ -63,16 +62,16 @@ def import_pscr(options: PscrImport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import pscr`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import pscr`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr import pscr",
         "Write a model folder from a checkpoint of PSCR's published training code, and prove that it scores like the "
         "published computation.",
         PscrImport,
+        import_pscr,
+        words,
+        eager=True,
     )
-    options = read(PscrImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_pscr(options))
 
 
 if __name__ == "__main__":

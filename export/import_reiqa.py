@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..runtime.score_scale import ScoreScale
-from ..training.backbones import IMAGENET
-from ..training.memory import keep_freed
-from ..training.options import option, parser, read
+from ..training.backbones.spec import IMAGENET
+from ..training.options import option
 from . import shell
-from .linear_import import MOS, LinearOptions, scale_of
+from .linear_import import NO_SCALE, LinearOptions, scale_of
 
 SOURCE = "https://github.com/avinabsaha/ReIQA"
-NO_SCALE = ScoreScale(f"{MOS}, of the regressor that is still to be fitted", "none", (0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +68,16 @@ def import_reiqa(options: ReiqaImport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr import reiqa`. Returns 0, 1 for data that cannot be used, 3 for a checkpoint that cannot."""
-    command = parser(
+    """Run `pscr import reiqa`. Returns the exit code: 0, 2 for a wrong argument, 3 for files that cannot be used."""
+    return shell.command(
         "pscr import reiqa",
         "Write a model folder from Re-IQA's quality and content encoders, and a regressor where there is one. Nothing "
         "in the files is executed.",
         ReiqaImport,
+        import_reiqa,
+        words,
+        eager=True,
     )
-    options = read(ReiqaImport, command, words)
-    keep_freed()
-    return shell.run("pscr import", lambda: import_reiqa(options))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,23 @@ import torch
 from ..runtime import cores, golden
 from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from ..runtime.errors import PscrError, Status
+from ..runtime.families.full_reference import FullReferenceHead
 from ..runtime.families.head import Signature
 from ..runtime.families.linear import REGRESSOR, LinearHead, signature
 from ..runtime.manifest import Manifest
 from ..runtime.regressor import Regressor
 from ..runtime.samplings import Pixels, Whole
 from ..runtime.score_scale import ScoreScale
+from ..training.backbones import find
 from . import model_folder, parity, tolerance
 from .baking import bake
 from .convert import convert_model
 from .difference import scores
-from .linear_encoders import BACKBONE
 from .linear_graph import Expert, LinearGraph, Views, linear_to_onnx
 from .model_options import ModelOptions
 from .score_graph import save
 
-CHANNELS = 2048  # of ResNet50
+PUBLISHED = {"split": "not known: a published checkpoint", "seed": None, "epochs": None}
 _log = logging.getLogger(__name__)
 
 
@@ -38,9 +39,10 @@ _log = logging.getLogger(__name__)
 class LinearSource:
     """What a model of the family linear is made of.
 
-    method: contrique, arniqa or reiqa. files: those it was read from, by what they are. regressor: None where there is
-    none yet. score: the scale of its scores. database: what the regressor was fitted on. source: where the method is
-    published.
+    method: contrique, arniqa or reiqa. regressor: None where there is none yet. score: the scale of its scores, and the
+    database that the regressor was fitted on. source: where the method is published. files: those it was read from, by
+    what they are. backbone: of the encoders. trained: how they were trained, as far as it is known. full_reference:
+    whether the regressor takes an image's distance from its original.
     """
 
     method: str
@@ -50,19 +52,26 @@ class LinearSource:
     score: ScoreScale
     source: str
     files: dict[str, Path]
+    backbone: str = "resnet50"
+    trained: dict[str, Any] = field(default_factory=lambda: dict(PUBLISHED))
+    full_reference: bool = False
+
+    @property
+    def head(self) -> LinearHead:
+        """What votes on the features."""
+        kind = FullReferenceHead if self.full_reference else LinearHead
+        return kind(self.regressor, self.score, features=self.features)
 
     @property
     def features(self) -> int:
         """C: of each expert those of the full and of the half scale."""
-        return 2 * CHANNELS * len(self.experts)
+        return 2 * find(self.backbone).channels * len(self.experts)
 
     def training(self) -> dict[str, Any]:
         """The manifest's `training` entry."""
         return {
             "database": self.score.database,
-            "split": "not known: a published checkpoint",
-            "seed": None,
-            "epochs": None,
+            **self.trained,
             "method": self.method,
             "views": str(self.views),
             "source": self.source,
@@ -84,6 +93,8 @@ def write_linear(source: LinearSource, options: ModelOptions) -> Manifest:
     if source.regressor is None and (options.precision != "fp32" or options.bake_bank):
         found = "without a regressor there are no scores to compare"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; give --regressor, or leave --precision and --bake-bank out")
+    if options.bake_bank:
+        model_folder.check_bakes(source.head)
     width = source.features if source.regressor is None else source.regressor.weights.shape[1]
     if width != source.features:
         found = f"{source.files['regressor']}: has {width} weights, and {source.method} finds {source.features}"
@@ -107,7 +118,7 @@ def _write_fp32(source: LinearSource, options: ModelOptions) -> Manifest:
     output, threads = options.output.resolve(), options.threads or cores.usable()
     torch.set_num_threads(threads)
     sampling, scale, images = Whole(), source.score.range, parity_images()
-    head = LinearHead(source.regressor, source.score, features=source.features)
+    head = source.head
     compared = head.signature if source.regressor is not None else _signs(source.features)
     with model_folder.unfinished(output) as folder:
         graph = LinearGraph(source.experts, source.views).eval()
@@ -136,7 +147,7 @@ def _write_fp32(source: LinearSource, options: ModelOptions) -> Manifest:
         manifest = Manifest(
             name=options.name or output.name,
             version=options.version,
-            backbone=BACKBONE,
+            backbone=source.backbone,
             precision="fp32",
             sampling=sampling,
             score=source.score,

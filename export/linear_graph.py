@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from ..runtime.families import linear
 from ..runtime.samplings.whole import LONGEST
-from ..training.backbones import RGB
 from ..training.backbones.base import Backbone
+from ..training.backbones.efficientnet_lite import SameConv2d
+from ..training.backbones.spec import RGB
 from .score_graph import exported
 
 HALVES = ("pil-bicubic", "pil-bilinear", "mean2")
@@ -154,7 +155,7 @@ def linear_to_onnx(graph: LinearGraph, width: int, half_weights: bool = False) -
     n, k = (torch.export.Dim(name, min=1) for name in "NK")
     # Below, torch may lay tensors out in another way, which is nothing to a graph: it takes images from 2x2 pixels on.
     high, wide = (torch.export.Dim(name, min=66, max=LONGEST) for name in "HW")
-    return exported(
+    proto = exported(
         graph,
         (torch.zeros(2, 1, 96, 131, 3, dtype=torch.uint8), torch.zeros(5, width), torch.zeros(5)),
         ["patches", *linear.CONSTANTS],
@@ -162,6 +163,27 @@ def linear_to_onnx(graph: LinearGraph, width: int, half_weights: bool = False) -
         ({0: n, 2: high, 3: wide}, {0: k}, {0: k}),
         half_weights,
     )
+    _pad_same(proto, {f"{name}.weight" for name, layer in graph.named_modules() if isinstance(layer, SameConv2d)})
+    return proto
+
+
+def _pad_same(proto: onnx.ModelProto, weights: set[str]) -> None:
+    """Have the convolutions with these weights pad by TensorFlow's SAME rule, at whatever size."""
+    made = {output: node for node in proto.graph.node for output in node.output}
+    padded = 0
+    for node in proto.graph.node:
+        if node.op_type != "Conv":
+            continue
+        weight = node.input[1]
+        while weight in made:  # half-precision weights are cast
+            weight = made[weight].input[0]
+        if weight in weights:
+            kept = [one for one in node.attribute if one.name not in ("pads", "auto_pad")]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("auto_pad", "SAME_UPPER")])
+            padded += 1
+    if padded % max(len(weights), 1):
+        raise RuntimeError(f"{padded} convolutions of the graph have {len(weights)} weights that are padded by SAME")
 
 
 def _rounded(values: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from .model_options import ModelOptions
 
 MOS = MEANINGS["quality"]
 DMOS = "difference mean opinion score (quality lost)"
+NO_SCALE = ScoreScale(f"{MOS}, of the regressor that is still to be fitted", "none", (0.0, 1.0))
 _FITTED = "what the regressor was fitted on"
 
 

@@ -61,6 +61,17 @@ class StoredModel:
         return self.head.bank
 
 
+def check_bakes(head: Head) -> None:
+    """See that a graph with this head's constants inside scores images.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for a full-reference model, whose graph sees an image without its original.
+    """
+    if head.needs_reference:
+        found = "a full-reference model compares an image with its original, which its graph does not"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; leave the form with the head inside out")
+
+
 def is_model(path: str | Path) -> bool:
     """Whether this is a model folder, or the name of an installed model, and not a training run."""
     return str(path) in packaged() or (Path(path) / FILE_NAME).is_file()

@@ -89,7 +89,7 @@ def read(file: Path, backbone: str) -> tuple[PSCR, int | None]:
         found_keys = f"{file}: holds {keys[:200] or 'nothing'}"
         raise PscrError(Status.MODEL_INVALID, f"{found_keys}; expected the state dicts backbone and regressor")
     weights, regressor = (_bare(found[key]) for key in NEEDED)
-    load_backbone(model, weights, f"{file}: {backbone} backbone")
+    load_backbone(model.backbone, model.spec, weights, f"{file}: {backbone} backbone")
     load_state(model.regressor, regressor, f"{file}: regressor of {backbone}")
     epoch = found.get("epoch")
     return model.eval(), epoch if isinstance(epoch, int) else None

@@ -4,10 +4,41 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ..runtime.errors import OUTSIDE, PscrError
+from ..training.memory import keep_freed
+from ..training.options import parser, read
+
+T = TypeVar("T")
+
+
+def command(
+    prog: str,
+    description: str,
+    declared: type[T],
+    work: Callable[[T], object],
+    words: Sequence[str] | None,
+    *,
+    eager: bool = False,
+    wrong: Callable[[T], str] = lambda _: "",
+) -> int:
+    """Read a command's options and do its work. Returns the exit code, see `run`; wrong words end the program with 2.
+
+    prog, description: for the help; prog is a verb and its command, such as "pscr export onnx". declared: the data
+        class whose fields are its options. words: None for those of the program.
+    eager: whether torch runs networks layer by layer in it, see `keep_freed`. wrong: what is wrong with the options
+        where each by itself is right; empty for nothing.
+    """
+    reader = parser(prog, description, declared)
+    options = read(declared, reader, words)
+    if problem := wrong(options):
+        reader.error(problem)
+    if eager:
+        keep_freed()
+    return run(prog.rpartition(" ")[0], lambda: work(options))
 
 
 def run(verb: str, work: Callable[[], object]) -> int:

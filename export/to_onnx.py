@@ -10,9 +10,10 @@ from pathlib import Path
 from pscr.export import shell
 from pscr.export.model_folder import is_model
 from pscr.export.model_options import REDUCTION_IMAGES, ModelOptions
+from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.manifest import Manifest
-from pscr.training.memory import keep_freed
-from pscr.training.options import option, parser, read
+from pscr.training.contrastive.config import is_contrastive
+from pscr.training.options import defaults, option
 
 _BANK = "the exemplars, of a training run"
 
@@ -68,6 +69,8 @@ def export_onnx(options: OnnxExport) -> Manifest:
         from pscr.export.convert import convert_model  # without torch
 
         return convert_model(options.run, options)
+    if is_contrastive(Path(options.run)):
+        return _export_encoder(options)
     from pscr.export.network_export import write_model
     from pscr.export.run_source import of_run
 
@@ -75,17 +78,29 @@ def export_onnx(options: OnnxExport) -> Manifest:
     return write_model(source, options, rank=options.rank, twin=options.twin)
 
 
+def _export_encoder(options: OnnxExport) -> Manifest:
+    """Write the model folder of a self-supervised run: an encoder, for which `pscr regress` fits regressors."""
+    for name in ("bank", "bank_of", "rank", "twin", "bake_bank", "precision"):
+        if getattr(options, name) != defaults(OnnxExport)[name]:
+            found = f"--{name.replace('_', '-')}: {options.run} is a self-supervised run, whose model has no scores yet"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; leave it out")
+    from pscr.export.contrastive_source import of_contrastive
+    from pscr.export.linear_export import write_linear
+
+    return write_linear(of_contrastive(Path(options.run)), options)
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Run `pscr export onnx`. Returns the exit code: 0, 1 for data that cannot be used, 3 for a model that cannot."""
-    command = parser(
+    """Run `pscr export onnx`. Returns the exit code: 0, 2 for a wrong argument, 3 for what cannot be used."""
+    return shell.command(
         "pscr export onnx",
         "Write a model folder (graph, exemplar bank, manifest) from a training run, and prove that it scores like the "
         "network that was trained; or convert a model folder to another precision.",
         OnnxExport,
+        export_onnx,
+        words,
+        eager=True,
     )
-    options = read(OnnxExport, command, words)
-    keep_freed()
-    return shell.run("pscr export", lambda: export_onnx(options))
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ from ..runtime.backends.base import SIDES
 from ..runtime.engines import Engine, files
 from ..runtime.errors import PscrError, Status
 from ..runtime.manifest import Manifest, is_portable
-from ..training.options import option, parser, read
+from ..training.options import option
 from . import shell
 from .baking import bake
-from .model_folder import StoredModel
+from .model_folder import StoredModel, check_bakes
 
 KINDS = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 BACKENDS = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
@@ -161,6 +161,7 @@ def export_triton(options: TritonExport) -> TritonRepository:
     if min(options.batch, options.instances) < 1:
         raise PscrError(Status.INVALID_ARGUMENT, "--batch and --instances take whole numbers from 1")
     model = StoredModel.read(options.model)
+    check_bakes(model.head)
     plan = Engine.read(options.plan) if options.plan else _own_plan(model.folder)
     made = write(model, options.output, plan, instances=options.instances, kind=options.kind, most=options.batch)
     return TritonRepository(tuple(made), plan)
@@ -168,12 +169,8 @@ def export_triton(options: TritonExport) -> TritonRepository:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run it. Returns the exit code: 0, 2 for a wrong argument, 3 for a model or an engine that cannot be used."""
-    command = parser(
-        "pscr export triton", "Write a Triton Inference Server model repository from a model folder.", TritonExport
-    )
-    options = read(TritonExport, command, words)
 
-    def work() -> None:
+    def work(options: TritonExport) -> None:
         made = export_triton(options)
         for model in made.models:
             sys.stdout.write(f"{model}\n")
@@ -184,7 +181,13 @@ def main(words: Sequence[str] | None = None) -> int:
             )
         sys.stdout.write(f"serve with: tritonserver --model-repository={options.output}\n")
 
-    return shell.run("pscr export", work)
+    return shell.command(
+        "pscr export triton",
+        "Write a Triton Inference Server model repository from a model folder.",
+        TritonExport,
+        work,
+        words,
+    )
 
 
 def _own_plan(folder: Path) -> Engine | None:

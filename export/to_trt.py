@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from pscr.export import profiles, shell, tolerance, trt_builder
 from pscr.export.drawing import draw
-from pscr.export.model_folder import StoredModel
+from pscr.export.model_folder import StoredModel, check_bakes
 from pscr.export.model_options import CALIBRATION_IMAGES, JUDGING_IMAGES, TOLERANCE
 from pscr.runtime import gpus
 from pscr.runtime.backends.cuda import Device
 from pscr.runtime.engines import FOLDER, LIBRARIES, PREFERRED, Engine, Sidecar
 from pscr.runtime.errors import PscrError, Status
 from pscr.runtime.families.head import Signature
-from pscr.training.options import option, parser, read
+from pscr.training.options import option
 
 if TYPE_CHECKING:
     from pscr.export.convert import Converted
@@ -126,17 +126,17 @@ class BuiltEngine:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run it. Returns the exit code: 0, 2 for a wrong argument, 3 where no engine could be built or it is no good."""
-    command = parser(
+
+    def work(options: EngineExport) -> None:
+        sys.stdout.writelines(f"{line}\n" for line in export_engine(options).lines())
+
+    return shell.command(
         "pscr export engine",
         "Build a TensorRT engine from a model folder, read back what it is, and write it with its sidecar.",
         EngineExport,
+        work,
+        words,
     )
-    options = read(EngineExport, command, words)
-
-    def work() -> None:
-        sys.stdout.writelines(f"{line}\n" for line in export_engine(options).lines())
-
-    return shell.run("pscr export", work)
 
 
 def export_engine(options: EngineExport) -> BuiltEngine:
@@ -157,6 +157,7 @@ def export_engine(options: EngineExport) -> BuiltEngine:
     made = converted(model, precision, options)
     graph = made.graph if made else model.graph
     if options.bake_bank:
+        check_bakes(model.head)
         graph = _baked(graph, model.signature)
     chosen = profiles.choose(
         graph,

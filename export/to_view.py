@@ -16,7 +16,7 @@ from ..runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from ..runtime.errors import PscrError, Status
 from ..runtime.manifest import FORMAT_VERSION, Manifest
 from ..runtime.samplings import WINDOWS
-from ..training.options import option, parser, read
+from ..training.options import option
 from . import model_folder, shell, tolerance
 from .difference import scores
 from .model_folder import StoredModel
@@ -73,15 +73,15 @@ def export_view(options: ViewExport) -> Manifest:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Write the folder. Returns 0, 1 for a model that needs no view, 3 for one that cannot be used."""
-    command = parser(
+    """Run `pscr export view`. Returns the exit code: 0, 2 for a wrong argument, 3 for a model that cannot be used."""
+    return shell.command(
         "pscr export view",
         "Give a model of the first format the view: images whose shorter side is above its own are scaled down to it "
         "before patches are cut, and windows cover all of them. Engines have to be built anew.",
         ViewExport,
+        export_view,
+        words,
     )
-    options = read(ViewExport, command, words)
-    return shell.run("pscr export", lambda: export_view(options))
 
 
 if __name__ == "__main__":

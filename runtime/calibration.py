@@ -9,7 +9,7 @@ the same kind the interval then holds an opinion score as often as its level say
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,6 +93,16 @@ class Calibration:
         """The manifest's `calibration` entry."""
         entry = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {key: value for key, value in entry.items() if key != "by" or value != "spread"}
+
+    @classmethod
+    def stated(cls, about: Mapping[str, Any], origin: str) -> Calibration | None:
+        """Read the same entry of what a bank or a regressor says about itself; None where it says nothing.
+
+        Raises:
+            PscrError: as `from_dict`.
+        """
+        entry = about.get("calibration")
+        return None if entry is None else cls.from_dict(entry, origin)
 
     @classmethod
     def from_dict(cls, entry: Any, origin: str) -> Calibration:

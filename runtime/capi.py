@@ -36,7 +36,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .arguments import whole
-from .capi_buffers import contiguous, item, out_buffer, pixels, tensor, wrong
+from .capi_buffers import contiguous, device_tensor, item, out_buffer, pixels, tensor, wrong
 from .errors import PscrError, Status, one_line
 from .pipeline import Result, Source
 from .scorer import Scorer
@@ -49,6 +49,7 @@ __all__ = [
     "pscr_last_error",
     "pscr_open",
     "pscr_score_batch",
+    "pscr_score_device_tensor",
     "pscr_score_encoded",
     "pscr_score_file",
     "pscr_score_pixels",
@@ -242,13 +243,43 @@ def pscr_score_tensor(
     range, and floats of 0 to 255 of which none is above 2), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED or INTERNAL, and
     then the buffers are as they were. The words for the first image that failed are `pscr_last_error(handle)`.
     """
-    scorer = _scorer(handle)
-    batch = tensor(data, shape, layout, dtype)
-    scores = out_buffer("scores_out", scores_out, len(batch), np.float64, np.float32)
-    statuses = out_buffer("statuses_out", statuses_out, len(batch), np.int32, np.int64)
+    return _score_tensor(handle, tensor(data, shape, layout, dtype), layout, value_range, scores_out, statuses_out)
+
+
+@_flat
+def pscr_score_device_tensor(
+    handle: int,
+    address: int,
+    gpu: int,
+    stream: int,
+    shape: Sequence[int],
+    layout: str,
+    dtype: str,
+    value_range: Sequence[float],
+    scores_out: Any,
+    statuses_out: Any,
+) -> int:
+    """`pscr_score_tensor` of a block in the memory of the GPU that the model is open on as "tensorrt".
+
+    address  [in]  of the first value, on the GPU.
+    gpu      [in]  the GPU's number.
+    stream   [in]  a CUDA stream, whose work has to end before the values are read: 1 the legacy default stream, 2 this
+                   thread's, else its handle; 0 for none.
+    The others, and what is returned, as there; INVALID_ARGUMENT also where the model does not read that memory.
+    """
+    batch = device_tensor(address, gpu, stream, shape, layout, dtype)
+    return _score_tensor(handle, batch, layout, value_range, scores_out, statuses_out)
+
+
+def _score_tensor(
+    handle: int, batch: Any, layout: str, value_range: Sequence[float], scores_out: Any, statuses_out: Any
+) -> int:
+    scorer, images = _scorer(handle), batch.shape[0]
+    scores = out_buffer("scores_out", scores_out, images, np.float64, np.float32)
+    statuses = out_buffer("statuses_out", statuses_out, images, np.int32, np.int64)
     results = scorer.score_pixels(batch, layout, value_range)
-    scores[: len(batch)] = [result.score for result in results]
-    statuses[: len(batch)] = [result.status for result in results]
+    scores[:images] = [result.score for result in results]
+    statuses[:images] = [result.status for result in results]
     first = next((place for place, result in enumerate(results) if not result.ok), None)
     if first is not None:
         _remember(handle, f"item {first}: {results[first].message}")

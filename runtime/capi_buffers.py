@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,6 @@ from .errors import PscrError, Status
 from .image import PIXEL_FORMATS, from_array
 from .pipeline import Source
 from .pixels import LAYOUTS, TYPES
-
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
 
 
 def item(given: Any) -> Source:
@@ -36,7 +36,7 @@ def pixels(data: Any, height: int, width: int, stride: int, pixel_format: str) -
         least = 0 if name == "stride" else 1
         if whole(value, least) is None:
             raise wrong(f"{name} is {value!r}; expected a whole number of {least} or more")
-    channels = _CHANNELS[pixel_format]
+    channels = PIXEL_FORMATS[pixel_format]
     row = int(width) * channels
     step = int(stride) or row
     flat = np.frombuffer(contiguous("data", data), np.uint8)
@@ -74,13 +74,7 @@ def out_buffer(name: str, buffer: Any, count: int, *types: type) -> NDArray[Any]
 
 def tensor(data: Any, shape: Any, layout: str, dtype: str) -> NDArray[Any]:
     """The caller's own memory as an array of this shape and type, a name of `pixels.TYPES`."""
-    if layout not in LAYOUTS:
-        raise wrong(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
-    if dtype not in TYPES:
-        raise wrong(f"dtype is {dtype!r}; expected one of {', '.join(TYPES)}")
-    sides = [side for side in map(partial(whole, least=0), shape) if side is not None] if np.iterable(shape) else []
-    if len(sides) != 4 or len(shape) != 4:
-        raise wrong(f"shape is {shape!r}; expected 4 whole numbers, as {layout} says")
+    sides = _sides(shape, layout, dtype)
     size = math.prod(sides)
     if not size:
         return np.empty(sides, dtype)
@@ -88,6 +82,38 @@ def tensor(data: Any, shape: Any, layout: str, dtype: str) -> NDArray[Any]:
     if len(given) < needed:
         raise wrong(f"data has {len(given)} bytes; {sides} of {dtype} takes {needed}")
     return np.frombuffer(given, dtype, size).reshape(sides)
+
+
+@dataclass(frozen=True)
+class DeviceTensor:
+    """Values without gaps in a GPU's memory, as `pixels.read` takes them."""
+
+    shape: tuple[int, ...]
+    device: SimpleNamespace
+    __cuda_array_interface__: dict[str, Any]
+
+
+def device_tensor(address: Any, gpu: Any, stream: Any, shape: Any, layout: str, dtype: str) -> DeviceTensor:
+    """The caller's own memory on a GPU, after a stream's work (0 for none)."""
+    sides = tuple(_sides(shape, layout, dtype))
+    numbers = {"address": address, "gpu": gpu, "stream": stream}
+    for name, number in numbers.items():
+        if whole(number, least=0, most=(1 << 64) - 1) is None:
+            raise wrong(f"{name} is {number!r}; expected a whole number of 0 or more")
+    entry = {"shape": sides, "typestr": np.dtype(dtype).str, "data": (address, True), "version": 3}
+    return DeviceTensor(sides, SimpleNamespace(index=gpu), {**entry, "stream": stream or None})
+
+
+def _sides(shape: Any, layout: str, dtype: str) -> list[int]:
+    """The four sides of a tensor's shape, of a layout and a type that are known."""
+    if layout not in LAYOUTS:
+        raise wrong(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
+    if dtype not in TYPES:
+        raise wrong(f"dtype is {dtype!r}; expected one of {', '.join(TYPES)}")
+    sides = [side for side in map(partial(whole, least=0), shape) if side is not None] if np.iterable(shape) else []
+    if len(sides) != 4 or len(shape) != 4:
+        raise wrong(f"shape is {shape!r}; expected 4 whole numbers, as {layout} says")
+    return sides
 
 
 def wrong(message: str) -> PscrError:

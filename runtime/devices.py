@@ -14,8 +14,9 @@ from . import engines, golden, gpus
 from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
+from .diagnosis import Classifier
 from .errors import PscrError, Status
-from .families.head import Head, Signature
+from .families.head import Head, Signature, check_probe
 from .samplings import Sampling
 
 _log = logging.getLogger(__name__)
@@ -163,19 +164,27 @@ def parse(device: str) -> tuple[Device | None, int]:
     raise PscrError(Status.INVALID_ARGUMENT, f"device {device!r} is not known; expected one of {EXPECTED}")
 
 
+def gpu_of(backend: Backend) -> int:
+    """The number of the GPU that a backend runs on; 0, the first, where it runs on a CPU."""
+    return parse(backend.device)[1]
+
+
 def entry_of(backend: Backend) -> Device:
     """The table's entry of an open backend."""
     return DEVICES[backend.device.partition(":")[0]]
 
 
-def try_out(backend: Backend, sampling: Sampling, head: Head) -> None:
-    """Run the graph once, which also proves that it is whole, and see that the head belongs to it.
+def try_out(backend: Backend, sampling: Sampling, head: Head, classifier: Classifier | None, model: str) -> None:
+    """Run the graph once, which also proves that it is whole, and see that head and classifier belong to it.
+
+    model: its name and version, for messages.
 
     Raises:
         PscrError: MODEL_INVALID, or what a GPU cannot do.
     """
+    patches = sampling.trial() if classifier is None else sampling.cut(golden.first())
     try:
-        outputs = backend.infer(sampling.trial()[None])
+        outputs = backend.infer(patches[None], terms=classifier is not None)
     except PscrError as error:
         if error.status is not Status.INTERNAL or entry_of(backend).on_gpu:
             raise
@@ -185,6 +194,8 @@ def try_out(backend: Backend, sampling: Sampling, head: Head) -> None:
         found = "model.onnx gives scores that are not finite; fetch or export the model again"
         raise PscrError(Status.MODEL_INVALID, found)
     head.check(lambda: backend.terms(sampling.cut(golden.first())[None])[0])
+    if classifier is not None and outputs.terms is not None:
+        check_probe(classifier.probe, outputs.terms[0], classifier.about, model, "diagnosis")
 
 
 def connect(device: str, model: Model) -> Backend:

@@ -1,7 +1,8 @@
 """NVIDIA GPUs as the driver itself lists them: no CUDA toolkit, no Python package.
 
 The driver is started in a process of its own: in one that is forked afterwards, as data loaders and servers do, CUDA
-could not be used any more. That process runs this file, which therefore imports nothing of pscr.
+could not be used any more. That process runs this file, which therefore imports nothing of pscr. Where no Python can be
+started (a frozen program, or one that Python is embedded in, such as uWSGI) it is asked in this process.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
 _LIBRARY = "libcuda.so.1"
+_PYTHONS = ("python", "pypy", "graalpy")  # how an interpreter's file is called; uWSGI, say, names itself instead
 _PATIENCE = 60.0  # seconds: a driver may load its module first
 
 
@@ -39,16 +42,21 @@ class Gpus:
 def find() -> Gpus:
     """Ask the driver; every failure is told in `problem`, together with what would help."""
     try:
-        ctypes.CDLL(_LIBRARY)
+        driver = ctypes.CDLL(_LIBRARY)
     except OSError:
         return Gpus(problem=f"no NVIDIA driver here ({_LIBRARY} is missing); with a GPU, install its driver")
+    if getattr(sys, "frozen", False) or not Path(sys.executable or "").name.lower().startswith(_PYTHONS):
+        return ask(driver)
     try:
         command = [sys.executable, "-I", "-S", __file__]
         done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL)
         entries = json.loads(done.stdout)
         return Gpus(tuple(Gpu(**one) for one in entries["found"]), entries["cuda"], entries["problem"])
     except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError) as error:
-        return Gpus(problem=f"the NVIDIA driver does not answer ({type(error).__name__}); try nvidia-smi")
+        by_signal = isinstance(error, subprocess.CalledProcessError) and error.returncode < 0
+        if by_signal or isinstance(error, subprocess.TimeoutExpired):
+            return Gpus(problem=f"the NVIDIA driver does not answer ({type(error).__name__}); try nvidia-smi")
+        return ask(driver)  # what was started is no Python
 
 
 def ask(driver: ctypes.CDLL) -> Gpus:

@@ -41,11 +41,12 @@ from numpy.typing import NDArray
 from . import image_file, image_pillow
 from . import image_header as header
 from .errors import PscrError, Status
-from .image_words import EXPECTED, check_size, refused
+from .gpu_jpeg import JpegDecoder
+from .image_words import EXPECTED, UNNAMED, check_size, refused
 from .samplings import Pixels
 
 DEFAULT_MAX_PIXELS = 178_000_000
-PIXEL_FORMATS = ("rgb", "bgr", "rgba", "bgra", "gray")
+PIXEL_FORMATS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}  # and how many channels each has
 
 _HEAD = 4096  # bytes of a file that tell its format
 _MOST_BYTES = 2**31 - 1  # of an encoded image: OpenCV counts them in 32 bits
@@ -56,7 +57,6 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
-_CHANNELS = {"rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4, "gray": 1}
 _TO_RGB = {
     "bgr": cv2.COLOR_BGR2RGB,
     "rgba": cv2.COLOR_RGBA2RGB,
@@ -85,6 +85,7 @@ def load(
     pixel_format: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     notes: list[str] | None = None,
+    jpeg: JpegDecoder | None = None,
 ) -> Pixels:
     """Read one image from wherever it is.
 
@@ -95,6 +96,7 @@ def load(
     max_pixels: largest height * width that is accepted.
     notes: where it is put what the decoder had to say of an image that it could read after all, which is logged too,
         and what became of the image's colour profile.
+    jpeg: what decodes JPEGs; None for OpenCV.
 
     Returns [H,W,3] uint8, RGB, C-contiguous; the caller's own memory where that already was such an array.
 
@@ -104,9 +106,9 @@ def load(
     if isinstance(source, Mapping) and ("bytes" in source or "path" in source):
         source = _held(source)
     if isinstance(source, (str, os.PathLike)):
-        return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes)
+        return decode(read_file(source), name=_shown(source), max_pixels=max_pixels, notes=notes, jpeg=jpeg)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return decode(source, max_pixels=max_pixels, notes=notes)
+        return decode(source, max_pixels=max_pixels, notes=notes, jpeg=jpeg)
     pillow = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
     if isinstance(source, getattr(pillow, "Image", ())):  # another thread may have imported half of it
         pixels, said = image_pillow.from_image(source, max_pixels)
@@ -202,15 +204,16 @@ def _whole(stream: BinaryIO, name: str) -> bytes:
 def decode(
     data: bytes | bytearray | memoryview,
     *,
-    name: str = "image bytes",
+    name: str = UNNAMED,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     notes: list[str] | None = None,
+    jpeg: JpegDecoder | None = None,
 ) -> Pixels:
     """Decode an image file's bytes by the policy at the top of this file.
 
     name: what error messages call the image.
     max_pixels: largest height * width that is accepted.
-    notes: as in `load`.
+    notes, jpeg: as in `load`.
 
     Returns [H,W,3] uint8, RGB, C-contiguous.
 
@@ -224,7 +227,7 @@ def decode(
         data = bytes(data)
         if not data:
             raise refused(Status.DECODE_FAILED, name, f"empty (0 bytes); expected {EXPECTED}")
-        pixels, said = image_file.pixels_of(data, name, max_pixels)
+        pixels, said = image_file.pixels_of(data, name, max_pixels, jpeg)
         check_size(name, pixels.shape[1], pixels.shape[0], max_pixels)
         if notes is not None:
             notes += said
@@ -266,7 +269,7 @@ def from_array(array: Pixels, pixel_format: str, *, max_pixels: int = DEFAULT_MA
     if pixel_format not in PIXEL_FORMATS:
         found = f"pixel_format {pixel_format!r} is not known; expected one of {', '.join(PIXEL_FORMATS)}"
         raise PscrError(Status.INVALID_ARGUMENT, found)
-    channels = _CHANNELS[pixel_format]
+    channels = PIXEL_FORMATS[pixel_format]
     fits = array.ndim == 3 and array.shape[2] == channels
     if not (fits or (array.ndim == 2 and channels == 1)):
         expected = "(height, width) or (height, width, 1)" if channels == 1 else f"(height, width, {channels})"

@@ -13,6 +13,7 @@ from . import image_colour, image_pillow, image_png, image_tiff
 from . import image_header as header
 from . import image_metadata as metadata
 from .errors import Status
+from .gpu_jpeg import JpegDecoder
 from .image_words import check_size, decoder_says, refused
 from .samplings import Pixels
 from .stderr_capture import caught
@@ -20,8 +21,10 @@ from .stderr_capture import caught
 _CODECS = {"WebP": ".webp", "GIF": ".gif", "AVIF": ".avif", "JPEG 2000": ".jp2"}  # that an OpenCV build may lack
 
 
-def pixels_of(data: bytes, name: str, max_pixels: int) -> tuple[Pixels, list[str]]:
+def pixels_of(data: bytes, name: str, max_pixels: int, jpeg: JpegDecoder | None = None) -> tuple[Pixels, list[str]]:
     """The pixels [H,W,3] of an image file, RGB, upright and in sRGB, and what is to be said of them.
+
+    jpeg: what is asked for a JPEG's pixels before OpenCV is; None for OpenCV alone.
 
     Raises:
         PscrError: DECODE_FAILED, IMAGE_TOO_LARGE.
@@ -40,6 +43,8 @@ def pixels_of(data: bytes, name: str, max_pixels: int) -> tuple[Pixels, list[str
         found = f"{kind} whose header gives no size: cut short or damaged"
         return image_pillow.decode(data, name, found, max_pixels, kind)
     check_size(name, *size, max_pixels)
+    if jpeg is not None and kind == "JPEG" and (pixels := jpeg.pixels(data)) is not None:
+        return _finished(pixels, metadata.of_jpeg(data), [], rgb=True)
     return _from_tiff(data, name, max_pixels) if kind == "TIFF" else _from_opencv(data, kind, name)
 
 

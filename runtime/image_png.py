@@ -5,11 +5,16 @@ Source: PNG, third edition (W3C); ImageMagick's "Raw profile type" for EXIF in t
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_MOST_TEXT = 1 << 22  # bytes of all text
+_MOST_CHUNKS = 1 << 16  # that are looked through for text
 _LARGEST = 8_000_000  # bytes that libpng takes of one chunk other than IDAT
 _MOST_UNPACKED = 1 << 24  # bytes of a profile or of metadata, unpacked
 _OF_THE_PIXELS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # of chunks that need not be understood those that are
@@ -80,9 +85,47 @@ def metadata(data: bytes, found: Sequence[Chunk]) -> tuple[bytes, bytes, bytes]:
     return exif or _from_hex(raw), xmp, profile
 
 
-def _unpacked(body: bytes) -> bytes:
+def texts(stream: BinaryIO) -> dict[str, str]:
+    """What the text chunks of a PNG file say, by their keyword, of which the first counts; none of anything else.
+
+    stream: at the file's beginning, able to seek: what is no text is not read. What is longer than 4 MiB, unpacked or
+    not, is cut off or left out, and so is what follows once that much has been read.
+    """
+    found: dict[str, str] = {}
+    if stream.read(len(SIGNATURE)) != SIGNATURE:
+        return found
+    left = _MOST_TEXT
+    for _ in range(_MOST_CHUNKS):
+        head = stream.read(8)
+        if len(head) < 8 or left <= 0:
+            break
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IEND":
+            break
+        if kind not in _TEXTS or length > left:
+            stream.seek(length + 4, os.SEEK_CUR)
+            continue
+        keyword, text = _text(kind, stream.read(length), left)
+        left -= max(length, len(text))
+        found.setdefault(keyword, text)
+        stream.seek(4, os.SEEK_CUR)
+    return found
+
+
+def _text(kind: bytes, body: bytes, most: int) -> tuple[str, str]:
+    """Keyword and text of a text chunk; the text is empty where it is damaged."""
+    keyword, _, rest = body.partition(b"\0")
+    if kind == b"iTXt":
+        packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+        text = _unpacked(text, most) if packed else text
+        return keyword.decode("latin-1"), text.decode("utf-8", "replace")
+    text = _unpacked(rest[1:], most) if kind == b"zTXt" else rest
+    return keyword.decode("latin-1"), text.decode("latin-1")
+
+
+def _unpacked(body: bytes, most: int = _MOST_UNPACKED) -> bytes:
     try:
-        return zlib.decompressobj().decompress(body, _MOST_UNPACKED)
+        return zlib.decompressobj().decompress(body, most)
     except zlib.error:
         return b""
 

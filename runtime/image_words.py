@@ -8,6 +8,7 @@ from .errors import PscrError, Status
 
 _log = logging.getLogger(__name__)
 
+UNNAMED = "image bytes"  # what an image without a name is called
 EXPECTED = "JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or JPEG 2000"
 
 

@@ -51,6 +51,7 @@ LIBRARIES = {
     "tensorrt": Library("Runtime", "pip install 'pscr[trt]'"),
     "tensorrt_rtx": Library("Runtime", "pip install 'pscr[rtx]'"),
     "cuda.bindings.driver": Library("cuInit", "pip install 'pscr[trt]' or 'pscr[rtx]', and an NVIDIA driver"),
+    "nvidia.nvimgcodec": Library("Decoder", "pip install 'pscr[nvjpeg]', or leave jpeg='gpu' out"),
     "pycuda.driver": Library("Device", "pip install 'pscr[pycuda]', or remove it: cuda-bindings serve as well"),
 }
 

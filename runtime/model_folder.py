@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .calibration import Calibration
+from .diagnosis import FILE as DIAGNOSIS
+from .diagnosis import Classifier
+from .errors import PscrError, Status
 from .graph_check import check_graph
 from .manifest import Manifest
-from .models import PACKAGED, locate
+from .models import PACKAGED, locate, packaged
 
 GRAPH = "model.onnx"
 
@@ -62,3 +65,20 @@ class ModelFolder:
         """
         entry = self.manifest.calibration
         return None if entry is None else Calibration.from_dict(entry, str(self.path))
+
+    def classifier(self) -> Classifier | None:
+        """What makes a diagnosis of the graph's terms; None where the folder has no such file.
+
+        Raises:
+            PscrError: MODEL_INVALID where it cannot be used.
+        """
+        if DIAGNOSIS not in self.manifest.files:
+            return None
+        return Classifier.from_bytes(self.verified(DIAGNOSIS), str(self.path / DIAGNOSIS))
+
+    def no_classifier(self) -> PscrError:
+        """Why there can be no diagnosis, and which packaged models make one."""
+        others = [name for name in packaged() if DIAGNOSIS in Manifest.read(PACKAGED / name).files]
+        advice = f"of the packaged models {', '.join(others)} can" if others else "fit one: see docs/diagnosis.md"
+        found = f"{self.manifest.name} cannot say what is wrong with an image: it has no {DIAGNOSIS}"
+        return PscrError(Status.INVALID_ARGUMENT, f"{found}; {advice}")

@@ -24,6 +24,10 @@ Name = str | os.PathLike[str]
 _MOST_LINKS = 40  # as many as Linux follows
 _DESCRIPTORS = re.compile(r"/proc/([0-9]+)(/task/[0-9]+)?/fd")
 _IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)  # of a folder or a file that stays as it is
+# How files are opened, without what only some systems have: bytes as they are, and of a new file nobody else's.
+_WRITE = os.O_WRONLY | getattr(os, "O_BINARY", 0)
+_MAKE = _WRITE | os.O_CREAT | os.O_EXCL
+_WRITE_NO_LINK = _WRITE | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Opened(NamedTuple):
@@ -103,8 +107,8 @@ def open_rows(name: Name) -> Opened:
         sys.stdout.flush()
         return Opened(os.dup(place), False)
     with contextlib.suppress(FileExistsError):
-        return Opened(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), True, place)
-    descriptor = os.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY)
+        return Opened(os.open(place, _MAKE, 0o666), True, place)
+    descriptor = os.open(place, _WRITE_NO_LINK | getattr(os, "O_NOCTTY", 0))
     return Opened(descriptor, stat.S_ISREG(os.fstat(descriptor).st_mode))
 
 
@@ -156,7 +160,7 @@ def _check_place(place: Path, given: str) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return  # a pipe would wait for its reader
     if found is not None:
-        os.close(os.open(place, os.O_WRONLY | os.O_NOFOLLOW))
+        os.close(os.open(place, _WRITE_NO_LINK))
     try:
         descriptor, fresh = _fresh(place.parent)
     except OSError as problem:
@@ -175,7 +179,8 @@ def _replace(place: Path, data: bytes) -> None:
         descriptor, fresh = _fresh(place.parent)
         try:
             if before is not None:
-                with contextlib.suppress(OSError):  # another's file, and we are not root; or a disk without modes
+                # Another's file, and we are not root; a disk without modes; Windows, which has no owners to give on.
+                with contextlib.suppress(OSError, AttributeError):
                     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
                     os.fchown(descriptor, before.st_uid, before.st_gid)
             _write_and_close(descriptor, data, sync=True)
@@ -188,13 +193,13 @@ def _replace(place: Path, data: bytes) -> None:
     except OSError as problem:
         if before is None or problem.errno not in _IMMOVABLE:
             raise
-        _write_and_close(os.open(place, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), data, sync=True)
+        _write_and_close(os.open(place, _WRITE_NO_LINK | os.O_TRUNC), data, sync=True)
 
 
 def _fresh(folder: Path) -> tuple[int, Path]:
     """A new file that nobody else can know of, or have put there: its descriptor and its path."""
     path = folder / f".pscr-{secrets.token_hex(8)}"
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), path
+    return os.open(path, _MAKE, 0o666), path
 
 
 def _write_and_close(descriptor: int, data: bytes, sync: bool = False) -> None:

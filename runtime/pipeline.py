@@ -17,8 +17,9 @@ from typing import Generic, TypeVar, cast
 
 import numpy as np
 
+from .diagnosis import Classifier, Diagnosis
 from .errors import PscrError, Status, as_error
-from .families.head import Floats, Head, Outputs
+from .families.head import Floats, Head, Outputs, Row
 from .image import Source
 from .samplings import Pixels
 
@@ -41,6 +42,7 @@ class Result:
     path: the input, where it was a path.
     interval: the lowest and highest opinion score that people would give with 90 % probability, where model and bank
         are calibrated (see calibration.py); else None. `Scorer.interval` has other levels.
+    diagnosis: what the image looks like, where that was asked for (see diagnosis.py); else None.
     Where status is not OK, score is NaN, and width and height are 0.
     """
 
@@ -52,6 +54,7 @@ class Result:
     message: str = ""
     path: str | None = None
     interval: tuple[float, float] | None = None
+    diagnosis: Diagnosis | None = None
 
     @property
     def ok(self) -> bool:
@@ -67,6 +70,8 @@ class Result:
                 cells.append(("spread of the votes", f"{self.spread:.3f}"))
             if self.interval:
                 cells.append(("90 % of opinion scores", "{:.3f} to {:.3f}".format(*self.interval)))
+            if self.diagnosis:
+                cells.append(("looks like", self.diagnosis.in_words()))
             cells.append(("size", f"{self.width} × {self.height}"))
         cells.append(("status", Status(self.status).name))
         if self.message:
@@ -77,13 +82,19 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An image that is ready for the network: its patches [P,S,S,3], its size, and what was done to it."""
+class Seen:
+    """What a result says of its image besides the score: the size in pixels, and what was done to it."""
 
-    patches: Pixels
     width: int
     height: int
     message: str
+
+
+@dataclass(frozen=True)
+class Prepared(Seen):
+    """An image that is ready for the network: also its patches [P,S,S,3]."""
+
+    patches: Pixels
 
 
 class _Threads(Generic[S, T]):
@@ -209,18 +220,20 @@ def results(work: Callable[[S], T], sources: Iterable[S], workers: int = 1, ahea
 def score_all(
     sources: Iterable[Source],
     prepare: Callable[[Source], Prepared],
-    infer: Callable[[Pixels], Outputs],
+    infer: Callable[[list[Pixels]], Outputs],
     *,
     head: Head,
     batch: int,
     workers: int,
     raising: bool = False,
+    classifier: Classifier | None = None,
 ) -> Generator[tuple[Result, Floats | None], None, None]:
     """A Result for each source and its votes [K], in order; `prepare` runs in `workers` threads, `infer` in the
     consumer's.
 
     What fails in `prepare` is that image's; what `infer` raises is the device's, and ends it.
     raising: whether an image without a score raises its error, after the results before it, or gives a Result.
+    classifier: what makes a diagnosis of the terms that `infer` gives; None for none.
     """
     stream = in_order(prepare, sources, workers, 2 * batch + workers)
     with closing(stream):
@@ -228,57 +241,69 @@ def score_all(
         for item in stream:
             group.append(item)
             if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
-                yield from _score_group(group, infer, head, raising)
+                yield from _score_group(group, infer, head, raising, classifier)
                 group = []
-        yield from _score_group(group, infer, head, raising)
+        yield from _score_group(group, infer, head, raising, classifier)
+
+
+def without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:
+    """Only the results of `score_all`."""
+    with closing(scored):
+        for result, _ in scored:
+            yield result
 
 
 def finish(
-    source: Source, prepared: Prepared, score: np.float32, votes: Floats | None, head: Head
+    source: Source | None, seen: Seen, row: Row, head: Head, classifier: Classifier | None = None
 ) -> Result | PscrError:
-    """The Result of one image from its score and votes [K]; where they are not finite an INTERNAL error, not raised."""
-    spread = head.spread(votes)
-    if not (math.isfinite(score) and math.isfinite(spread or 0.0)):
-        found = f"the model gave a score of {score} for this image; expected a finite one; report the image"
+    """The Result of one image from what the graph gave; where that is not finite an INTERNAL error, not raised.
+
+    classifier: see `score_all`.
+    """
+    score, spread = float(row.score), head.spread(row.votes)
+    whole = classifier is None or row.terms is None or bool(np.isfinite(row.terms).all())
+    if not (math.isfinite(score) and math.isfinite(spread or 0.0) and whole):
+        found = f"the model gave a score of {row.score} for this image; expected a finite one; report the image"
         return PscrError(Status.INTERNAL, found)
-    interval = head.calibration.interval(float(score), spread) if head.calibration else None
-    size = prepared.width, prepared.height
-    return Result(float(score), spread, *size, Status.OK, prepared.message, _path(source), interval)
+    interval = head.calibration.interval(score, spread) if head.calibration else None
+    diagnosis = None if classifier is None or row.terms is None else classifier.diagnose(row.terms)
+    size = seen.width, seen.height
+    return Result(score, spread, *size, Status.OK, seen.message, _path(source), interval, diagnosis)
 
 
-def failed(source: Source, error: PscrError) -> Result:
+def failed(source: Source | None, error: PscrError) -> Result:
     """The Result of an image without a score."""
     return Result(math.nan, None, 0, 0, error.status, error.message, _path(source))
 
 
 def _score_group(
     group: list[tuple[Source, Prepared | PscrError]],
-    infer: Callable[[Pixels], Outputs],
+    infer: Callable[[list[Pixels]], Outputs],
     head: Head,
     raising: bool,
+    classifier: Classifier | None,
 ) -> Iterator[tuple[Result, Floats | None]]:
     rows = iter(infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
     for source, prepared in group:
-        score, votes = (np.float32(math.nan), None) if isinstance(prepared, PscrError) else next(rows)
+        row = Row(np.float32(math.nan)) if isinstance(prepared, PscrError) else next(rows)
         # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
-        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, score, votes, head)
+        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, row, head, classifier)
         if isinstance(outcome, PscrError):
             if raising:
                 raise outcome
             outcome = failed(source, outcome)
-        yield outcome, votes
+        yield outcome, row.votes
 
 
-def infer_all(images: list[Pixels], infer: Callable[[Pixels], Outputs]) -> list[tuple[np.float32, Floats | None]]:
-    """Score and votes [K] of each of `images` [P,S,S,3]; those with equally many and large patches go together."""
-    found: dict[int, tuple[np.float32, Floats | None]] = {}
+def infer_all(images: list[Pixels], infer: Callable[[list[Pixels]], Outputs]) -> list[Row]:
+    """What `infer` gives each of `images` [P,S,S,3]; those with equally many and large patches go together."""
+    found: dict[int, Row] = {}
     for shape in {patches.shape for patches in images}:
         places = [place for place, patches in enumerate(images) if patches.shape == shape]
-        outputs = infer(np.stack([images[place] for place in places]))
-        votes = [None] * len(places) if outputs.votes is None else list(outputs.votes)
-        found |= zip(places, zip(outputs.scores, votes, strict=True), strict=True)
+        outputs = infer([images[place] for place in places])
+        found |= zip(places, outputs.rows(), strict=True)
     return [found[place] for place in range(len(images))]
 
 
-def _path(source: Source) -> str | None:
+def _path(source: Source | None) -> str | None:
     return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else None

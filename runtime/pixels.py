@@ -12,7 +12,7 @@ and so are floats of 0 to 255 of which none is above 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PscrError, Status, one_line
-from .samplings import Pixels
+from .samplings import Pixels, Plan
 
 Layout = Literal["NHWC", "NCHW"]
 LAYOUTS: dict[str, tuple[int, int, int, int]] = {"NHWC": (0, 1, 2, 3), "NCHW": (0, 2, 3, 1)}  # axes of [N,H,W,C]
 RANGES = ((0, 1), (-1, 1), (0, 255))
 TYPES = ("uint8", "float16", "float32")
 LEVELS = (0, 255)
+_UNTOLD = 0  # a stream: `__cuda_array_interface__` of version 2 names none, and 0 is none of version 3
 DARKEST = 2  # levels: floats that stay below it are of a narrower range, whether clipped to it or not
 _HOST = 1, 3, 11, 13  # DLPack's device types whose memory NumPy reads: CPU, CUDA host, ROCm host, CUDA managed
 _DEVICES = {2: "cuda", 4: "opencl", 7: "vulkan", 8: "metal", 10: "rocm", 14: "oneapi"}
@@ -65,31 +66,9 @@ class HostBatch:
         Raises:
             PscrError: INVALID_ARGUMENT.
         """
-        if self.values.dtype == np.uint8:
-            if self.value_range != LEVELS:
-                found = f"uint8 pixels with value_range={self.value_range}; uint8 is 0 to 255"
-                raise _wrong(f"{found}: pass value_range={LEVELS}, or what was meant as floats")
-            return
-        if not len(self.values):
-            return
-        lows, highs = (np.array([end(image) for image in self.values], np.float64) for end in (np.min, np.max))
-        unknown = np.flatnonzero(np.isnan(lows))
-        if unknown.size:
-            raise _wrong(f"image {unknown[0]} of {len(lows)} has NaN; expected finite values; look at what made it")
-        low, high = float(lows.min()), float(highs.max())
-        if not _fits(self.value_range, low, high):
-            found = f"{self.values.dtype} values from {low:.4g} to {high:.4g} with value_range={self.value_range}"
-            raise _wrong(f"{found}; {self._advice(low, high)}")
-
-    def _advice(self, low: float, high: float) -> str:
-        fitting = next((one for one in RANGES if _fits(one, low, high)), None)
-        if fitting:
-            dark = ", or uint8 where the images are as dark as that" if self.value_range == LEVELS else ""
-            return f"pass value_range={fitting}{dark}"
-        bounds = self.value_range
-        if bounds != (-1, 1) and high <= DARKEST:
-            bounds = (-1, 1) if low < -0.5 else (0, 1)
-        return f"pass pixels.clip{bounds} with value_range={bounds}"
+        if self.values.dtype != np.uint8 and len(self.values):
+            lows, highs = (np.array([end(image) for image in self.values], np.float64) for end in (np.min, np.max))
+            _check_values(self.values.dtype, self.value_range, lows, highs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +78,7 @@ class DeviceBatch:
     device: where, such as "cuda:0". pointer: the address of the first value on it.
     shape, strides: of [N,H,W,3], strides in bytes. dtype: one of `TYPES`. value_range: as of a `HostBatch`.
     stream: the stream whose work has to end before the values are read, as `__cuda_array_interface__` numbers them (1
-        the legacy default stream, 2 the thread's own, else a handle); None for none.
+        the legacy default stream, 2 the thread's own, else a handle); None for none, 0 where that is not told.
     owner: the object that was passed, which keeps the memory alive.
     """
 
@@ -112,9 +91,53 @@ class DeviceBatch:
     owner: object
     value_range: tuple[int, int] = LEVELS
 
-    def refusal(self, engine: str) -> PscrError:
-        """The error of a device, by its name, that reads host memory only."""
-        return _elsewhere(self.device, f"{engine} reads host memory")
+    def refusal(self, engine: str, memory: str) -> PscrError:
+        """The error of a device, by its name, that reads other memory: that of a device, or "" for the host's."""
+        return _elsewhere(self.device, f"{engine} reads {memory or 'host memory'}")
+
+    def follow(self, stream: int, wait_for: Callable[[int], None]) -> object:
+        """Have a stream of ours, by its handle, come after what the producer has still to do to the values.
+
+        wait_for: makes our stream wait for the work that another one, by its number, has now. Returns what is to be
+        kept until the values have been read.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT where the producer cannot say.
+        """
+        if self.stream != _UNTOLD:
+            if self.stream is not None:
+                wait_for(self.stream)
+            return None
+        if hasattr(self.owner, "__dlpack__"):  # torch, whose current stream only torch knows
+            try:
+                return self.owner.__dlpack__(stream=stream)
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                raise _elsewhere(self.device, f"cannot be read there ({one_line(error)})") from error
+        wait_for(1)
+        return None
+
+    def check(self, lows: NDArray[Any], highs: NDArray[Any]) -> None:
+        """`HostBatch.check`, by the lowest and the highest value of each image [N]; NaN for one that has NaN."""
+        _check_values(self.dtype, self.value_range, lows, highs)
+
+
+@dataclass(frozen=True, eq=False)
+class DevicePatches:
+    """The patches [N,P,S,S,3] of images in an accelerator's memory, to be made there, in an engine's input.
+
+    batch: the images. plan: what is done to each.
+    """
+
+    batch: DeviceBatch
+    plan: Plan
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, P, their height and width, and 3."""
+        return len(self), len(self.plan.corners), *self.plan.patch, 3
+
+    def __len__(self) -> int:
+        return self.batch.shape[0]
 
 
 def read(pixels: Any, layout: str, value_range: Any) -> HostBatch | DeviceBatch:
@@ -138,7 +161,7 @@ def read(pixels: Any, layout: str, value_range: Any) -> HostBatch | DeviceBatch:
         return _on_device(pixels, device, layout, scale)
     values = _on_host(pixels)
     _check_shape(values.shape, layout)
-    _check_type(values.dtype)
+    _check_type(values.dtype, scale)
     return HostBatch(values.transpose(axes), scale)
 
 
@@ -169,7 +192,7 @@ def _on_device(pixels: Any, entry: dict[str, Any], layout: str, value_range: tup
     """What `__cuda_array_interface__` says (version 2 or 3), as a batch."""
     shape, dtype = tuple(entry["shape"]), np.dtype(entry["typestr"])
     _check_shape(shape, layout)
-    _check_type(dtype)
+    _check_type(dtype, value_range)
     packed = tuple(int(np.prod(shape[axis + 1 :])) * dtype.itemsize for axis in range(len(shape)))
     strides = tuple(entry.get("strides") or packed)
     axes = LAYOUTS[layout]
@@ -181,16 +204,41 @@ def _on_device(pixels: Any, entry: dict[str, Any], layout: str, value_range: tup
         cast("tuple[int, int, int, int]", tuple(shape[axis] for axis in axes)),
         cast("tuple[int, int, int, int]", tuple(strides[axis] for axis in axes)),
         dtype,
-        entry.get("stream"),
+        entry.get("stream", _UNTOLD),
         pixels,
         value_range,
     )
 
 
-def _check_type(dtype: np.dtype[Any]) -> None:
+def _check_type(dtype: np.dtype[Any], value_range: tuple[int, int]) -> None:
     if dtype not in map(np.dtype, TYPES):
         found = f"pixels are {dtype}; expected {_one_of(TYPES)}"
         raise _wrong(f"{found}; pass pixels.astype('float32'), of a tensor pixels.float(), with their value_range")
+    if dtype == np.uint8 and value_range != LEVELS:
+        found = f"uint8 pixels with value_range={value_range}; uint8 is 0 to 255"
+        raise _wrong(f"{found}: pass value_range={LEVELS}, or what was meant as floats")
+
+
+def _check_values(dtype: Any, value_range: tuple[int, int], lows: NDArray[Any], highs: NDArray[Any]) -> None:
+    """See that floats lie in their range, by what each image's values reach [N], and that no narrower one was meant."""
+    unknown = np.flatnonzero(np.isnan(lows))
+    if unknown.size:
+        raise _wrong(f"image {unknown[0]} of {len(lows)} has NaN; expected finite values; look at what made it")
+    low, high = float(lows.min()), float(highs.max())
+    if not _fits(value_range, low, high):
+        found = f"{dtype} values from {low:.4g} to {high:.4g} with value_range={value_range}"
+        raise _wrong(f"{found}; {_advice(value_range, low, high)}")
+
+
+def _advice(value_range: tuple[int, int], low: float, high: float) -> str:
+    fitting = next((one for one in RANGES if _fits(one, low, high)), None)
+    if fitting:
+        dark = ", or uint8 where the images are as dark as that" if value_range == LEVELS else ""
+        return f"pass value_range={fitting}{dark}"
+    bounds = value_range
+    if bounds != (-1, 1) and high <= DARKEST:
+        bounds = (-1, 1) if low < -0.5 else (0, 1)
+    return f"pass pixels.clip{bounds} with value_range={bounds}"
 
 
 def _check_shape(shape: tuple[int, ...], layout: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import PscrError, Status
+from .gpu_jpeg import JpegDecoder
 from .image import Source, load
 from .image_words import check_size
 from .pipeline import Prepared
@@ -16,16 +17,17 @@ class Preparation:
     """How the images of an open model are prepared.
 
     patches: the most patches an image that the device takes; None for any number.
-    max_pixels: largest height * width of an image.
+    max_pixels: largest height * width of an image. jpeg: what decodes JPEGs; None for OpenCV.
     """
 
     sampling: Sampling
     patches: int | None
     max_pixels: int
+    jpeg: JpegDecoder | None = None
 
     def pixels(self, source: Source, pixel_format: str | None = None, notes: list[str] | None = None) -> Pixels:
         """The upright image, [H,W,3] uint8 RGB. Arguments and errors as `image.load`."""
-        return load(source, pixel_format=pixel_format, max_pixels=self.max_pixels, notes=notes)
+        return load(source, pixel_format=pixel_format, max_pixels=self.max_pixels, notes=notes, jpeg=self.jpeg)
 
     def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
         """Decode an image and cut its patches. Arguments and errors as `Scorer.score`."""
@@ -34,7 +36,7 @@ class Preparation:
         height, width = image.shape[:2]
         self.check_frame(height, width)
         notes += self.sampling.in_words(height, width)
-        return Prepared(self.sampling.cut(image), width, height, "; ".join(notes))
+        return Prepared(width, height, "; ".join(notes), self.sampling.cut(image))
 
     def check_size(self, height: int, width: int) -> None:
         """See that images of this size, in pixels, can be prepared, before any of them is.

@@ -24,6 +24,12 @@ class ScoreScale:
         """1 where higher is better, else -1: `sign * score` is larger for the better image."""
         return 1 if self.higher_is_better else -1
 
+    def stars(self, score: float) -> int:
+        """A score in five equal parts of the range, from 1 for the worst to 5 for the best; beyond it, the nearest."""
+        low, high = self.range
+        good = (score - low if self.higher_is_better else high - score) / (high - low)
+        return min(max(1 + math.floor(5 * good), 1), 5)
+
     def __str__(self) -> str:
         """How to read a score, such as `agiqa3k, 0 to 4.5, higher is better`."""
         low, high = self.range

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
-import cv2
-
-from . import cores, devices
 from .arguments import plain, several, whole
+from .backends.base import Patches
 from .bank import Bank
-from .calibration import Calibration
-from .errors import PscrError, Status, as_error, one_line
-from .families import read_head
-from .families.head import Floats, Head, Outputs
+from .diagnosis import Classifier
+from .errors import PscrError, Status, as_error
+from .families.head import Floats, Outputs
 from .image import DEFAULT_MAX_PIXELS
-from .manifest import Manifest
-from .model_folder import ModelFolder
-from .pipeline import Prepared, Result, Source, finish, score_all
-from .pixels import DeviceBatch, read
-from .preparation import Preparation
+from .open_model import DEFAULT_MODEL, OpenModel
+from .pipeline import Prepared, Result, Seen, Source, failed, finish, score_all, without_votes
+from .pixels import DeviceBatch, DevicePatches, read
+from .reference import Reference, check_given
 from .regressor import Regressor
 from .samplings import Pixels
-from .score_scale import ScoreScale
-
-_log = logging.getLogger(__name__)
-DEFAULT_MODEL = "agiqa3k-pair"
-_MOST_THREADS = 1024  # more would only take memory from the process until it is ended
 
 
 def open(
@@ -45,6 +30,7 @@ def open(
     bank: str | os.PathLike[str] | Bank | None = None,
     head: str | os.PathLike[str] | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    jpeg: Literal["cpu", "gpu"] = "cpu",
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
@@ -56,87 +42,76 @@ def open(
     bank: a bank.npz, or a Bank, in place of the model's own; `pscr bank build` makes one.
     head: a head.npz, or a Regressor, in place of what votes in a model of any family; `pscr regress` makes one.
     max_pixels: largest height * width of an input image.
+    jpeg: where JPEGs are decoded; "gpu" on the model's GPU, or the first one, which moves scores a little and is for
+        CPUs that cannot keep up (`pip install 'pscr[nvjpeg]'`). What it cannot decode the CPU does.
 
     Raises:
         PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank, the head).
     """
-    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels)
+    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg)
 
 
-class Scorer:
-    """An open model. It may be shared by threads; inferences then take turns."""
+class Scorer(OpenModel):
+    """An open model that scores images. It may be shared by threads; inferences then take turns."""
 
-    def __init__(
+    def score(
         self,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
-        device: str = "auto",
-        threads: int | None = None,
+        source: Source,
         *,
-        bank: str | os.PathLike[str] | Bank | None = None,
-        head: str | os.PathLike[str] | Regressor | None = None,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
-    ) -> None:
-        """See `open`."""
-        count = cores.usable() if threads is None else whole(threads, most=_MOST_THREADS)
-        if count is None:
-            raise PscrError(
-                Status.INVALID_ARGUMENT, f"threads is {threads!r}; expected a whole number from 1 to {_MOST_THREADS}"
-            )
-        pixels = whole(max_pixels)
-        if pixels is None:
-            raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
-        started = time.perf_counter()
-        self._folder = ModelFolder.read(model)
-        self._manifest = self._folder.manifest
-        self._head = read_head(self._folder, bank, head)
-        self._asked, self._threads = device, count
-        votes = {"bank": _placed(bank), "head": _placed(head)}
-        self._again = partial(Scorer, self._folder.name, device, threads, **votes, max_pixels=pixels)
-        self._sampling = self._manifest.sampling
-        self._lock = threading.Lock()
-        opened = devices.Model(
-            self._folder.graph(),
-            self._head.signature,
-            self._sampling.patch,
-            count,
-            self._folder.path,
-            (self._sampling.count, self._sampling.most),
-        )
-        try:
-            self._backend = devices.connect(device, opened)
-        except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
-            found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
-            raise PscrError(Status.MODEL_INVALID, found) from error
-        self._preparation = Preparation(self._sampling, self._backend.takes.patches, pixels)
-        self._closed = False
-        self._process = os.getpid()
-        cv2.setNumThreads(count)
-        try:
-            devices.try_out(self._backend, self._sampling, self._head)
-        except BaseException:
-            self._backend.close()
-            raise
-        name, seconds = f"{self._manifest.name} {self._manifest.version}", time.perf_counter() - started
-        _log.info("opened %s on %s in %.2f s", name, self._backend.device, seconds)
-
-    def score(self, source: Source, *, pixel_format: str | None = None) -> Result:
+        pixel_format: str | None = None,
+        reference: Source | Reference | None = None,
+        diagnose: bool = False,
+    ) -> Result:
         """Score one image.
 
         source: a path, the bytes of an encoded image, a uint8 array [H,W,3], [H,W] or [H,W,4], or a Pillow image; also
             a value of a pyarrow column of such.
         pixel_format: rgb | bgr | rgba | bgra | gray; needed for an array of 3 or 4 channels.
+        reference: the undistorted original, of the same size; for a full-reference model, which needs it, and no other.
+        diagnose: whether the result is to have a diagnosis: what the image looks like. The score is the same.
 
         Raises:
-            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT, DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED,
-                INTERNAL.
+            PscrError: FILE_NOT_FOUND, INVALID_ARGUMENT (also for `diagnose` where the model has no diagnosis),
+                DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
         """
-        self._check_open()
+        classifier = self.classifier() if diagnose else None
+        self._inference.check_open()
         source = plain(source)
+        original = self._original(reference, pixel_format)
         try:
-            prepared = self.prepare(source, pixel_format)
+            prepared = self._prepare(source, pixel_format, original)
         except Exception as error:
             raise as_error(error) from None
-        return self.finish(source, prepared)
+        return self.finish(source, prepared, original, classifier)
+
+    def reference(self, source: Source, *, pixel_format: str | None = None) -> Reference:
+        """Look at an original once, for any number of images. Arguments and errors as `score`."""
+        self._inference.check_open()
+        self.check_reference(True)
+        try:
+            prepared = self.prepare(plain(source), pixel_format)
+        except Exception as error:
+            found = as_error(error)
+            raise PscrError(found.status, f"the reference: {found.message}") from None
+        return Reference(self.terms(prepared.patches[None])[0], prepared.width, prepared.height)
+
+    def check_reference(self, given: bool) -> None:
+        """See that images come with a reference if the model needs one, and only then.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT, with the call that would be right.
+        """
+        check_given(self._head, given, self._manifest.name)
+
+    def _original(self, given: Source | Reference | None, pixel_format: str | None) -> Reference | None:
+        self.check_reference(given is not None)
+        return (
+            given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
+        )
+
+    def _prepare(self, source: Source, pixel_format: str | None, original: Reference | None) -> Prepared:
+        prepared = self.prepare(source, pixel_format)
+        return prepared if original is None else original.matched(prepared)
 
     def score_many(
         self,
@@ -145,6 +120,8 @@ class Scorer:
         pixel_format: str | None = None,
         batch: int | None = None,
         on_error: Literal["result", "raise"] = "result",
+        diagnose: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Iterator[Result]:
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
@@ -162,15 +139,24 @@ class Scorer:
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
+        diagnose: see `score`.
+        reference: one original for all images, see `score`; it is looked at once, and its errors are raised at once.
 
         Raises:
-            PscrError: INVALID_ARGUMENT (batch, on_error, sources that are one image or a whole table), CLOSED, and
-                OUT_OF_MEMORY or INTERNAL where inference itself fails; with on_error="raise" also those of `score`.
+            PscrError: INVALID_ARGUMENT (batch, on_error, diagnose, sources that are one image or a whole table), CLOSED
+                and OUT_OF_MEMORY or INTERNAL where inference itself fails; with on_error="raise" also those of `score`.
         """
         if on_error not in ("result", "raise"):
             raise PscrError(Status.INVALID_ARGUMENT, f"on_error is {on_error!r}; expected 'result' or 'raise'")
-        scored = self.score_with_votes(sources, pixel_format=pixel_format, batch=batch, raising=on_error == "raise")
-        return _without_votes(scored)
+        scored = self.score_with_votes(
+            sources,
+            pixel_format=pixel_format,
+            batch=batch,
+            raising=on_error == "raise",
+            reference=reference,
+            diagnose=diagnose,
+        )
+        return without_votes(scored)
 
     def score_with_votes(
         self,
@@ -179,21 +165,29 @@ class Scorer:
         pixel_format: str | None = None,
         batch: int | None = None,
         raising: bool = False,
+        diagnose: bool = False,
+        reference: Source | Reference | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         """`score_many` with each image's votes [K] float32 beside its Result; None where nobody votes."""
         size = self.batch if batch is None else whole(batch)
         if size is None:
             raise PscrError(Status.INVALID_ARGUMENT, f"batch is {batch!r}; expected a whole number of 1 or more")
         images = several(sources)
-        self._check_open()
-        return self._score_all(images, lambda source: self.prepare(source, pixel_format), size, raising)
+        classifier = self.classifier() if diagnose else None
+        self._inference.check_open()
+        original = self._original(reference, pixel_format)
+        return self._score_all(
+            images, lambda source: self._prepare(source, pixel_format, original), size, raising, original, classifier
+        )
 
     def score_pixels(self, pixels: Any, layout: str = "NHWC", value_range: Sequence[float] = (0, 255)) -> list[Result]:
         """Score a batch of RGB images that is one array or tensor, such as a generator's output.
 
-        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32 in host memory, with any strides; a NumPy array, or
-            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory). uint8 of contiguous
-            images is read where it lies. It must stay as it is during the call.
+        pixels: [N,H,W,3] or [N,3,H,W] of uint8, float16 or float32, with any strides. In host memory: a NumPy array, or
+            what has `__dlpack__` or `__array_interface__` (torch, JAX, CuPy's pinned memory); uint8 of contiguous
+            images is read where it lies. In a GPU's: what has `__cuda_array_interface__` (torch, CuPy, JAX, Numba),
+            where the model is open on that GPU as `tensorrt`; it is read there, after the work that its producer has
+            still to do. It must stay as it is during the call.
         layout: "NHWC" or "NCHW".
         value_range: what black and white are: (0, 255), (0, 1) or (-1, 1).
 
@@ -206,192 +200,96 @@ class Scorer:
 
         Raises:
             PscrError: INVALID_ARGUMENT (also for NaN, values beyond the range, a tensor that requires a gradient or is
-                on a device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
+                on another device, channels other than 3), IMAGE_TOO_LARGE, OUT_OF_MEMORY, CLOSED, INTERNAL.
         """
-        self._check_open()
+        self._inference.check_open()
         batch = read(pixels, layout, value_range)
         if isinstance(batch, DeviceBatch):
-            raise batch.refusal(f"the model on {self._backend.device}")
+            return self._score_there(batch)
         batch.check()
         self._preparation.check_size(*batch.shape[1:3])
         scored = self._score_all(batch.images(), lambda image: self.prepare(batch.levels(image), "rgb"), self.batch)
         return [result for result, _ in scored]
 
+    def _score_there(self, batch: DeviceBatch) -> list[Result]:
+        """`score_pixels` of images in a device's memory. Errors as there."""
+        images, height, width, _ = batch.shape
+        if not images:
+            return []
+        self._preparation.check_size(height, width)
+        plan = self._sampling.plan(height, width)
+        if plan is None:
+            raise batch.refusal(f"{self._manifest.name}, whose sampling is {self._sampling.method},", "")
+        outputs = self.infer(DevicePatches(batch, plan))
+        seen = Seen(width, height, "; ".join(self._sampling.in_words(height, width)))
+        scored = (finish(None, seen, row, self._head) for row in outputs.rows())
+        return [failed(None, one) if isinstance(one, PscrError) else one for one in scored]
+
     def _score_all(
-        self, sources: Iterable[Source], prepare: Callable[[Source], Prepared], batch: int, raising: bool = False
+        self,
+        sources: Iterable[Source],
+        prepare: Callable[[Source], Prepared],
+        batch: int,
+        raising: bool = False,
+        reference: Reference | None = None,
+        classifier: Classifier | None = None,
     ) -> Generator[tuple[Result, Floats | None], None, None]:
         return score_all(
-            sources, prepare, self.infer, head=self._head, batch=batch, workers=self.decoders, raising=raising
+            sources,
+            prepare,
+            partial(self.infer, terms=classifier is not None, reference=reference),
+            head=self._head,
+            batch=batch,
+            workers=self.decoders,
+            raising=raising,
+            classifier=classifier,
         )
 
     def pixels(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The upright image that `score` would judge, [H,W,3] uint8 RGB. Arguments and errors as `score`."""
-        self._check_open()
+        self._inference.check_open()
         return self._preparation.pixels(plain(source), pixel_format)
 
     def patches(self, source: Source, *, pixel_format: str | None = None) -> Pixels:
         """The patches that `score` would show the network, [P,S,S,3] uint8 RGB. Arguments and errors as `score`."""
-        self._check_open()
+        self._inference.check_open()
         return self.prepare(source, pixel_format).patches
 
-    def finish(self, source: Source, prepared: Prepared) -> Result:
-        """The Result of an image that was prepared. Errors as `score`."""
-        outputs = self.infer(prepared.patches[None])
-        votes = None if outputs.votes is None else outputs.votes[0]
-        result = finish(source, prepared, outputs.scores[0], votes, self._head)
+    def finish(
+        self,
+        source: Source,
+        prepared: Prepared,
+        reference: Reference | None = None,
+        classifier: Classifier | None = None,
+    ) -> Result:
+        """The Result of an image that was prepared, with the diagnosis of a classifier. Errors as `score`."""
+        (row,) = self.infer(prepared.patches[None], classifier is not None, reference).rows()
+        result = finish(source, prepared, row, self._head, classifier)
         if isinstance(result, PscrError):
             raise result
         return result
 
-    def infer(self, patches: Pixels) -> Outputs:
-        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, to scores [N], and votes [N,K] where some vote.
+    def infer(self, patches: Patches, terms: bool = False, reference: Reference | None = None) -> Outputs:
+        """Score ready patches: [N,P,S,S,3] uint8 RGB, C-contiguous, a list of such of single images, or DevicePatches.
+
+        Gives scores [N], and votes [N,K] where some vote.
+
+        terms: whether the graph's `terms` [N,C] are given as well, of the same inference.
 
         N may be any number: what the device cannot take at once it takes in parts. With P = 1 every patch is an image
-        of its own, which gives patch scores.
+        of its own, which gives patch scores. reference: the original of all of them, for a model that needs one.
 
         Raises:
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
-        self._check_open()  # before the lock too: in a fork no one would ever release it
-        with self._lock:
-            self._check_open()
-            if self._head.reads_terms:
-                return self._head.on_terms(self._backend.terms(patches))
-            outputs = self._backend.infer(patches)
-        return self._head.on_scale(outputs)
+        self._inference.check_open()
+        self.check_reference(reference is not None)
+        return self._inference.infer(patches, terms, None if reference is None else reference.terms)
 
     def terms(self, patches: Pixels) -> Any:
         """The graph's `terms` [N,H] float32 of ready patches, of which banks are made. Errors as `infer`."""
-        self._check_open()
-        with self._lock:
-            self._check_open()
-            return self._backend.terms(patches)
-
-    @property
-    def batch(self) -> int:
-        """Images per inference where the caller names no number."""
-        usual, most = devices.entry_of(self._backend).batch, self._backend.takes.most
-        return usual if most is None else min(usual, most)
-
-    @property
-    def decoders(self) -> int:
-        """Threads that decode beside inference."""
-        return devices.entry_of(self._backend).decoders(self._threads)
-
-    @property
-    def manifest(self) -> Manifest:
-        """The open model's manifest."""
-        return self._manifest
-
-    @property
-    def head(self) -> Head:
-        """What votes, on which scale, and how it is calibrated."""
-        return self._head
-
-    @property
-    def scale(self) -> ScoreScale:
-        """What the scores mean: the model's own scale, or that of the bank that stands in its place."""
-        return self._head.scale
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What the spread, or a constant width, stands for with this model and bank, where it was measured."""
-        return self._head.calibration
-
-    def interval(self, result: Result, level: float = 0.9) -> tuple[float, float]:
-        """The lowest and highest opinion score that people would give the image, with probability `level`.
-
-        Raises:
-            PscrError: INVALID_ARGUMENT for a level that was not measured, a result without a score, or where model
-                and bank were not calibrated.
-        """
-        if self.calibration is None:
-            advice = "calibrate with: pscr evaluate MODEL --data DATA --calibrate"
-            raise PscrError(Status.INVALID_ARGUMENT, f"{self._manifest.name} has no calibration; {advice}")
-        if not result.ok:
-            raise PscrError(Status.INVALID_ARGUMENT, f"there is no score of {result.path}, so there is no interval")
-        found = self.calibration.interval(result.score, result.spread, level)
-        if found is None:
-            raise PscrError(
-                Status.INVALID_ARGUMENT, f"{self._manifest.name} goes by the spread, and this result has none"
-            )
-        return found
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What is open and what runs it, as plain values."""
-        manifest, backend = self._manifest, self._backend
-        return {
-            "model": manifest.name,
-            "version": manifest.version,
-            "folder": str(self._folder.path),
-            "family": manifest.family,
-            "backbone": manifest.backbone,
-            "precision": manifest.precision,
-            "sampling": manifest.sampling.to_dict(),
-            **self.scale.to_dict(),
-            **self._head.facts(),
-            "interval": self.calibration.in_words() if self.calibration else None,
-            "training": manifest.training,
-            "licence": manifest.licence,
-            "device_asked": self._asked,
-            "passed_over": list(backend.passed_over),
-            "device": backend.device,
-            "provider": backend.provider,
-            "library": backend.library,
-            "threads": self._threads,
-        }
-
-    def close(self) -> None:
-        """Release the model, after an inference that another thread is in; a second call does nothing.
-
-        In a fork of the process that opened it, it only marks this copy as closed.
-        """
-        if os.getpid() != self._process:
-            self._closed = True
-            return
-        with self._lock:
-            if not self._closed:
-                _log.info("closed %s %s", self._manifest.name, self._manifest.version)
-            self._closed = True
-            self._backend.close()
-
-    def __reduce__(self) -> tuple[Callable[[], Scorer], tuple[()]]:
-        """Another process (multiprocessing, joblib, Spark) opens the model again, with the same arguments.
-
-        Raises:
-            PscrError: CLOSED.
-        """
-        if self._closed:
-            raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
-        return self._again, ()
-
-    def __enter__(self) -> Scorer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _check_open(self) -> None:
-        if os.getpid() != self._process:  # without the library's threads, for which it would wait
-            found = f"this Scorer belongs to process {self._process}, and this is a fork of it"
-            raise PscrError(Status.CLOSED, f"{found}; open the model again in this process, or start it with spawn")
-        if self._closed:
-            raise PscrError(Status.CLOSED, "this Scorer is closed; open the model again")
+        return self._inference.terms(patches)
 
     def prepare(self, source: Source, pixel_format: str | None = None) -> Prepared:
         """Decode an image and cut its patches: all that comes before the network. Arguments and errors as `score`."""
         return self._preparation.prepare(source, pixel_format)
-
-
-def _placed(given: Any) -> Any:
-    """A file's path from wherever the program may be later; anything else as it is."""
-    return Path(given).absolute() if isinstance(given, (str, os.PathLike)) else given
-
-
-def _without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:
-    with closing(scored):
-        for result, _ in scored:
-            yield result

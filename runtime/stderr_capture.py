@@ -40,7 +40,7 @@ class _Capture:
         self._stderr: Any = None
         self._original: int | None = None
         self._level: Any = None
-        with contextlib.suppress(OSError, AttributeError, ValueError):
+        with contextlib.suppress(OSError, AttributeError, ValueError, TypeError):  # the last for CDLL(None) on Windows
             libc = ctypes.CDLL(None)
             libc.gnu_get_libc_version  # noqa: B018  # AttributeError without glibc
             libc.fdopen.restype = ctypes.c_void_p

@@ -6,9 +6,13 @@ import math
 import reprlib
 from typing import Any
 
+import numpy as np
+
 from . import golden
 from .errors import PscrError, Status
 from .manifest import Manifest
+from .reference import Reference
+from .samplings import Pixels
 from .scorer import Scorer
 
 MOST = 0.01  # of the score's range: with a larger tolerance, wrong scores would pass
@@ -37,9 +41,24 @@ def check(scorer: Scorer) -> list[tuple[str, float, float]]:
         ) from error
     tolerance(scorer.manifest)
     return [
-        (name, expected, scorer.score(image, pixel_format="rgb").score)
+        (name, expected, golden_score(scorer, image))
         for (name, image), expected in zip(images.items(), promised, strict=True)
     ]
+
+
+def golden_score(scorer: Scorer, image: Pixels) -> float:
+    """The score of a golden image [H,W,3] uint8 RGB; with a full-reference model against an original whose features
+    are all 0, which is what the graph's own score stands for.
+
+    Raises:
+        PscrError: those of `Scorer.score`.
+    """
+    reference = None
+    if scorer.head.needs_reference:
+        height, width = image.shape[:2]
+        features = scorer.head.signature.constants["weights"].shape[1]
+        reference = Reference(np.zeros(features, np.float32), width, height)
+    return scorer.score(image, pixel_format="rgb", reference=reference).score
 
 
 def tolerance(manifest: Manifest) -> float:

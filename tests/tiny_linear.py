@@ -88,10 +88,14 @@ def write(folder: Path, count: int = 1, model: onnx.ModelProto | None = None) ->
     return folder
 
 
-def expected(image: np.ndarray, count: int = 1) -> np.ndarray:
-    """The votes [K] for an image [H,W,3] uint8, computed with numpy in float64."""
+def features(image: np.ndarray) -> np.ndarray:
+    """The features [8] of an image [H,W,3] uint8, computed with numpy in float64."""
     pixels = np.pad(image.astype(np.float64) / 255, ((1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(pixels, (3, 3), axis=(0, 1))[::2, ::2]
-    features = np.maximum(np.einsum("yxcij,ocij->oyx", windows, tiny.weights().conv.astype(np.float64)), 0).mean((1, 2))
+    return np.maximum(np.einsum("yxcij,ocij->oyx", windows, tiny.weights().conv.astype(np.float64)), 0).mean((1, 2))
+
+
+def expected(image: np.ndarray, count: int = 1) -> np.ndarray:
+    """The votes [K] for an image [H,W,3] uint8, computed with numpy in float64."""
     voters = regressor(count)
-    return voters.weights @ features + voters.intercepts
+    return voters.weights @ features(image) + voters.intercepts

@@ -14,6 +14,7 @@ from .databases import Database
 from .options import option
 
 METHODS = ("pscr", "cr", "nr")
+SELF_SUPERVISED = ("contrique",)  # methods that need no labels, with options of their own: see contrastive/
 PATCHED = tuple(name for name, sampling in SAMPLINGS.items() if sampling.patched)
 FEATURES = ("last", "depths")
 PROTOCOLS = ("held-out", "published")
@@ -75,9 +76,10 @@ class Config:
 
     method: str = option(
         "pscr",
-        choices=METHODS,
+        choices=(*METHODS, *SELF_SUPERVISED),
         help="pscr; cr: contrastive regression on the resized image, without patches; nr: direct regression of the "
-        "score on the resized image, without exemplars",
+        "score on the resized image, without exemplars; contrique: self-supervised, on images without scores, with "
+        "options of its own (pscr train --method contrique --help)",
         group=_TRAINED,
     )
     sampling: str = option("ops", choices=PATCHED, help="patches of pscr; cr and nr have none", group=_TRAINED)
@@ -166,9 +168,12 @@ class Config:
         What an earlier version did not know has its default; what only an earlier version knew must have done nothing.
 
         Raises:
-            PscrError: MODEL_INVALID for a run that used an option which is no more.
+            PscrError: MODEL_INVALID for a run that used an option which is no more, or is self-supervised.
             KeyError, TypeError: no such configuration.
         """
+        if entries.get("method") in SELF_SUPERVISED:
+            found = f"a self-supervised run (--method {entries['method']}), which gives no scores"
+            raise PscrError(Status.MODEL_INVALID, f"{found}; pscr export onnx makes a model of it, see pscr regress")
         for key, neutral in RETIRED.items():
             if entries.get(key, neutral) != neutral:
                 found = f"trained with {key} {entries[key]}, which this version no longer has"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..runtime.errors import PscrError, Status
 from ..runtime.samplings import SAMPLINGS, Ops, Sampling
 from .backbones import BackboneSpec, find
+from .backbones.base import Backbone
 from .config import FEATURES, METHODS, PATCHED
 from .pretrained import imagenet_weights
 from .regressor import DirectRegressor, Regressor
@@ -120,7 +121,12 @@ def build(
 
 
 def load_pretrained(model: PSCR, source: str) -> None:
-    """Load the backbone's weights: "imagenet" (installed or downloaded once), "none", or a checkpoint file.
+    """Load the backbone's weights; see `load_weights`."""
+    load_weights(model.backbone, model.spec, source)
+
+
+def load_weights(backbone: Backbone, spec: BackboneSpec, source: str) -> None:
+    """Load a backbone's weights: "imagenet" (installed or downloaded once), "none", or a checkpoint file.
 
     A checkpoint is a state dict (.safetensors, or .pth read with weights_only) with the public names; its classifier is
     left out.
@@ -131,10 +137,10 @@ def load_pretrained(model: PSCR, source: str) -> None:
     """
     if source == "none":
         return
-    if source == "imagenet" and model.spec.published:
-        load_backbone(model, model.spec.published(), model.spec.name)
+    if source == "imagenet" and spec.published:
+        load_backbone(backbone, spec, spec.published(), spec.name)
         return
-    path = imagenet_weights(model.spec) if source == "imagenet" else Path(source)
+    path = imagenet_weights(spec) if source == "imagenet" else Path(source)
     if not path.is_file():
         raise PscrError(
             Status.FILE_NOT_FOUND, f"{path}: no such checkpoint; --pretrained takes imagenet, none or a file"
@@ -149,13 +155,13 @@ def load_pretrained(model: PSCR, source: str) -> None:
         raise PscrError(Status.MODEL_INVALID, f"{path}: not a readable torch checkpoint ({reason})") from error
     if not isinstance(state, dict):
         raise PscrError(Status.MODEL_INVALID, f"{path}: holds a {type(state).__name__}; expected a state dict")
-    load_backbone(model, state, str(path))
+    load_backbone(backbone, spec, state, str(path))
 
 
-def load_backbone(model: PSCR, state: dict[str, Tensor], origin: str) -> None:
-    """Load the backbone's state dict; see `load_pretrained` for what it may have more and less, and for the errors."""
-    kept = {k: v for k, v in state.items() if not str(k).startswith(model.spec.ignored)}
-    load_encoder(model.backbone.named(), kept, origin)
+def load_backbone(backbone: Backbone, spec: BackboneSpec, state: dict[str, Tensor], origin: str) -> None:
+    """Load the backbone's state dict; see `load_weights` for what it may have more and less, and for the errors."""
+    kept = {k: v for k, v in state.items() if not str(k).startswith(spec.ignored)}
+    load_encoder(backbone.named(), kept, origin)
 
 
 def load_encoder(backbone: nn.Module, state: dict[str, Tensor], origin: str) -> None:

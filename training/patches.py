@@ -266,6 +266,11 @@ def _path(source: Source) -> Path:
 
 
 def _reserve(file: Path) -> None:
-    """Claim the disk space of a sparse file: too little is an OSError here, where a later write would be SIGBUS."""
+    """Claim the disk space of a sparse file: too little is an OSError here, where a later write would be SIGBUS.
+
+    A system that cannot claim it (macOS, Windows) is left to find out.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
     with file.open("r+b") as stream:
         os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)

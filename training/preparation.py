@@ -10,6 +10,7 @@ from torch import nn
 
 from ..runtime.errors import PscrError, Status
 from . import checkpoint
+from .backbones.base import Backbone
 from .config import Config
 from .digests import sha256
 from .model import PSCR, load_pretrained, load_state
@@ -68,30 +69,30 @@ def first_weights(config: Config, model: PSCR) -> str:
     return key
 
 
-def trainable(config: Config, model: PSCR) -> list[nn.Parameter]:
-    """The backbone's parameters behind the frozen blocks; the others lose their gradients."""
-    if not config.frozen_blocks:
-        return list(model.backbone.parameters())
-    for parameter in model.backbone.parameters():
+def trainable(backbone: Backbone, frozen_blocks: int) -> list[nn.Parameter]:
+    """A backbone's parameters behind the frozen blocks; the others lose their gradients."""
+    if not frozen_blocks:
+        return list(backbone.parameters())
+    for parameter in backbone.parameters():
         parameter.requires_grad_(False)
-    free: list[nn.Parameter] = model.backbone.after(config.frozen_blocks)
+    free: list[nn.Parameter] = backbone.after(frozen_blocks)
     for parameter in free:
         parameter.requires_grad_(True)
     return free
 
 
-def precision(config: Config, device: torch.device) -> torch.dtype | None:
-    """What the backbone computes in while it trains; None for fp32.
+def precision(name: str, device: torch.device) -> torch.dtype | None:
+    """What the backbone computes in while it trains, by the option's value; None for fp32.
 
     Raises:
         PscrError: INVALID_ARGUMENT for fp16 elsewhere than on a GPU.
     """
     on_gpu = device.type == "cuda"
-    if config.precision == "auto":
+    if name == "auto":
         return (torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16) if on_gpu else None
-    if config.precision == "fp16" and not on_gpu:
+    if name == "fp16" and not on_gpu:
         raise _refused(f"fp16 trains on a GPU only, not on {device}; use bf16")
-    return PRECISIONS.get(config.precision)
+    return PRECISIONS.get(name)
 
 
 def patch_sources(

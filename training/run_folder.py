@@ -36,10 +36,8 @@ class RunFolder:
             PscrError: FILE_NOT_FOUND or MODEL_INVALID.
         """
         file = self.path / "config.json"
-        if not file.is_file():
-            raise PscrError(Status.FILE_NOT_FOUND, f"{self.path}: not a run of pscr train (it has no config.json)")
+        entries = self.options()
         try:
-            entries = json.loads(file.read_text())
             if "label_column" not in entries:  # runs from before labels could be chosen: there it was the column
                 entries.pop("label", None)
             return Config.of(entries)
@@ -48,10 +46,33 @@ class RunFolder:
         except PscrError as error:
             raise PscrError(error.status, f"{file}: {error}") from error
 
+    @property
+    def has_options(self) -> bool:
+        """Whether there is a config.json."""
+        return (self.path / "config.json").is_file()
+
+    def options(self) -> dict[str, Any]:
+        """The entries of config.json, of whatever method.
+
+        Raises:
+            PscrError: FILE_NOT_FOUND or MODEL_INVALID.
+        """
+        file = self.path / "config.json"
+        if not self.has_options:
+            raise PscrError(Status.FILE_NOT_FOUND, f"{self.path}: not a run of pscr train (it has no config.json)")
+        try:
+            return dict(json.loads(file.read_text()))
+        except (ValueError, TypeError) as error:
+            raise PscrError(Status.MODEL_INVALID, f"{file}: not a configuration of pscr train ({error!r})") from error
+
+    def write_options(self, options: Mapping[str, Any]) -> None:
+        """Write config.json."""
+        self._write_json("config.json", options)
+
     def write_config(self, config: Config, database: Database) -> None:
         """Write config.json: the options, and what the database that they name is."""
         named = {"database": database.name, "scale": database.scale, "label_column": database.label}
-        self._write_json("config.json", {**asdict(config), **named})
+        self.write_options({**asdict(config), **named})
 
     def split(self) -> dict[str, list[str]]:
         """The names of the images of each part, "train" among them.
@@ -90,7 +111,7 @@ class RunFolder:
         return (self.path / "summary.md").read_text()
 
     def write_metrics(self, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-        """Write metrics.csv: a row for each epoch."""
+        """Write metrics.csv: a row for each epoch, or of a self-supervised run for each step."""
         self._write("metrics.csv", _csv(header, rows))
 
     def write_predictions(self, rows: Iterable[tuple[str, str, str, str]]) -> None:

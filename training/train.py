@@ -9,14 +9,15 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.errors import OUTSIDE, PscrError, one_line
 from . import options
 from .backbones import NAMES
-from .config import Config
+from .config import SELF_SUPERVISED, Config
+from .contrastive.config import ContrastiveConfig, Output
 from .interrupts import Stopped
 from .memory import keep_freed
 from .options import option
@@ -46,10 +47,7 @@ class Run:
 def parse(words: Sequence[str] | None) -> tuple[Run, Config]:
     """Read a command line. The recipe, method, sampling, protocol and backbone decide the other options' defaults."""
     known = {**options.defaults(Run), **options.defaults(Config), "sampling": ""}
-    deciding = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("recipe", "method", "sampling", "protocol", "backbone"):
-        deciding.add_argument(f"--{name}", default=known[name])
-    found = vars(deciding.parse_known_args(words)[0])
+    found = _read(words, {name: known[name] for name in ("recipe", "method", "sampling", "protocol", "backbone")})
     command = options.parser(
         "pscr train",
         "Train a PSCR model. Running the same command again goes on from where the run was stopped.",
@@ -62,14 +60,53 @@ def parse(words: Sequence[str] | None) -> tuple[Run, Config]:
     return options.given(Run, arguments), options.given(Config, arguments)
 
 
+def parse_contrastive(words: Sequence[str] | None) -> tuple[Output, ContrastiveConfig]:
+    """Read a command line of a self-supervised method."""
+    command = options.parser(
+        "pscr train",
+        "Train an encoder on unlabelled images, without opinion scores. Running the same command again goes on from "
+        "where the run was stopped.",
+        Output,
+        ContrastiveConfig,
+    )
+    arguments = command.parse_args(words)
+    return options.given(Output, arguments), options.given(ContrastiveConfig, arguments)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run `pscr train`. Returns 0; the exit code of an error's status; 3 for a full disk; 130 after Ctrl-C."""
+    if _read(words, {"method": ""})["method"] in SELF_SUPERVISED:
+        place, contrastive = parse_contrastive(words)
+        return _run(lambda: _train_contrastive(place, contrastive), "checkpoint")
     run, config = parse(words)
-    keep_freed()
+    return _run(lambda: _train(run, config), "finished epoch")
+
+
+def _train(run: Run, config: Config) -> None:
     from .runs import train  # torch
 
+    train(config, run.output, repeats=run.repeats, cache=run.cache, say=say)
+
+
+def _train_contrastive(place: Output, config: ContrastiveConfig) -> None:
+    from .contrastive.trainer import train  # torch
+
+    train(config, place.output, say)
+
+
+def _read(words: Sequence[str] | None, known: dict[str, str]) -> dict[str, str]:
+    """The values of the options that decide others' defaults, as far as they are given. known: their own defaults."""
+    deciding = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name, default in known.items():
+        deciding.add_argument(f"--{name}", default=default)
+    return vars(deciding.parse_known_args(words)[0])
+
+
+def _run(work: Callable[[], None], kept: str) -> int:
+    """Train, and say what went wrong. kept: what a run goes on from that could not save; returns the exit code."""
+    keep_freed()
     try:
-        train(config, run.output, repeats=run.repeats, cache=run.cache, say=say)
+        work()
         return 0
     except PscrError as error:
         say(f"pscr train: error: {error}")
@@ -78,13 +115,13 @@ def main(words: Sequence[str] | None = None) -> int:
         say("pscr train: stopped and saved; the same command goes on from here")
         return 130
     except KeyboardInterrupt:
-        say("pscr train: stopped; the same command goes on from the last finished epoch")
+        say(f"pscr train: stopped; the same command goes on from the last {kept}")
         return 130
     except OSError as error:
         say(
             f"pscr train: error: cannot write {error.filename or 'the run'} ({error.strerror or one_line(error)}); "
             f"what was saved before is whole: {'make room' if error.errno in FULL else 'mend that'}, and the same "
-            "command goes on from the last finished epoch"
+            f"command goes on from the last {kept}"
         )
         return 3
 

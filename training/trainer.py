@@ -87,13 +87,13 @@ class Trainer:
         self.validator = Validator(config, images_from, self.opinion, self.labels, self.own_set, self.processes)
         self.optimizer = OPTIMIZERS[config.optimizer](
             [
-                {"params": preparation.trainable(config, self.model), "lr": config.lr},
+                {"params": preparation.trainable(self.model.backbone, config.frozen_blocks), "lr": config.lr},
                 {"params": list(self.model.regressor.parameters()), "lr": config.head_lr},
             ],
             weight_decay=config.weight_decay,
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.precision = preparation.precision(config, self.device)
+        self.precision = preparation.precision(config.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
         self.rows: list[Row] = []
         self.centre = float(self.opinion[self.own_set].mean())

@@ -20,6 +20,7 @@ from ..runtime.devices import DEVICES, Device
 from ..runtime.errors import PscrError, Status
 from ..runtime.scorer import DEFAULT_MODEL, Scorer
 from ..runtime.scorer import open as open_scorer
+from ..runtime.verification import golden_score
 from . import options as shared
 
 _REPEATS = 5  # of a timing, whose median counts
@@ -73,7 +74,7 @@ def device(one: Device, model: str, there: gpus.Gpus, of_cpu: Sequence[float]) -
         with open_scorer(model, name) as scorer:
             seconds = time.perf_counter() - start
             images = golden.golden_images().values()
-            scores = [scorer.score(image, pixel_format="rgb").score for image in images]  # and warm from here on
+            scores = [golden_score(scorer, image) for image in images]  # and warm from here on
             milliseconds = 1000 * median(_seconds(scorer) for _ in range(_REPEATS))
             runs = runs_on(scorer.info)
     except PscrError as problem:
@@ -92,7 +93,7 @@ def _seconds(scorer: Scorer) -> float:
     """What the score of one image of 512x512 takes."""
     image = golden.first()
     start = time.perf_counter()
-    scorer.score(image, pixel_format="rgb")
+    golden_score(scorer, image)
     return time.perf_counter() - start
 
 

@@ -73,6 +73,10 @@ def bank(parser: argparse.ArgumentParser) -> None:
     votes.add_argument("--head", metavar="HEAD.npz", help="regressors in place of what votes (pscr regress)")
 
 
+def diagnose(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--diagnose", action="store_true", help=what)
+
+
 def max_pixels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels",

@@ -57,6 +57,7 @@ def add(verbs: shared.Verbs) -> None:
         "--show", type=shared.positive, metavar="N", default=8, help="best and worst (default: %(default)s)"
     )
     report.add_argument("--no-maps", action="store_true", help="no quality maps of them")
+    shared.diagnose(report, "say of the worst images what they look like, such as blur, and to which degree")
     report.add_argument(
         "--thumbnails",
         type=shared.natural,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from ..console import INTERRUPTED, UsageError, err, interruptible
@@ -18,12 +19,16 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
-from ..tables.fields import COLUMNS
+from ..tables.clips import Clips
+from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
-from ..tables.inputs import Item, expand, in_words, items_of
+from ..tables.inputs import Item, in_words
+from ..tables.originals import Originals, originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
-from ..tables.scoring import check_same_model, in_order, summarised
+from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
+from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
+from . import clip_options, table_options
 from . import options as shared
 
 EPILOG = """\
@@ -31,13 +36,17 @@ examples:
   pscr score image.jpg
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
+  pscr score damaged/ --reference originals/        a full-reference model: each beside its original
+  pscr score clip.mp4 --every 0.5                   a video: the mean of a frame each half second
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
+  pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
 csv columns and jsonl keys: {columns}.
 The spread is the standard deviation of the exemplars' votes; low and high hold 90 % of opinion scores, if the model is
-calibrated. What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
+calibrated. With --diagnose, {diagnosis} too.
+What there is none of is an empty cell or null. Status is OK or says what went wrong; a failed image has no
 score, and the exit code is then 1.
 """
 
@@ -49,16 +58,26 @@ def add(verbs: shared.Verbs) -> None:
         "score files, folders, patterns or a list of images",
         run,
         description="Score images and write one row for each: path, score, spread, size, status.",
-        epilog=EPILOG.format(columns=", ".join(COLUMNS)),
+        epilog=EPILOG.format(columns=", ".join(COLUMNS), diagnosis=", ".join(one.name for one in DIAGNOSIS)),
     )
     score.add_argument(
-        "paths", metavar="PATH", nargs="+", help="a file, a folder (all images below it), a quoted pattern, or '-'"
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a file, a folder (all images below it), a table or tar of images, a quoted pattern, or '-'",
     )
     shared.model(score)
     shared.device(score)
     shared.batch(score)
     shared.threads(score)
     shared.bank(score)
+    shared.diagnose(score, "and say of each image what it looks like, such as blur, and to which degree")
+    score.add_argument(
+        "--reference",
+        metavar="REF",
+        help="for a full-reference model: the original of all images, or a folder with one for each, of its name or, "
+        "with another ending, its stem",
+    )
     score.add_argument(
         "--format",
         choices=WRITTEN,
@@ -80,7 +99,15 @@ def add(verbs: shared.Verbs) -> None:
     score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     shared.max_pixels(score)
+    score.add_argument(
+        "--jpeg",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="where JPEGs are decoded; on the GPU scores move a little (default: %(default)s)",
+    )
     shared.quiet(score, "rows and errors only: no title, summary or progress")
+    clip_options.add(score)
+    table_options.add(score)
     ray_options.add(score, shared.positive)
 
 
@@ -92,34 +119,64 @@ def run(options: argparse.Namespace) -> int:
         PscrError: the model or the device cannot be used, or the output not written.
     """
     ray_options.check(options)
+    table_options.check(options)
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
+        if options.reference is not None:
+            raise UsageError("--reference goes with --engine local; leave one of them out")
+        if clip_options.given(options):
+            raise UsageError("--frames, --every and --per-frame are of videos, which --engine ray does not score")
         if options.retry_failed or options.overwrite:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
             )
+        if options.jpeg != "cpu":
+            raise UsageError("--jpeg gpu goes without --engine ray, whose workers decode on CPUs; leave it out")
         return ray_options.run(options)
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
-    items, total = items_of(options.paths, options.null, lambda paths: expand(paths, left_out))
+    inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
+    inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
+    _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
-        earlier = _earlier(file, form, options)
+        earlier = _earlier(file, form, inputs.columns, options)
         earlier.tally.left_out = in_words(left_out)
-        items, total = _not_done(items, total, earlier)
+        inputs = _not_done(inputs, earlier)
         scorer = open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
+            options.model,
+            options.device,
+            options.threads,
+            **votes(options),
+            max_pixels=options.max_pixels,
+            jpeg=options.jpeg,
         )
         stack.enter_context(scorer)
-        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
+        check_diagnosis(scorer, options.diagnose)
+        given = originals(scorer, options.reference)
+        clips = clip_options.clips(options, earlier.done)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given, clips)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, items, form, file, Progress(total, options.quiet), earlier, options)
+        return _write_all(scorer, inputs, given, clips, form, file, earlier, options)
 
 
-def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace) -> Earlier:
+def _check_apart(output: str | None, tables: Iterable[str]) -> None:
+    """Refuse to write the results over the table that they are of.
+
+    Raises:
+        UsageError: the output is one of the tables' files.
+    """
+    if output is None or output == STDOUT or not Path(output).exists():
+        return
+    over = next((file for file in tables if Path(file).exists() and Path(output).samefile(file)), None)
+    if over is not None:
+        raise UsageError(f"-o {output} would write results over the input {over}; name another file")
+
+
+def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: argparse.Namespace) -> Earlier:
     """What an earlier run has left, where this one goes on from it.
 
     Raises:
@@ -133,36 +190,41 @@ def _earlier(file: ResultsFile | None, form: Format, options: argparse.Namespace
         return Earlier()
     if file is None or not file.is_file or form.rows is None:
         raise UsageError(f"--resume goes on from a file; expected -o FILE in the format {' or '.join(RESUMABLE)}")
-    return Earlier.read(Path(options.output), form.rows, options.retry_failed)
+    return Earlier.read(Path(options.output), form.rows, options.retry_failed, columns)
 
 
 def _write_all(
     scorer: Scorer,
-    items: Iterator[Item],
+    inputs: Inputs,
+    given: Originals,
+    clips: Clips,
     form: Format,
     file: ResultsFile | None,
-    progress: Progress,
     earlier: Earlier,
     options: argparse.Namespace,
 ) -> int:
     assert form.writer is not None  # `pscr score` offers no other
     sys.stdout.flush()
     stream: Stream = file or sys.stdout.buffer
-    writer = form.writer(stream)
+    writer = form.writer(stream, inputs.columns)
+    progress = Progress(inputs.total, options.quiet)
+    groups = table_options.groups(options, inputs.columns, scorer.scale)
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = in_order(scorer, items, options.batch)
+    results = paired(scorer, inputs.items, options.batch, given, options.diagnose, clips)
     try:
-        with closing(results):
+        with closing(writer), closing(results):
             if not earlier.size:
                 writer.header("" if options.quiet or not form.for_people else title(scorer, named(options)))
-            for result in results:
+            for item, result in results:
                 if shares_terminal:
                     progress.hide()
-                writer.row(result)
+                writer.row(result, item.cells)
                 progress.step()
                 tally.add(result.score)
+                if groups:
+                    groups.add(inputs.columns.record(result, item.cells)[options.group_by], result.score)
                 if result.status != Status.OK and options.fail_fast:
                     break
     except KeyboardInterrupt as signal:
@@ -177,24 +239,27 @@ def _write_all(
     writer.footer(summary)
     if not options.quiet and not form.for_people:
         err(f"pscr: {summary}{_where(options.output)}")
+    for line in groups.lines() if groups else ():
+        err(line)
     return 1 if tally.failed else 0
 
 
-def _not_done(items: Iterator[Item], total: int | None, earlier: Earlier) -> tuple[Iterator[Item], int | None]:
+def _not_done(inputs: Inputs, earlier: Earlier) -> Inputs:
     """The items without the rows that are there already, each as often as it stands there."""
     done = earlier.done.copy()
 
     def left() -> Iterator[Item]:
-        for item in items:
+        for item in inputs.items:
             if done[item.path] > 0:
                 done[item.path] -= 1
             else:
                 yield item
 
-    if total is None:
-        return left(), None
+    if inputs.total is None or not inputs.plain:
+        total = None if inputs.total is None else max(inputs.total - done.total(), 0)
+        return replace(inputs, items=left(), total=total)
     rest = list(left())
-    return iter(rest), len(rest)
+    return replace(inputs, items=iter(rest), total=len(rest))
 
 
 def _where(output: str | None, more: str = "") -> str:

@@ -57,7 +57,8 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
     except (ConnectionError, RuntimeError, ValueError) as problem:
         found = f"no Ray cluster can be used at {address}: {one_line(problem)}"
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; check --ray-address and RAY_ADDRESS") from problem
-    signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
+    finally:
+        signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
     with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):  # where Ray says that a worker has died
         try:
             yield pool or _on_cluster(workers, threads)

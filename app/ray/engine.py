@@ -19,7 +19,7 @@ from ..runtime.scorer import open as open_scorer
 from ..tables.inputs import Item, expand, items_of
 from ..tables.parquet import ResultsFolder, as_text, is_table, read_paths
 from ..tables.results_file import Earlier, Tally
-from ..tables.scoring import check_same_model, summarised
+from ..tables.scoring import check_diagnosis, check_same_model, summarised
 from ..voting import votes
 from .cluster import check_gpus, connected
 from .pool import score, split
@@ -39,10 +39,12 @@ def run(options: argparse.Namespace) -> int:
     items, _ = items_of(options.paths, options.null, lambda paths: _expand(paths, column))
     listed = list(enumerate(items))
     with ExitStack() as stack:
-        output = stack.enter_context(ResultsFolder(Path(options.output), options.resume))
+        output = stack.enter_context(ResultsFolder(Path(options.output), options.resume, options.diagnose))
         earlier = output.earlier()
         # A model that cannot be used is told before any worker is started; here it always runs on the CPU.
         with open_scorer(options.model, "cpu", options.threads, **votes(options)) as scorer:
+            check_diagnosis(scorer, options.diagnose)
+            scorer.check_reference(False)
             check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         left = not_done(listed, earlier)
         if not left:
@@ -57,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
             options.max_pixels,
             options.batch,
             Path.cwd(),
+            options.diagnose,
         )
         parts = split(left, options.part or min(PART, math.ceil(len(left) / (4 * pool.workers))))
         return _write_all(score(parts, settings, pool), output, earlier, Progress(len(left), options.quiet), options)

@@ -52,7 +52,7 @@ def check(options: argparse.Namespace) -> None:
     if options.output in (None, "-"):
         raise UsageError("--engine ray writes a folder of Parquet files; expected -o FOLDER")
     output = Path(options.output)
-    if output.is_file() or output.suffix.lower() in (*EXTENSIONS, *BY_ENDING):
+    if output.is_file() or output.suffix.lower() in EXTENSIONS | BY_ENDING.keys() - {".parquet"}:
         raise UsageError(f"-o {output}: --engine ray writes a folder of Parquet files; expected the name of a folder")
     if not output.parent.is_dir():
         raise UsageError(f"-o {output}: there is no folder {output.parent}; make it first, or name another folder")

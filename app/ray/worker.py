@@ -24,7 +24,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """How every worker opens its Scorer; folder: where the command was typed, which relative paths start from."""
+    """How every worker opens its Scorer; folder: where the command was typed, which relative paths start from.
+
+    diagnose: whether rows have a diagnosis.
+    """
 
     model: str
     device: str
@@ -33,6 +36,7 @@ class Settings:
     max_pixels: int
     batch: int | None
     folder: Path
+    diagnose: bool = False
 
 
 class Worker:
@@ -66,7 +70,9 @@ class Worker:
             PscrError: inference itself fails.
         """
         with self._named():
-            return [as_row(result) for result in in_order(self._scorer, iter(items), self._settings.batch)]
+            wanted = self._settings
+            results = in_order(self._scorer, iter(items), wanted.batch, wanted.diagnose)
+            return [as_row(result, wanted.diagnose) for result in results]
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -77,7 +83,7 @@ class Worker:
             raise PscrError(error.status, f"{self._name}: {error.message}") from problem
 
 
-def as_row(result: Result) -> Row:
-    """A result under the names of `COLUMNS`, as Parquet can hold it."""
-    row = record(result)
+def as_row(result: Result, diagnosed: bool = False) -> Row:
+    """A result under the names of `fields.columns`, as Parquet can hold it."""
+    row = record(result, diagnosed)
     return {**row, "path": as_text(row["path"]), "message": as_text(row["message"])}

@@ -26,7 +26,7 @@ MOST_MATRIX = 12  # groups, as columns of a table
 class Settings:
     """What the command line decides. title: or nothing. show: how many of the best and of the worst. maps: or none.
 
-    source: where the scores come from, in words.
+    source: where the scores come from, in words. diagnose: whether the worst are to have what they look like.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Settings:
     pictures: bool
     max_pixels: int
     source: str
+    diagnose: bool = False
 
 
 def assemble(
@@ -62,6 +63,9 @@ def assemble(
     def card(image: Image) -> Card:
         return _card(rows[id(image)], settings, maps.get(id(image), ""), colours, sign, bounds_name)
 
+    def worst_card(image: Image) -> Card:
+        return replace(card(image), looks_like=_looks_like(scorer, image)) if settings.diagnose else card(image)
+
     values = [image.result.score for image in scored]
     unit = words.unit(scale.meaning)
     bounds_name = words.bounds_name(scorer)
@@ -77,7 +81,7 @@ def assemble(
         summary=words.summary(images, scored, whole, alike, matching),
         rows=[rows[id(image)] for image in images],
         model={key: text for key, text in described(scorer).items() if key != "folder"},
-        protocol=words.protocol(scorer, settings.source, bool(maps)),
+        protocol=words.protocol(scorer, settings.source, bool(maps), settings.diagnose),
         table_caption="The column headings sort; what has no score comes last.",
         identical_words=words.identical_images(alike, images),
         failure_words=words.failures(failed),
@@ -88,7 +92,7 @@ def assemble(
         group_names=sorted(names),
         statuses=sorted({image.result.status.name for image in images}),
         best=[card(image) for image in best],
-        worst=[card(image) for image in worst],
+        worst=[worst_card(image) for image in worst],
         map_scale=colours if drawn else None,
         map_colours=pictures.colours(),
         identical=[[rows[id(image)] for image in one] for one in alike[: words.MOST_SHOWN]],
@@ -177,6 +181,17 @@ def _card(
     elif picture:
         drawn, said = pictures.mapped(found, colours, CARD_SIDE), pictures.in_words(found, sign)
     return Card(row.image, row.path, bounds, picture, drawn, said)
+
+
+def _looks_like(scorer: Scorer, image: Image) -> str:
+    """What an image looks like, in words; nothing where it is gone."""
+    found = image.result.diagnosis
+    if found is None:
+        try:
+            found = scorer.score(image.result.path or "", diagnose=True).diagnosis
+        except PscrError:
+            return ""
+    return found.in_words() if found else ""
 
 
 def _row(image: Image, below: str, calibration: Calibration | None) -> Row:

@@ -19,10 +19,11 @@ from ..runtime.errors import PscrError
 from ..runtime.pipeline import in_order as in_threads
 from ..runtime.scorer import Result, Scorer
 from ..runtime.scorer import open as open_scorer
+from ..tables.fields import Columns
 from ..tables.formats import BY_ENDING, CsvWriter, read_results
 from ..tables.inputs import EXTENSIONS, Item, in_words
 from ..tables.results_file import Tally
-from ..tables.scoring import check_same_model, in_order
+from ..tables.scoring import check_diagnosis, check_same_model, in_order
 from ..voting import votes
 from . import pictures
 from .assemble import Settings, assemble, maps_of
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
         ) as scorer,
     ):
+        check_diagnosis(scorer, options.diagnose)
         known = [(result.path or "", result.score) for result in earlier if result.ok]
         check_same_model(scorer, known[:_CHECKED], f"--scores: {options.scores}")
         images = _look(scorer, named, units, earlier, options)
@@ -83,7 +85,7 @@ def _scores_kept(results: Sequence[Result], output: str) -> Iterator[None]:
         names = (place.with_name(f"{place.name}.scores{ending}.csv") for ending in endings)
         file = next(name for name in names if not os.path.lexists(name))
         rows = io.BytesIO()
-        writer = CsvWriter(rows)
+        writer = CsvWriter(rows, Columns(diagnosed=any(result.diagnosis for result in results)))
         writer.header("")
         for result in results:
             writer.row(result)
@@ -162,6 +164,7 @@ def _settings(options: argparse.Namespace, earlier: Sequence[Result]) -> Setting
         options.thumbnails > 0,
         options.max_pixels,
         source,
+        options.diagnose,
     )
 
 

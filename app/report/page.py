@@ -31,7 +31,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Card:
-    """An image that is shown large. picture, map: WebP files, or nothing. map_words: the map in words, or why none."""
+    """An image that is shown large. picture, map: WebP files, or nothing. map_words: the map in words, or why none.
+
+    looks_like: its diagnosis in words, or nothing.
+    """
 
     image: Image
     path: str
@@ -39,6 +42,7 @@ class Card:
     picture: bytes = b""
     map: bytes = b""
     map_words: str = ""
+    looks_like: str = ""
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,8 @@ def failures(failed: Sequence[Image]) -> str:
     return f"{_count(len(failed), 'image')} without a score: {named}.{more}"
 
 
-def protocol(scorer: Scorer, source: str, maps: bool) -> list[str]:
-    """How the scores came about. source: where they come from, in words. maps: whether quality maps are shown."""
+def protocol(scorer: Scorer, source: str, maps: bool, diagnoses: bool) -> list[str]:
+    """How the scores came about. source: where they come from, in words. maps, diagnoses: whether they are shown."""
     better = "higher" if scorer.scale.higher_is_better else "lower"
     votes = " The spread is the standard deviation of the votes." if scorer.head.has_spread else ""
     lines = [source, f"{scorer.head.how}; {better} is better; it is not clipped to the scale.{votes}"]
@@ -154,6 +154,11 @@ def protocol(scorer: Scorer, source: str, maps: bool) -> list[str]:
     )
     if maps:
         lines.append("Quality maps score windows of an image one by one (pscr map); one scale of colours serves all.")
+    if diagnoses:
+        lines.append(
+            "What an image looks like is a guess of a linear classifier on what the network sees, among "
+            f"{', '.join(scorer.classifier().groups)}; it is not certain, and does not know how the image was made."
+        )
     lines.append(f"Quantiles and means count every image with a score. Random draws start from seed {statistics.SEED}.")
     return lines
 

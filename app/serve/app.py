@@ -79,21 +79,23 @@ def _scoring(app: FastAPI, service: Service) -> None:
         "/v1/score",
         summary="Score one image, or several",
         response_model=Scores,
+        response_model_exclude_unset=True,  # a diagnosis that nobody asked for
         responses=refusals(400, 401, 408, 413, 415, 421, 422, 500, 503),
         openapi_extra=body(limits.images, limits.formats),
     )
-    async def score(request: Request) -> Any:
+    async def score(request: Request, diagnose: bool = False) -> Any:
         """The body is an image file; or multipart/form-data, with a part named `image` for each.
 
         An image that is alone and has no score is an error, with the Status as its code. Of several, each has a status
-        of its own, in the order in which they were sent.
+        of its own, in the order in which they were sent. With `diagnose=1` each has what it looks like, such as blur.
         """
+        service.check_diagnosis(diagnose)
         with Hold(service.held) as hold:
             uploads = await service.receive(request, hold)
-            results = await service.score(request, [upload.data for upload in uploads])
+            results = await service.score(request, [upload.data for upload in uploads], diagnose)
         if len(results) == 1:
             raise_for(results[0])
-        named = [_image_score(upload.name, one) for upload, one in zip(uploads, results, strict=True)]
+        named = [_image_score(upload.name, one, diagnose) for upload, one in zip(uploads, results, strict=True)]
         return Scores(**known, results=named)
 
     @app.post(
@@ -205,8 +207,8 @@ def _described(app: FastAPI, service: Service) -> dict[str, Any]:
     return schema
 
 
-def _image_score(name: str, result: Result) -> ImageScore:
-    values = record(result)
+def _image_score(name: str, result: Result, diagnosed: bool) -> ImageScore:
+    values = record(result, diagnosed)
     low, high = values.pop("low"), values.pop("high")
     del values["path"]
     return ImageScore(name=name, interval=None if low is None else [low, high], **values)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 
 from ..runtime.errors import PscrError, Status, as_error
 from ..runtime.pipeline import Prepared, Result, failed, finish, infer_all
@@ -30,8 +31,8 @@ class Full(Exception):  # noqa: N818  # no fault: the caller comes again later
 class Job:
     """One image on its way; `future` gets its Result, of any status."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, data: bytes, diagnose: bool) -> None:
+        self.data, self.diagnose = data, diagnose
         self.prepared: Prepared | None = None
         self.future: Future[Result] = Future()
         self.since = time.perf_counter()
@@ -103,8 +104,8 @@ class Batcher:
             seconds = math.ceil(self._under_way * self._pace)
             raise Full(self._under_way, self.places, min(max(seconds, 1), _LONGEST_RETRY))
 
-    def admit(self, images: Sequence[bytes]) -> list[Job]:
-        """Take all of `images`, or none of them; their futures get results in any order.
+    def admit(self, images: Sequence[bytes], diagnose: bool = False) -> list[Job]:
+        """Take all of `images`, or none of them; their futures get results, with or without diagnoses, in any order.
 
         Raises:
             Full: there are not enough places. PscrError: CLOSED.
@@ -112,7 +113,7 @@ class Batcher:
         with self._lock:
             self.check(len(images))
             self._under_way += len(images)
-            jobs = [Job(data) for data in images]
+            jobs = [Job(data, diagnose) for data in images]
             for job in jobs:
                 job.future.add_done_callback(self._leave)
                 self._encoded.put(job)
@@ -205,13 +206,18 @@ class Batcher:
     def _results(self, group: list[Job]) -> list[Result]:
         """A Result for each; where a batch fails, each image is tried by itself."""
         prepared = [job.prepared for job in group if job.prepared is not None]
+        classifier = self._scorer.classifier() if any(job.diagnose for job in group) else None
         try:
-            rows = infer_all([one.patches for one in prepared], self._scorer.infer)
+            rows = infer_all([one.patches for one in prepared], partial(self._scorer.infer, terms=bool(classifier)))
         except Exception as found:
             if len(group) > 1:
                 return [result for job in group for result in self._results([job])]
             if not isinstance(found, PscrError):
                 _log.exception("a batch could not be run")
             return [failed(b"", as_error(found))]
-        outcomes = [finish(b"", one, *row, self._scorer.head) for one, row in zip(prepared, rows, strict=True)]
+        head = self._scorer.head
+        outcomes = [
+            finish(b"", one, row, head, classifier if job.diagnose else None)
+            for job, one, row in zip(group, prepared, rows, strict=True)
+        ]
         return [failed(b"", one) if isinstance(one, PscrError) else one for one in outcomes]

@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from ..runtime.errors import Status
-from ..tables.fields import FIELDS
+from ..tables.fields import fields
 from .errors import CODES, MEDIA_TYPE
 from .formats import FORMATS
 from .uploads import FIELD
 
-_ABOUT = {field.name: field.about for field in FIELDS}
+_ABOUT = {field.name: field.about for field in fields(diagnosed=True)}
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -28,6 +28,9 @@ class ImageScore(BaseModel):
     height: int | None = Field(description=_ABOUT["height"])
     status: str = Field(description=_ABOUT["status"], json_schema_extra={"enum": [s.name for s in Status]})
     message: str = Field(description=_ABOUT["message"])
+    kind: str = Field("", description=f"{_ABOUT['kind']}; with diagnose=1")
+    degree: float | None = Field(None, description=f"{_ABOUT['degree']}; with diagnose=1")
+    probability: float | None = Field(None, description=f"{_ABOUT['probability']}; with diagnose=1")
 
 
 class Scores(BaseModel):

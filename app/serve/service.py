@@ -16,6 +16,7 @@ from ..runtime.errors import PscrError, Status
 from ..runtime.pipeline import Result
 from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
+from ..tables.scoring import check_diagnosis
 from . import formats
 from .access import Access
 from .batching import Batcher, Full
@@ -35,10 +36,10 @@ class Awaited:
         self._scorer = scorer
         self.wanted = True
 
-    def infer(self, patches: Pixels) -> Outputs:
+    def infer(self, patches: Pixels, terms: bool = False) -> Outputs:
         if not self.wanted:
             raise PscrError(Status.CLOSED, "nobody waits for this any more")
-        return self._scorer.infer(patches)
+        return self._scorer.infer(patches, terms)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scorer, name)
@@ -119,14 +120,22 @@ class Service:
         self.metrics.stage("receive", time.perf_counter() - started)
         return uploads
 
-    async def score(self, request: Request, images: list[bytes]) -> list[Result]:
-        """A Result for each image, in order.
+    def check_diagnosis(self, wanted: bool) -> None:
+        """See that the model makes diagnoses where they are wanted.
+
+        Raises:
+            Problem: 400.
+        """
+        self._checked(lambda: check_diagnosis(self.scorer, wanted))
+
+    async def score(self, request: Request, images: list[bytes], diagnose: bool) -> list[Result]:
+        """A Result for each image, in order, with or without a diagnosis.
 
         Raises:
             Problem: 503 where the queue is full or the service stops. ClientDisconnect: the client has gone, and its
                 images' places are free.
         """
-        jobs = self._checked(lambda: self.batcher.admit(images))
+        jobs = self._checked(lambda: self.batcher.admit(images, diagnose))
         results = asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
         try:
             return await _unless_gone(request, results)

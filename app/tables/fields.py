@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
+from ..runtime.diagnosis import Diagnosis
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
 
@@ -37,16 +40,98 @@ FIELDS = (
     Field("low", float, "holds 90 % of opinion scores, from", lambda result: _bound(result, 0)),
     Field("high", float, "holds 90 % of opinion scores, to", lambda result: _bound(result, 1)),
 )
+DIAGNOSIS = (
+    Field("kind", str, "what the image looks like: a group of distortions, or clean", lambda result: _seen(result)[0]),
+    Field("degree", float, "how much people would be disturbed, 1 to 5", lambda result: _seen(result)[1]),
+    Field("probability", float, "of the kind, by the classifier", lambda result: _seen(result)[2]),
+)
 COLUMNS = tuple(field.name for field in FIELDS)
+DIAGNOSED_COLUMNS = (*COLUMNS, *(field.name for field in DIAGNOSIS))
 
 
-def record(result: Result) -> dict[str, Any]:
-    """A result under the names of `COLUMNS`; None where there is no such number."""
-    return {field.name: field.of(result) for field in FIELDS}
+def free_names(names: Iterable[str], taken: Container[str], prefix: str) -> dict[str, str]:
+    """What each name is called where some are taken: itself, or itself behind as many prefixes as it needs."""
+    found: dict[str, str] = {}
+    for one in names:
+        name = one
+        while name in taken or name in found.values():
+            name = prefix + name
+        found[one] = name
+    return found
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of an output: those of a table that stand beside the results, then the results' own.
+
+    beside: names of the former in their order, each with its Arrow type, or None for text. diagnosed: whether the
+    results have a diagnosis.
+    """
+
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    diagnosed: bool = False
+
+    @cached_property
+    def own(self) -> dict[str, str]:
+        """What each of `fields` is called: its name, with `pscr_` before it where the table has a column of that."""
+        return free_names(columns(self.diagnosed), self.beside, "pscr_")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of the output."""
+        return (*self.beside, *self.own.values())
+
+    @classmethod
+    def of_names(cls, names: Sequence[str]) -> Columns:
+        """Those of an output, by the names of all its columns.
+
+        Raises:
+            ValueError: it is none of `pscr score`.
+        """
+        for diagnosed in (True, False):
+            found = cls(dict.fromkeys(names[: -len(columns(diagnosed))]), diagnosed)
+            if found.names == tuple(names):
+                return found
+        raise ValueError(f"columns {', '.join(names)}")
+
+    def results(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What a row of the output says of its result, under the names of `fields`.
+
+        Raises:
+            KeyError: it has not the columns.
+        """
+        return {name: row[called] for name, called in self.own.items()}
+
+    def record(self, result: Result, cells: Mapping[str, Any]) -> dict[str, Any]:
+        """One row of the output; what the row's `cells` lack is None."""
+        values = record(result, self.diagnosed)
+        return {name: cells.get(name) for name in self.beside} | {
+            self.own[name]: value for name, value in values.items()
+        }
+
+
+PLAIN = Columns()
+NO_CELLS: Mapping[str, Any] = MappingProxyType({})
+
+
+def fields(diagnosed: bool) -> tuple[Field, ...]:
+    """The fields of every result, and where images are diagnosed those of the diagnosis."""
+    return (*FIELDS, *DIAGNOSIS) if diagnosed else FIELDS
+
+
+def columns(diagnosed: bool) -> tuple[str, ...]:
+    """Their names."""
+    return DIAGNOSED_COLUMNS if diagnosed else COLUMNS
+
+
+def record(result: Result, diagnosed: bool = False) -> dict[str, Any]:
+    """A result under the names of `columns`; None where there is no such number."""
+    return {field.name: field.of(result) for field in fields(diagnosed)}
 
 
 def result_of(entry: Mapping[str, Any]) -> Result:
-    """The result of a record, or of the cells of a row: to the six decimals that are written.
+    """The result of a record, or of the cells of a row: to the six decimals that are written, and of a diagnosis its
+    kind alone, with degree and probability.
 
     Raises:
         ValueError, KeyError, TypeError: it is none.
@@ -58,11 +143,26 @@ def result_of(entry: Mapping[str, Any]) -> Result:
         raise ValueError("a row has a score where its status is OK, and both ends of an interval or none")
     interval = None if low is None or high is None else (low, high)
     text = str(entry["message"]), str(entry["path"])
-    return Result(math.nan if score is None else score, spread, width, height, status, *text, interval)
+    score = math.nan if score is None else score
+    return Result(score, spread, width, height, status, *text, interval, _diagnosis_of(entry))
 
 
 def _bound(result: Result, end: int) -> float | None:
     return None if result.interval is None else _number(result.interval[end])
+
+
+def _seen(result: Result) -> tuple[str, float | None, float | None]:
+    found = result.diagnosis
+    return ("", None, None) if found is None else (found.kind, _number(found.degree), _number(found.probability))
+
+
+def _diagnosis_of(entry: Mapping[str, Any]) -> Diagnosis | None:
+    if not entry.get("kind"):
+        return None
+    degree, probability = _read(entry["degree"]), _read(entry["probability"])
+    if degree is None or probability is None:
+        raise ValueError("a row with a kind has a degree and a probability")
+    return Diagnosis(str(entry["kind"]), probability, degree)
 
 
 def _read(value: Any) -> float | None:

@@ -9,14 +9,15 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..console import UsageError
-from ..runtime.errors import one_line
+from ..runtime.errors import Status, one_line
+from ..runtime.image import Source
 from ..runtime.image_endings import ENDINGS, advice, readable
 
 EXTENSIONS = ENDINGS  # of image files, whether or not this machine can read them
@@ -36,10 +37,18 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Item:
-    """One image to score, or one input that names no image: then `problem` says why."""
+    """One image to score, or one input that names no image: then `problem` says why.
+
+    path: what its row is called, and where `source` is None what is read.
+    source: the image, where it lies in a table or in a tar. cells: what stands beside its result, by column.
+    status: that of the row of a problem.
+    """
 
     path: str
     problem: str = ""
+    status: Status = Status.FILE_NOT_FOUND
+    source: Source | None = field(default=None, compare=False)
+    cells: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[Item]:
@@ -56,7 +65,7 @@ def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[I
     left_out = Counter() if left_out is None else left_out
     items: list[Item] = []
     for path in paths:
-        if _is_folder(path):
+        if is_folder(path):
             items += _folder(path, left_out)
         elif glob.has_magic(path) and not os.path.lexists(path):
             items += _pattern(path, left_out)
@@ -133,12 +142,17 @@ def natural_key(path: str) -> tuple[object, ...]:
     return tuple(_part_key(part) for part in Path(path).parts), path
 
 
+def parts_of(pattern: str, separators: str = os.sep + (os.altsep or "")) -> list[str]:
+    """A pattern's parts, split at each of the system's separators: "/", on Windows the backslash as well."""
+    return re.split(f"[{re.escape(separators)}]", pattern)
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file is called like an image that can be read here, in upper or lower case, and is not hidden."""
     return not name.startswith(".") and Path(name).suffix.lower() in readable()
 
 
-def _is_folder(path: str) -> bool:
+def is_folder(path: str) -> bool:
     """Whether this is a folder; a name that the system cannot even look up (too long, no permission) is not."""
     try:
         return bool(path) and Path(path).is_dir()
@@ -156,7 +170,7 @@ def _folder(folder: str, left_out: Counter[str]) -> list[Item]:
 
 
 def _pattern(pattern: str, left_out: Counter[str]) -> list[Item]:
-    root, *parts = pattern.split("/")
+    root, *parts = parts_of(pattern)
     found = _Search(left_out)
     found.run("/", parts) if not root else found.run("", [root, *parts])
     if not found.files and not found.unreadable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Sequence
@@ -18,14 +17,22 @@ import pyarrow.parquet
 from ..console import UsageError
 from ..runtime.errors import one_line
 from ..runtime.scorer import Result
-from .fields import FIELDS, result_of
+from . import locking
+from .fields import FIELDS, Columns, Field, fields, result_of
 from .inputs import Item
 from .results_file import Earlier
 
 TABLES = (".csv", ".parquet")
 NAME = re.compile(r"scores-[0-9]{9,}(-[0-9]+)?\.parquet")
 _TYPES = {str: pa.string(), float: pa.float64(), int: pa.int32()}
-SCHEMA = pa.schema([(field.name, _TYPES[field.kind]) for field in FIELDS])
+
+
+def schema_of(given: Sequence[Field]) -> pa.Schema:
+    """The Arrow schema of fields of results."""
+    return pa.schema([(field.name, _TYPES[field.kind]) for field in given])
+
+
+SCHEMA = schema_of(FIELDS)
 
 
 class ResultsFolder:
@@ -35,13 +42,15 @@ class ResultsFolder:
     the input. One program at a time writes to the folder.
     """
 
-    def __init__(self, path: Path, resume: bool) -> None:
+    def __init__(self, path: Path, resume: bool, diagnosed: bool = False) -> None:
         """Make the folder where it is missing, and take it for this process.
+
+        diagnosed: whether rows have a diagnosis.
 
         Raises:
             UsageError: it holds results and `resume` is False, another run is writing to it, or it cannot be used.
         """
-        self.path = path
+        self.path, self._schema = path, schema_of(fields(diagnosed))
         try:
             path.mkdir(exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY)
@@ -54,12 +63,8 @@ class ResultsFolder:
             raise
 
     def _take(self, resume: bool) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as problem:
-            raise UsageError(f"-o {self.path}: another run is writing there; wait, or name another folder") from problem
-        except OSError:  # a file system without locks: then nobody looks
-            pass
+        if not locking.take(self._descriptor):
+            raise UsageError(f"-o {self.path}: another run is writing there; wait, or name another folder")
         if not resume and any(self.path.glob("*.parquet")):
             found = f"-o {self.path} has Parquet files already"
             raise UsageError(f"{found}; go on with them by --resume, or name another folder")
@@ -82,14 +87,16 @@ class ResultsFolder:
                 table = pyarrow.parquet.read_table(file)
             except (pa.ArrowException, OSError) as problem:
                 raise self._not_ours(file, one_line(problem)) from problem
-            if not table.schema.equals(SCHEMA):
+            if not table.schema.equals(self._schema):
                 raise self._not_ours(file, f"its columns are {', '.join(table.schema.names)}")
             for row in table.select(["path", "status", "score"]).to_pylist():
                 found.add(row["path"], row["status"], row["score"])
         return found
 
     def write(self, first: int, rows: Sequence[dict[str, Any]]) -> Path:
-        """Write rows, dicts by `COLUMNS`, as one file, whole or not at all; first: the first one's place in the input.
+        """Write rows, dicts by `fields.columns`, as one file, whole or not at all.
+
+        first: the first one's place in the input.
 
         Raises:
             OSError: the file cannot be written; nothing of it is left.
@@ -103,7 +110,7 @@ class ResultsFolder:
         temporary = path.with_name(f".{path.stem}.tmp")  # none is there: the folder is ours, see `_take`
         try:
             with temporary.open("xb") as stream:
-                pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), SCHEMA), stream)
+                pyarrow.parquet.write_table(pa.Table.from_pylist(list(rows), self._schema), stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
@@ -133,19 +140,21 @@ class ResultsFolder:
         return UsageError(f"{found}; name the folder of the interrupted run, or start anew in another")
 
 
-def read_folder(path: Path) -> list[Result]:
-    """The results in a folder of Parquet files, in the order of the input.
+def read_parquet(path: Path) -> list[Result]:
+    """The results in a Parquet file, or in a folder of such, in the order of the input.
 
     Raises:
-        UsageError: a file is not what `ResultsFolder.write` writes.
+        UsageError: a file is not what `pscr score` writes.
     """
     found = []
-    for file in sorted(path.glob("*.parquet")):
+    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
         try:
-            found += [result_of(row) for row in pyarrow.parquet.read_table(file).to_pylist()]
+            columns = Columns.of_names(pyarrow.parquet.read_schema(file).names)
+            rows = pyarrow.parquet.read_table(file, columns=list(columns.own.values())).to_pylist()
+            found += [result_of(columns.results(row)) for row in rows]
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as problem:
-            wrong = f"{file} is not what pscr score --engine ray writes ({one_line(problem)})"
-            raise UsageError(f"{wrong}; name a folder that pscr score has written") from problem
+            wrong = f"{file} is not what pscr score writes ({one_line(problem)})"
+            raise UsageError(f"{wrong}; name what it has written") from problem
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import math
 import os
 from array import array
@@ -18,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 from ..console import UsageError
 from ..runtime import output_file
 from ..runtime.errors import Status
+from . import locking
+from .fields import PLAIN, Columns
 
 T = TypeVar("T")
 NOT_A_ROW = (ValueError, KeyError, TypeError, csv.Error)  # what reading something else as a row raises
@@ -32,17 +33,21 @@ class Stream(Protocol):
 
 
 class Rows(Protocol):
-    """How the rows of a file are told apart and read. header: its first line with the line end, or nothing."""
+    """How the rows of a file are told apart and read. header: whether its first row has the names of the others."""
 
     @property
-    def header(self) -> bytes: ...
+    def header(self) -> bool: ...
+
+    def columns(self, first: bytes) -> Columns:
+        """The columns of the file, by its first row. Errors as `entry`."""
+        ...
 
     def whole(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """The whole rows with their line ends, the header among them; half a row at the end does not count."""
         ...
 
-    def entry(self, row: bytes) -> dict[str, Any]:
-        """A row's values under the names of `COLUMNS`.
+    def entry(self, row: bytes, columns: Columns) -> dict[str, Any]:
+        """A row's values under the names of these columns.
 
         Raises:
             ValueError, KeyError, TypeError, csv.Error: it is no such row.
@@ -80,12 +85,8 @@ class ResultsFile:
 
     def _is_ours(self) -> bool:
         """Take the file for this process, where no other has taken it or put another in its place."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locking.take(self._descriptor):
             return False
-        except OSError:  # a file system without locks: then nobody looks
-            return True
         try:
             return os.path.samestat(os.fstat(self._descriptor), Path(self._name).stat())
         except FileNotFoundError:
@@ -203,10 +204,10 @@ class Earlier:
     retried: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, rows: Rows, retry: bool = False) -> Earlier:
+    def read(cls, path: Path, rows: Rows, retry: bool = False, columns: Columns = PLAIN) -> Earlier:
         """Read a file's rows; half a row at its end does not count. No file is no rows.
 
-        retry: whether rows of images that failed are to be written again.
+        retry: whether rows of images that failed are to be written again. columns: that it must have.
 
         Raises:
             UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
@@ -214,7 +215,7 @@ class Earlier:
         found = cls()
         if not path.exists():
             return found
-        for end, row in read_rows(path, rows, _standing, "--resume: "):
+        for end, row in read_rows(path, rows, _standing, "--resume: ", columns):
             start, found.size = found.size, end
             if row is None:
                 continue
@@ -233,11 +234,12 @@ class Earlier:
 
 
 def read_rows(
-    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = ""
+    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = "", columns: Columns | None = None
 ) -> Iterator[tuple[int, T | None]]:
     """What `read` makes of each whole row of a file, and where the row ends, in bytes; None for the header.
 
     read: raises one of `NOT_A_ROW` for values that are none of ours. option: that named the file, for messages.
+    columns: that the file must have; None for any of ours.
 
     Raises:
         UsageError: the file cannot be read, or is not what `pscr score` writes in this format.
@@ -247,17 +249,32 @@ def read_rows(
         with path.open("rb") as stream:
             for number, row in enumerate(rows.whole(stream), 1):
                 end += len(row)
-                is_header = bool(rows.header) and number == 1
-                if is_header and row != rows.header:
-                    raise ValueError("another header")
-                yield end, None if is_header else read(rows.entry(row))
+                if number == 1:
+                    found = rows.columns(row)
+                    if columns is not None:
+                        _check_columns(found, columns, f"{option}{path}")
+                yield end, None if rows.header and number == 1 else read(found.results(rows.entry(row, found)))
     except OSError as problem:
         raise UsageError(
             f"{option}{path} cannot be read: {problem.strerror}; expected a file of pscr score"
         ) from problem
     except NOT_A_ROW as problem:
-        found = f"{option}row {number} of {path} is not what pscr score writes in this format"
-        raise UsageError(f"{found}; name a file that it has written") from problem
+        wrong = f"{option}row {number} of {path} is not what pscr score writes in this format"
+        raise UsageError(f"{wrong}; name a file that it has written") from problem
+
+
+def _check_columns(found: Columns, expected: Columns, file: str) -> None:
+    """Refuse to add to a file of other columns.
+
+    Raises:
+        UsageError: they are other ones.
+    """
+    if found.diagnosed != expected.diagnosed:
+        has, advice = ("no", "leave --diagnose out") if expected.diagnosed else ("the", "add --diagnose")
+        raise UsageError(f"{file} has {has} columns of --diagnose; {advice}, or start anew")
+    if found.names != expected.names:
+        has = f"the columns {', '.join(found.names)}, and this run writes {', '.join(expected.names)}"
+        raise UsageError(f"{file} has {has}; give the same inputs and options, or start anew")
 
 
 def _standing(entry: dict[str, Any]) -> tuple[str, str, float | None]:

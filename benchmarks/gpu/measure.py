@@ -6,7 +6,9 @@ Each row is a path, a precision and a batch. infer_ms is copy in, compute and co
 median of the repeats; with a torch that has CUDA also what the profiler sees of it (stages.py: copies, kernels,
 launches), and the limit (limits.py): how much of the card's own matrix rate and memory rate, both measured first, the
 kernels got, and which of them bounds this network. decode (a JPEG to pixels) and sample (cut the patches) stand for one
-image on one thread of the CPU. A network of dense convolutions, ResNet18, is measured too: the others are depthwise.
+image on one thread of the CPU. Rows "on the device" are of `score_pixels` on a tensor of halves that lies in the GPU's
+memory, [batch,3,512,512], with the view and the windows made there. A network of dense convolutions, ResNet18, is
+measured too: the others are depthwise.
 Ends in ten minutes: what --minutes leaves no time for is left out of the table, and said to be.
 """
 
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +107,17 @@ def torch_graph(backbone: str, batch: int, count: int, side: int) -> Callable[[]
     return once
 
 
+def on_device(batch: int) -> Any:
+    """Images as a generator leaves them, [batch,3,512,512] halves of 0 to 1 in the GPU's memory; None without torch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    return torch.rand(batch, 3, 512, 512, device="cuda", dtype=torch.half)
+
+
 def computes_in(scorer: pscr.Scorer) -> str:
     """The precision of a scorer's products: fp32 is tf32 where onnxruntime's session says that it may round to that."""
     session = getattr(scorer._backend, "_session", None)
@@ -157,6 +171,10 @@ class Measurement:
                 needed = costs(proto, {"patches": patches.shape, **constants})
                 try:
                     self.row(keys, lambda p=patches: scorer.infer(p), needed, host)
+                    if device == "tensorrt" and (tensor := on_device(batch)) is not None:
+                        keys |= {"path": f"{name}, on the device"}
+                        work = partial(scorer.score_pixels, tensor, "NCHW", (0, 1))
+                        self.row(keys, work, needed, dict.fromkeys(HOST, ""))
                 except pscr.PscrError as error:
                     self.skipped.append(f"{name} {kind} batch {batch}: {error}")
                     break

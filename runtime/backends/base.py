@@ -7,15 +7,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..errors import PscrError, Status
 from ..families.head import Floats, Outputs, Signature
+from ..pixels import DevicePatches
 from ..samplings import Pixels
 
 B = TypeVar("B", bound="Backend")
+Patches = Pixels | list[Pixels] | DevicePatches
 
 
 SIDES = (64, 512, 1024)  # of an image, smallest, usual and largest, for engines of models that see whole images
@@ -38,12 +40,16 @@ class Backend(ABC):
 
     A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
     patch: side S of the patches in pixels; 0 where they have any height and width, that of an image seen whole.
+    memory: the device whose memory it reads images from as well, "cuda:0"; empty where it reads the host's alone.
+    gathers: whether it copies the images of a run by itself, from wherever each lies; else they are stacked first.
     passed_over: where a device was chosen and not named, why the better ones were not: a sentence each.
     """
 
     device: str
     provider: str
     library: str
+    memory = ""
+    gathers = False
     takes = Takes()
     passed_over: tuple[str, ...] = ()
 
@@ -53,37 +59,45 @@ class Backend(ABC):
         self.last_seconds = math.nan
         self._closed = False
 
-    def infer(self, patches: Pixels) -> Outputs:
+    def infer(self, patches: Patches, terms: bool = False) -> Outputs:
         """Score N images of P patches each, in as many runs as the device needs.
 
-        patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1.
+        patches: [N,P,S,S,3] uint8 RGB, C-contiguous, N and P at least 1, or a list of N arrays [P,S,S,3] of one shape;
+            or images in this backend's `memory`.
+        terms: whether the graph's `terms` are wanted as well, of the same runs.
 
         Raises:
             PscrError: INVALID_ARGUMENT for another shape or type, or more patches an image than the device takes;
-                CLOSED; OUT_OF_MEMORY; INTERNAL; MODEL_INVALID where the graph's outputs have other shapes.
+                CLOSED; OUT_OF_MEMORY; INTERNAL; MODEL_INVALID where the graph's outputs have other shapes. Of images in
+                device memory also INVALID_ARGUMENT for values beyond their range.
         """
-        self._check(patches)
+        patches = self._checked(patches)
         started = time.perf_counter()
-        runs = [(self.infer_impl(part), count) for part, count in self._runs(patches)]
+        runs = [(self.infer_impl(part, terms), count) for part, count in self._runs(patches)]
         self.last_seconds = time.perf_counter() - started
         scores = _joined([outputs.scores[:count] for outputs, count in runs])
-        votes = None
+        votes = found = None
         if self.signature.votes:
             votes = _joined([outputs.votes[:count] for outputs, count in runs if outputs.votes is not None])
+        if terms:
+            found = _joined([outputs.terms[:count] for outputs, count in runs if outputs.terms is not None])
         self._check_outputs(len(patches), scores, votes)
-        return Outputs(scores, votes)
+        return Outputs(scores, votes, found)
 
-    def terms(self, patches: Pixels) -> Floats:
+    def terms(self, patches: Patches) -> Floats:
         """The graph's `terms` output of the images, [N,H] float32. Arguments and errors as `infer`."""
-        self._check(patches)
+        patches = self._checked(patches)
         return _joined([self.terms_impl(part)[:count] for part, count in self._runs(patches)])
 
     @abstractmethod
-    def infer_impl(self, patches: Pixels) -> Outputs:
-        """Run the graph on checked patches."""
+    def infer_impl(self, patches: Any, terms: bool) -> Outputs:
+        """Run the graph once on checked patches. terms: whether they are wanted as well.
+
+        patches: Pixels; also a list where it `gathers`, and DevicePatches where it has a `memory`.
+        """
 
     @abstractmethod
-    def terms_impl(self, patches: Pixels) -> Floats:
+    def terms_impl(self, patches: Any) -> Floats:
         """Run the graph on checked patches for its `terms` output."""
 
     @abstractmethod
@@ -104,18 +118,38 @@ class Backend(ABC):
     ) -> None:
         self.close()
 
-    def _runs(self, patches: Pixels) -> Iterator[tuple[Pixels, int]]:
+    def _runs(self, patches: Patches) -> Iterator[tuple[Patches, int]]:
         """Parts of a batch that the device takes, and how many of its images count: a small part is filled up."""
+        if isinstance(patches, DevicePatches):  # of which a backend that takes them makes its own parts
+            yield patches, len(patches)
+            return
         least, most = self.takes[:2]
         size = most or len(patches)
         for first in range(0, len(patches), size):
             part = patches[first : first + size]
             lacking = least - len(part)
-            yield (np.concatenate([part, np.repeat(part[-1:], lacking, 0)]) if lacking > 0 else part), len(part)
+            if lacking <= 0:
+                yield part, len(part)
+            elif isinstance(part, list):
+                yield part + part[-1:] * lacking, len(part)
+            else:
+                yield np.concatenate([part, np.repeat(part[-1:], lacking, 0)]), len(part)
 
-    def _check(self, patches: Pixels) -> None:
+    def _checked(self, patches: Patches) -> Patches:
         if self._closed:
             raise PscrError(Status.CLOSED, "the backend is closed; open the model again")
+        if isinstance(patches, DevicePatches):
+            if self.memory != patches.batch.device:
+                raise patches.batch.refusal(f"the model on {self.device}", self.memory)
+            self._check_size(patches.shape)
+            return patches
+        if isinstance(patches, list) and not self.gathers:
+            patches = np.stack(patches)
+        for one in (part[None] for part in patches) if isinstance(patches, list) else (patches,):
+            self._check_host(one)
+        return patches
+
+    def _check_host(self, patches: Pixels) -> None:
         side = str(self.patch or "any")
         expected = f"[N,P,{side},{side},3] uint8, C-contiguous"
         if not isinstance(patches, np.ndarray) or patches.dtype != np.uint8:
@@ -127,13 +161,16 @@ class Backend(ABC):
             shape = list(patches.shape)
             order = "" if patches.flags.c_contiguous else ", not contiguous"
             raise PscrError(Status.INVALID_ARGUMENT, f"patches are {shape}{order}; expected {expected}")
+        self._check_size(patches.shape)
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
         most = self.takes.patches
-        if most is not None and patches.shape[1] > most:
-            found = f"{patches.shape[1]} patches an image; this engine takes up to {most}"
+        if most is not None and shape[1] > most:
+            found = f"{shape[1]} patches an image; this engine takes up to {most}"
             raise PscrError(Status.INVALID_ARGUMENT, f"{found}; build one with more --windows, or use another device")
-        least, longest = self.takes.sides or (0, max(patches.shape))
-        if not all(least <= side <= longest for side in patches.shape[2:4]):
-            found = f"images of {patches.shape[3]}x{patches.shape[2]} pixels; this engine takes sides from {least} to"
+        least, longest = self.takes.sides or (0, max(shape))
+        if not all(least <= side <= longest for side in shape[2:4]):
+            found = f"images of {shape[3]}x{shape[2]} pixels; this engine takes sides from {least} to"
             raise PscrError(Status.INVALID_ARGUMENT, f"{found} {longest}; use another device")
 
     def _check_outputs(self, images: int, scores: Floats, votes: Floats | None) -> None:

@@ -1,7 +1,7 @@
 """CUDA: the device's primary context, pinned and device memory, streams, events, captured graphs.
 
 PyCUDA stands behind it where it is installed, else cuda-bindings, which installs without a compiler; graphs are always
-captured by cuda-bindings, since PyCUDA cannot.
+captured, and kernels launched, by cuda-bindings, since PyCUDA cannot do the one, nor know other libraries' streams.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import PscrError, Status, one_line
 from . import cuda_bindings, cuda_pycuda
-from .cuda_bindings import Graph
+from .cuda_bindings import Graph, Module
 
 _contexts: dict[int, Any] = {}
 _lock = threading.Lock()
@@ -109,6 +109,18 @@ class Device:
             return cuda_bindings.capture(cuda_bindings.Driver(), stream, work)
         except (self._driver.Error, PscrError):
             return None
+
+    def module(self, ptx: bytes) -> Module:
+        """Kernels, to be launched in any stream; `.free()` gives them back.
+
+        Raises:
+            PscrError: DEVICE_UNAVAILABLE without cuda-bindings.
+        """
+        return Module(cuda_bindings.Driver(), ptx)
+
+    def wait_for(self, other: int, stream: Any) -> None:
+        """Have a stream wait for the work that another library's has now, by its handle (1 the default stream)."""
+        cuda_bindings.wait_for(cuda_bindings.Driver(), other, stream)
 
     @contextlib.contextmanager
     def _said(self, what: str) -> Iterator[None]:

@@ -1,11 +1,12 @@
 """What `cuda` uses of PyCUDA's driver interface, over cuda-bindings, which installs without a compiler.
 
 The names and arguments are those of `pycuda.driver`, so that either of the two can stand behind `cuda`. The only module
-that uses cuda.bindings; its graphs serve PyCUDA's streams too, by their handles.
+that uses cuda.bindings; its graphs and kernels serve PyCUDA's streams too, by their handles.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -148,6 +149,38 @@ class Event(_Owned):
 
     def record(self, stream: Any) -> None:
         self._driver.call("cuEventRecord", self.handle, stream.handle)
+
+
+class Module(_Owned):
+    """Kernels, as PTX, which the driver compiles for its GPU."""
+
+    def __init__(self, driver: Driver, ptx: bytes) -> None:
+        super().__init__(driver, driver.call("cuModuleLoadData", ptx + b"\0"), "cuModuleUnload")
+
+    def launch(self, name: str, grid: tuple[int, int, int], threads: int, stream: Any, job: ctypes.Structure) -> None:
+        """Put a kernel of one argument, a structure, into a stream; its values are taken at once.
+
+        Raises:
+            Error.
+        """
+        function = self._driver.call("cuModuleGetFunction", self.handle, name.encode())
+        arguments = (ctypes.c_void_p * 1)(ctypes.addressof(job))
+        where = (*grid, threads, 1, 1, 0, stream.handle)
+        self._driver.call("cuLaunchKernel", function, *where, ctypes.addressof(arguments), 0)
+
+
+def wait_for(driver: Driver, other: int, stream: Any) -> None:
+    """Have a stream wait for the work that another one has now, by its handle: 1 for the legacy default stream.
+
+    Raises:
+        Error.
+    """
+    event = Event(driver)
+    try:
+        driver.call("cuEventRecord", event.handle, other)
+        driver.call("cuStreamWaitEvent", stream.handle, event.handle, 0)
+    finally:
+        event.free()  # the driver keeps it until it is reached
 
 
 class _Pinned(_Owned):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ _MOST_PIXELS = 2**31 // 64
 # default tries them all anew for every size of a batch, and which one wins can differ from run to run.
 _CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
 _ERRORS_ONLY = 4  # onnxruntime's severity "fatal": everything below reaches us as an exception anyway
-_NOWHERE = "/dev/null"
+_NOWHERE = os.devnull
 
 
 class OnnxRuntimeBackend(Backend):
@@ -118,9 +119,11 @@ class OnnxRuntimeBackend(Backend):
             found = f"the bank cannot be placed on {self.device} ({one_line(error)}); use a smaller bank, or cpu"
             raise PscrError(Status.OUT_OF_MEMORY, found) from error
 
-    def infer_impl(self, patches: Pixels) -> Outputs:
+    def infer_impl(self, patches: Pixels, terms: bool) -> Outputs:
         """See Backend."""
-        return Outputs(*self._run(["score", "votes"] if self.signature.votes else ["score"], patches))
+        names = ["score"] + ["votes"] * bool(self.signature.votes) + ["terms"] * terms
+        found = dict(zip(names, self._run(names, patches), strict=True))
+        return Outputs(found["score"], found.get("votes"), found.get("terms"))
 
     def terms_impl(self, patches: Pixels) -> Floats:
         """See Backend."""

@@ -66,10 +66,11 @@ class OpenVINOBackend(Backend):
         self.device, self.provider = kind, f"CPU, {'bf16' if precision == 'bf16' else 'fp32'}"
         self.library = f"openvino {version()}"
 
-    def infer_impl(self, patches: Pixels) -> Outputs:
+    def infer_impl(self, patches: Pixels, terms: bool) -> Outputs:
         """See Backend."""
         self._run(patches)
-        return Outputs(self._output("score"), self._output("votes") if self.signature.votes else None)
+        votes = self._output("votes") if self.signature.votes else None
+        return Outputs(self._output("score"), votes, self._output("terms") if terms else None)
 
     def terms_impl(self, patches: Pixels) -> Floats:
         """See Backend."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import weakref
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from ..engines import EXTRAS, Engine
 from ..errors import PscrError, Status
 from ..families.head import Floats, Outputs, Signature
 from ..libraries import load
+from ..pixels import DevicePatches
 from ..samplings import Pixels
-from .base import Backend, Takes, check_constant
+from .base import Backend, Patches, Takes, check_constant
 from .cuda import Device
+from .cuda_pixels import PixelKernels
 from .tensorrt_context import Library, Slot
 
 SLOTS = 2  # one computes while the other's images are copied in
@@ -38,6 +40,8 @@ class TensorRTBackend(Backend):
     is computed is one stream's, so that the execution contexts can share one block of memory for their activations.
     """
 
+    gathers = True  # into pinned memory, once
+
     def __init__(self, engine: Engine, signature: Signature, patch: int, *, index: int = 0) -> None:
         """Load an engine that `engines.choose` found to fit.
 
@@ -55,6 +59,7 @@ class TensorRTBackend(Backend):
         self._owned: list[Any] = []
         self._engine: Any = None
         self._compute: Any = None
+        self._kernels: PixelKernels | None = None
         try:
             with self._device.current():
                 self._load(plan)
@@ -64,7 +69,7 @@ class TensorRTBackend(Backend):
         except BaseException:
             self.close()
             raise
-        self.device = f"tensorrt:{index}"
+        self.device, self.memory = f"tensorrt:{index}", f"cuda:{index}"
         self.provider = f"{engine.sidecar.precision} engine {self._named}"
         self.library = f"{engine.sidecar.library} {engine.sidecar.library_version}"
         _open.add(self)
@@ -73,12 +78,12 @@ class TensorRTBackend(Backend):
         with contextlib.suppress(Exception):  # one that never opened; or at the end, which `_close_all` saw
             self.close()
 
-    def infer_impl(self, patches: Pixels) -> Outputs:
+    def infer_impl(self, patches: Patches, terms: bool) -> Outputs:
         """See Backend."""
-        found = self._run(patches, self._plain)
-        return Outputs(found["score"], found.get("votes"))
+        found = self._run(patches, (*self._plain, "terms") if terms else self._plain)
+        return Outputs(found["score"], found.get("votes"), found.get("terms"))
 
-    def terms_impl(self, patches: Pixels) -> Floats:
+    def terms_impl(self, patches: Patches) -> Floats:
         """See Backend."""
         return self._run(patches, ("terms",))["terms"]
 
@@ -89,6 +94,9 @@ class TensorRTBackend(Backend):
             for slot in self._slots:
                 slot.free()
             self._slots.clear()
+            if self._kernels is not None:
+                self._kernels.free()
+                self._kernels = None
             self._library.keep()
             self._engine = None
             self._library.close()
@@ -158,25 +166,38 @@ class TensorRTBackend(Backend):
                 memory = int(activations), size
                 slot.bind(profile, context, addresses, shapes, memory, capturable=not self._library.rtx)
 
-    def _run(self, patches: Pixels, names: tuple[str, ...]) -> dict[str, Floats]:
+    def _run(self, patches: Patches, names: tuple[str, ...]) -> dict[str, Floats]:
         """The outputs `names` for all images, part by part, the slots taking turns."""
+        kernels: PixelKernels | None = None
+        shape = (len(patches), *patches[0].shape) if isinstance(patches, list) else patches.shape
         targets = {name: np.empty((len(patches), self._widths[name]), np.float32) for name in names}
         waiting: list[tuple[Slot, _Part]] = []
         with self._device.current():
             try:
-                for number, part in enumerate(self._parts(patches.shape[:4])):
+                if isinstance(patches, DevicePatches):
+                    kernels = self._kernels = self._kernels or PixelKernels(self._device, self._compute)
+                    kernels.begin(patches)  # which then has the images, and the host none
+                for number, part in enumerate(self._parts(shape[:4])):
                     if len(waiting) == SLOTS:
                         self._collect(*waiting.pop(0), targets)
                     slot = self._slots[number % SLOTS]
-                    shape = (part.images, *patches.shape[1:])
-                    profile = self._static.get(shape[:4], 0)
+                    given = (part.images, *shape[1:])
+                    profile = self._static.get(given[:4], 0)
                     waiting.append((slot, part))
-                    if not slot.begin(profile, patches[part.place], shape, names):
+                    if kernels is None:
+                        slot.upload(cast("Pixels | list[Pixels]", patches)[part.place])
+                    else:
+                        kernels.place(part.place, slot.patches)
+                    if not slot.compute(profile, given, part.place.stop - part.place.start, names):
                         words = self._library.words()
                         found = f"{self._named} failed on {part.images} images ({words}); open the model again"
                         raise PscrError(Status.INTERNAL, found)
+                if kernels is not None:
+                    kernels.end()
                 while waiting:
                     self._collect(*waiting.pop(0), targets)
+                if kernels is not None:
+                    kernels.check()
             except BaseException:
                 for slot in self._slots:  # nothing may still be using the buffers when the next call comes
                     with contextlib.suppress(Exception):
@@ -184,6 +205,9 @@ class TensorRTBackend(Backend):
                 with contextlib.suppress(Exception):
                     self._compute.synchronize()
                 raise
+            finally:
+                if kernels is not None:
+                    kernels.forget()
         return {name: target[:, 0] if name == "score" else target for name, target in targets.items()}
 
     def _parts(self, shape: tuple[int, ...]) -> list[_Part]:

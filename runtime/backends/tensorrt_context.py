@@ -208,17 +208,27 @@ class Slot:
         if not made.bind({**constants, **buffers}, shapes, memory):
             raise PscrError(Status.INTERNAL, "an engine's tensors cannot be bound; build it again")
 
-    def begin(self, profile: int, patches: Pixels, shape: Shape, names: tuple[str, ...]) -> bool:
-        """Put one part's copies and computation into the streams; whether the engine took it.
-
-        shape: that the engine is given, of at least as many images. names: the outputs that are copied back.
-        """
-        device, stream, images = self._device, self._stream, len(patches)
-        staged = self.host["patches"][: patches.size]
-        np.copyto(staged.reshape(patches.shape), patches)
-        device.upload(self._memory["patches"], staged, stream)
-        self._copied.record(stream)
+    def upload(self, images: Pixels | list[Pixels]) -> None:
+        """Put into the streams that the next computation is on the patches of these images, [P,S,S,3] each."""
+        size = images[0].size
+        staged = self.host["patches"][: len(images) * size]
+        for place, patches in zip(staged.reshape(-1, *images[0].shape), images, strict=True):
+            place[...] = patches
+        self._device.upload(self._memory["patches"], staged, self._stream)
+        self._copied.record(self._stream)
         self._compute.wait_for_event(self._copied)
+
+    @property
+    def patches(self) -> int:
+        """The address that patches are computed from, for who makes them there in the order of the computing stream."""
+        return int(self._memory["patches"])
+
+    def compute(self, profile: int, shape: Shape, images: int, names: tuple[str, ...]) -> bool:
+        """Put the computation on the patches, and what comes back, into the streams; whether the engine took it.
+
+        shape: that the engine is given. images: how many of its images count. names: the outputs that are copied back.
+        """
+        device, stream = self._device, self._stream
         if not self._contexts[profile].run(shape):
             return False
         self._computed.record(self._compute)

@@ -15,13 +15,14 @@ from ..manifest import FILE_NAME
 from ..model_folder import ModelFolder
 from ..regressor import Regressor
 from .direct import DirectHead
+from .full_reference import FullReferenceHead
 from .head import Head
 from .linear import LinearHead
 from .pscr import PscrHead
 from .regressed import RegressedHead
 
 FAMILIES: dict[str, Callable[[ModelFolder, Any], Head]] = {
-    one.family: one.read for one in (PscrHead, DirectHead, LinearHead)
+    one.family: one.read for one in (PscrHead, DirectHead, LinearHead, FullReferenceHead)
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,11 +18,27 @@ Floats = NDArray[np.float32]
 _SAME_TERMS = 0.3  # relative distance of a probe: fp16 has 0.007, int8 0.1, another training run 1.1
 
 
+class Row(NamedTuple):
+    """What a graph gives for one image: its score, its votes [K] and its terms [C], each as in `Outputs`; float32."""
+
+    score: np.float32
+    votes: Floats | None = None
+    terms: Floats | None = None
+
+
 class Outputs(NamedTuple):
-    """What a graph gives for N images: scores [N], and votes [N,K] where its family votes; float32."""
+    """What a graph gives for N images: scores [N], votes [N,K] where its family votes, terms [N,C] where they were
+    asked for; float32.
+    """
 
     scores: Floats
     votes: Floats | None = None
+    terms: Floats | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """The same image by image."""
+        for place, score in enumerate(self.scores):
+            yield Row(score, *(None if one is None else one[place] for one in (self.votes, self.terms)))
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Head(ABC):
 
     family: ClassVar[str]
     reads_terms: ClassVar[bool] = False  # and not the scores that the graph gives
+    needs_reference: ClassVar[bool] = False  # the undistorted original of each image
     how: ClassVar[str]  # a score comes about, in words
 
     def __init__(self, signature: Signature, scale: ScoreScale, calibration: Calibration | None) -> None:
@@ -58,8 +75,11 @@ class Head(ABC):
         """What the graph gave, in the units of `scale`."""
         return outputs
 
-    def on_terms(self, terms: Floats) -> Outputs:
-        """The scores of images by the graph's terms [N,C], of a head that reads these."""
+    def on_terms(self, terms: Floats, reference: Floats | None = None) -> Outputs:
+        """The scores of images by the graph's terms [N,C], of a head that reads these.
+
+        reference: the terms [C] of the original, for a head that needs one.
+        """
         raise NotImplementedError
 
     def spread(self, votes: Floats | None) -> float | None:

@@ -26,6 +26,12 @@ def signature(weights: Floats, intercepts: Floats) -> Signature:
     return Signature(OUTPUTS, constants, len(weights), "use a regressor that was fitted on this model's features")
 
 
+def voted(regressor: Regressor, features: Floats) -> Outputs:
+    """The scores and votes that regressors give images by their features [N,C]."""
+    votes = regressor.votes(features)
+    return Outputs(votes.mean(1, dtype=np.float64).astype(np.float32), votes)
+
+
 class LinearHead(Head):
     """K linear regressors on the graph's features: the model's own, or others in their place.
 
@@ -65,9 +71,7 @@ class LinearHead(Head):
         model = f"{manifest.name} {manifest.version}"
         if head is not None:
             given = Regressor.given(head)
-            entry = given.about.get("calibration")
-            calibration = None if entry is None else Calibration.from_dict(entry, "the head")
-            return cls(given, given.score, calibration, model=model)
+            return cls(given, given.score, Calibration.stated(given.about, "the head"), model=model)
         if REGRESSOR in manifest.files:
             own = Regressor.from_bytes(folder.verified(REGRESSOR), str(folder.path / REGRESSOR))
             return cls(own, manifest.score, folder.calibration(), model=model)

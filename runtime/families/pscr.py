@@ -67,14 +67,15 @@ class PscrHead(Head):
             chosen = str(manifest.bank.get("selection") or "")
             return cls(own, manifest.score, folder.calibration(), model=model, chosen=chosen)
         found, origin = _given(bank)
-        entry = found.about.get("calibration")
-        calibration = None if entry is None else Calibration.from_dict(entry, "the bank")
+        calibration = Calibration.stated(found.about, "the bank")
         return cls(found, scale_of(found, manifest.score), calibration, model=model, chosen=origin)
 
     def on_scale(self, outputs: Outputs) -> Outputs:
         """See Head."""
         slope, votes = self.bank.scale, outputs.votes
-        return outputs if slope == 1 else Outputs(slope * outputs.scores, None if votes is None else slope * votes)
+        if slope == 1:
+            return outputs
+        return outputs._replace(scores=slope * outputs.scores, votes=None if votes is None else slope * votes)
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: a bank whose terms another network computed has the right width by chance only."""

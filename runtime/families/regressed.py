@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..calibration import Calibration
 from ..regressor import Regressor
 from .head import Floats, Head, Outputs, check_probe
+from .linear import voted
 
 
 class RegressedHead(Head):
@@ -23,20 +22,18 @@ class RegressedHead(Head):
     reads_terms = True
 
     def __init__(self, own: Head, regressor: Regressor, model: str) -> None:
-        entry = regressor.about.get("calibration")
-        calibration = None if entry is None else Calibration.from_dict(entry, "the head")
-        super().__init__(own.signature, regressor.score, calibration)
+        super().__init__(own.signature, regressor.score, Calibration.stated(regressor.about, "the head"))
         self.regressor, self._model = regressor, model
 
-    def on_terms(self, terms: Floats) -> Outputs:
+    def on_terms(self, terms: Floats, reference: Floats | None = None) -> Outputs:
         """See Head."""
-        votes = self.regressor.votes(terms)
-        return Outputs(votes.mean(1, dtype=np.float64).astype(np.float32), votes)
+        return voted(self.regressor, terms)
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: regressors of another model's features, or of another width."""
-        check_probe(self.regressor.probe, terms(), self.regressor.about, self._model, "head")
-        self.regressor.check_width(terms().shape[-1], self._model)
+        found = terms()
+        check_probe(self.regressor.probe, found, self.regressor.about, self._model, "head")
+        self.regressor.check_width(found.shape[-1], self._model)
 
     @property
     def has_spread(self) -> bool:

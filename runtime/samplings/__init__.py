@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import PscrError, Status
-from .base import VIEW, WINDOWS, Pixels, Sampling, pad_to
+from .base import VIEW, WINDOWS, Pixels, Plan, Sampling, pad_to
 from .dense import Dense
 from .grid import Nops, Ops
 from .resize import Resize
@@ -21,6 +21,7 @@ __all__ = [
     "Nops",
     "Ops",
     "Pixels",
+    "Plan",
     "Resize",
     "Rps",
     "Sampling",

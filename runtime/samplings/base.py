@@ -10,7 +10,7 @@ the sampling's patches. So a score depends on the picture and not on how many pi
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,20 @@ VIEW = 512  # the side that the published databases' images have
 WINDOWS = 16  # that cover a view, at most: an aspect of 16:1
 _ALWAYS = ("patch", "starts", "reference_side")  # keys of every manifest; the others stand where they are used
 S = TypeVar("S", bound="Sampling")
+
+
+class Plan(NamedTuple):
+    """What `Sampling.cut` does to every image of one size, for whoever does it elsewhere; all in pixels.
+
+    view: height and width that the image is scaled down to by area; its own where it is not scaled.
+    padding: rows above and columns to the left that reflection adds then. corners: where the patches begin in what that
+        gives, (top, left) of each of the P. patch: their height and width.
+    """
+
+    view: tuple[int, int]
+    padding: tuple[int, int]
+    corners: list[tuple[int, int]]
+    patch: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,7 @@ class Sampling:
     summary: ClassVar[str]  # what the method does, in words
     patched: ClassVar[bool] = True  # whether it cuts patches at the view's resolution: what PSCR itself is trained on
     sees_whole: ClassVar[bool] = False  # whether a patch is the whole window, so that a map needs smaller ones
+    by_size: ClassVar[bool] = True  # whether an image's size alone decides where patches begin
     patch: int
     starts: tuple[int, ...] = (0,)
     reference_side: int = VIEW
@@ -199,6 +214,14 @@ class Sampling:
         for patch, (top, left) in zip(out, corners, strict=True):
             patch[...] = image[top : top + tall, left : left + wide]
         return out
+
+    def plan(self, height: int, width: int) -> Plan | None:
+        """What `cut` does to images of this size; None where their pixels decide, or where it makes them larger."""
+        (tall, wide), frame = self.view_size(height, width), self.frame_size(height, width)
+        if not self.by_size or tall > height or wide > width:
+            return None
+        corners = self.corners(np.broadcast_to(np.uint8(0), (*frame, 3)))
+        return Plan((tall, wide), ((frame[0] - tall) // 2, (frame[1] - wide) // 2), corners, self.patch_size(*frame))
 
     def to_dict(self) -> dict[str, Any]:
         """The manifest's `sampling` entry; what is 0 and not always used does not stand in it."""

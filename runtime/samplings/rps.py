@@ -19,6 +19,7 @@ class Rps(Sampling):
 
     method = "rps"
     summary = "random patches, nine of each window"
+    by_size = False
     draws: int = 0
 
     def __post_init__(self) -> None:

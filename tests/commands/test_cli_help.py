@@ -10,7 +10,21 @@ from cli_testing import Cli, Process
 
 import pscr
 
-OWN = ("score", "rank", "map", "models", "info", "verify", "engines", "doctor", "bench", "bank", "report", "serve")
+OWN = (
+    "score",
+    "rank",
+    "map",
+    "tag",
+    "models",
+    "info",
+    "verify",
+    "engines",
+    "doctor",
+    "bench",
+    "bank",
+    "report",
+    "serve",
+)
 VERBS = (*OWN, "train", "evaluate", "export", "import")
 HEAVY = {"torch", "onnxruntime", "onnx", "fastapi", "jinja2", "matplotlib", "ray", "pyarrow", "pscr.training"}
 

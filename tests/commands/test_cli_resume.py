@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from cli_testing import Cli, Process, command, write_image
 
-from pscr.tables.formats import COLUMNS, CsvRows
+from pscr.tables.fields import COLUMNS
+from pscr.tables.formats import CsvRows
 from pscr.tables.results_file import Earlier, ResultsFile
 
 pytestmark = pytest.mark.slow

@@ -108,3 +108,23 @@ def test_a_program_calls_the_function_and_gets_errors_it_can_catch(tmp_path: Pat
     assert capsys.readouterr() == ("", ""), "a library is silent"
     with pscr.open(tmp_path / "new", "cpu", 1) as scorer:
         assert scorer.manifest.version == "2.0.0"
+
+
+@pytest.mark.parametrize(
+    ("run", "words", "code", "said"),
+    [
+        (main, ["ensemble", "A", "-o", "DIR"], 2, "expected two models or more"),
+        (main, ["view", "no/model", "-o", "DIR"], 3, "pscr export: error: "),
+        (import_main, ["contrique", "--nonsense"], 2, "--encoder"),
+        (import_main, ["contrique", "--encoder", "no.tar", "--regressor", "no.save", "-o", "DIR"], 3, "no.save"),
+    ],
+)
+def test_a_command_ends_with_the_code_of_what_went_wrong(
+    run, words: list[str], code: int, said: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = run(words)
+    except SystemExit as ended:  # argparse's own
+        found = ended.code
+    assert (found, said in capsys.readouterr().err) == (code, True)

@@ -94,6 +94,36 @@ def test_contrique_scores_as_published(contrique: Path, states: list[published.S
     assert main(["verify", str(contrique)]) == 0
 
 
+def test_contrique_compares_with_the_original_as_published(folder: Path, states: list[published.State]) -> None:
+    weights, intercept = published.linear(4096, 100.0, 50.0)
+    published.ridge(folder / "LIVE_FR.save", weights, intercept)
+    given = ["--encoder", "CONTRIQUE_checkpoint25.tar", "--regressor", "LIVE_FR.save"]
+    model = imported(folder, "contrique", *given, output="model-full-reference")
+    assert Manifest.read(model).family == "full-reference"
+    network, images = published.ResNet50(states[0]), published.pictures((131, 97))
+    with torch.inference_mode():
+        features = [published.contrique_features(network, image).flatten() for image in images]
+    wanted = [float((features[0] - one).abs() @ torch.tensor(weights) + intercept) for one in features]
+    arrays = [np.asarray(image) for image in images]
+    with pscr.open(model, "cpu", 1) as scorer:
+        found = [one.score for one in scorer.score_many(arrays, pixel_format="rgb", reference=arrays[0])]
+        itself = scorer.score(arrays[0], pixel_format="rgb", reference=arrays[0]).score
+    assert np.ptp(wanted) > 50 * SHARE * 100
+    assert np.abs(np.subtract(found, wanted)).max() < SHARE * 100
+    assert itself == np.float32(intercept)
+    assert main(["verify", str(model)]) == 0
+
+
+def test_the_head_inside_a_graph_is_refused_where_the_graph_sees_no_original(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--encoder", folder / "CONTRIQUE_checkpoint25.tar", "--regressor", folder / "LIVE.save"]
+    words = ["import", "contrique", *map(str, given), "--full-reference", "--bake-bank", "-o", str(folder / "baked")]
+    assert main(words) != 0
+    assert "leave the form with the head inside out" in capsys.readouterr().err
+    assert not (folder / "baked").exists()
+
+
 @pytest.mark.parametrize("protocol", ["test", "hub", "pyiqa"])
 def test_arniqa_scores_as_published_by_each_protocol(
     protocol: str, folder: Path, states: list[published.State]

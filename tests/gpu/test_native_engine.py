@@ -114,3 +114,23 @@ def test_the_engine_file_is_a_plain_plan(model: Path) -> None:
     with Device(0).current():
         runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         assert runtime.deserialize_cuda_engine(path.read_bytes()) is not None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_tensors_are_scored_where_they_are(model: Path, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch has no CUDA")
+    levels = np.random.default_rng(0).integers(0, 256, (5, 70, 96, 3), np.uint8)
+    value_range = (0, 255) if dtype == "uint8" else (0, 1)
+    with pscr.open(model, device="tensorrt") as native:
+        expected = [native.score(image, pixel_format="rgb") for image in levels]
+        for stream in (torch.cuda.default_stream(), torch.cuda.Stream()):
+            with torch.cuda.stream(stream):
+                pixels = torch.from_numpy(levels).to("cuda", non_blocking=True).permute(0, 3, 1, 2)
+                torch.cuda._sleep(50_000_000)  # the stream is still busy when score_pixels is called
+                pixels = pixels if dtype == "uint8" else (pixels.float() / 255).to(getattr(torch, dtype))
+                found = native.score_pixels(pixels, layout="NCHW", value_range=value_range)
+            for one, other in zip(found, expected, strict=True):
+                assert one.score == pytest.approx(other.score, abs=1e-3)
+                assert one.message == other.message

@@ -215,6 +215,8 @@ def test_a_command_can_be_typed(words: list[str], monkeypatch: pytest.MonkeyPatc
         assert all((ROOT / word).exists() for word in rest if word.startswith("tests/"))
     elif program == "python" and rest[:2] == ["-m", "pscr"]:
         parse(rest[2:], monkeypatch)
+    elif program == "python" and rest[0] == "-m":
+        importlib.import_module(rest[1]).command().parse_args(rest[2:])
     elif program == "python" and rest[0] in SUBCOMMANDS:
         parse(["export", SUBCOMMANDS[rest[0]], *rest[1:]], monkeypatch)
     elif program == "python":

@@ -21,6 +21,7 @@ LEAVES = ("pscr.console", "pscr.progress", "pscr.own_process", "pscr.describe", 
 BELOW = ("pscr", "pscr.runtime", *LEAVES)  # the commands and their engines
 TABLES = ("pscr.tables", "pscr.tables.inputs")
 LABELS = "pscr.training.databases"  # reads label files; needs no torch
+LABELLED = "pscr.labelled"  # what two commands share
 ENGINES = ("pscr.ray", "pscr.report", "pscr.serve", "pscr.bench")
 MAY_IMPORT = {
     "pscr.runtime": (),
@@ -36,7 +37,8 @@ MAY_IMPORT = {
     "pscr.report": (*BELOW, *TABLES, LABELS),
     "pscr.serve": (*BELOW, *TABLES),
     "pscr.bench": (*BELOW, *TABLES),
-    "pscr.commands": (*BELOW, *TABLES, *ENGINES, LABELS),
+    LABELLED: (*BELOW, LABELS),
+    "pscr.commands": (*BELOW, *TABLES, *ENGINES, LABELLED, LABELS),
     "pscr.__main__": ("pscr.commands",),
 }
 IMPORTERS = ("import_module", "load")  # `pscr.runtime.libraries.load` imports the inference libraries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from cli_testing import Cli
 pytest.importorskip("ray")
 import pyarrow as pa
 import pyarrow.parquet
+import ray
 
 from pscr.console import UsageError
-from pscr.ray.cluster import share
+from pscr.ray.cluster import connected, share
 from pscr.ray.pool import Part, split
-from pscr.tables.formats import COLUMNS
+from pscr.ray.worker import as_row
+from pscr.runtime.diagnosis import Diagnosis
+from pscr.runtime.errors import PscrError
+from pscr.runtime.scorer import Result
+from pscr.tables.fields import COLUMNS
 from pscr.tables.inputs import Item
-from pscr.tables.parquet import ResultsFolder, read_paths
+from pscr.tables.parquet import ResultsFolder, read_parquet, read_paths
 
 # --- wrong command lines, which start nothing -------------------------------------------------------------------------
 
@@ -150,6 +156,16 @@ def test_a_place_that_is_taken_gets_a_second_file(tmp_path: Path) -> None:
         assert folder.earlier().done == {"a": 2}
 
 
+def test_a_folder_of_diagnosed_rows_is_read_back_and_goes_on_with_diagnoses_only(tmp_path: Path) -> None:
+    out, found = tmp_path / "out", Result(2.5, None, 8, 8, path="a", diagnosis=Diagnosis("blur", 0.75, 3.5))
+    with ResultsFolder(out, resume=False, diagnosed=True) as folder:
+        folder.write(0, [as_row(found, diagnosed=True)])
+        assert folder.earlier().done == {"a": 1}
+    assert read_parquet(out) == [found]
+    with ResultsFolder(out, resume=True) as folder, pytest.raises(UsageError, match=r"its columns are .*probability"):
+        folder.earlier()
+
+
 @pytest.mark.parametrize(
     ("nodes", "workers", "threads", "found"),
     [
@@ -173,3 +189,15 @@ def test_workers_share_the_cores_of_each_machine(
 def test_more_workers_than_cores_are_refused(nodes: list[int], workers: int, threads: int | None) -> None:
     with pytest.raises(UsageError, match="do not fit"):
         share(nodes, workers, threads)
+
+
+def test_sigterm_is_what_it_was_where_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*given: object, **options: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as ray.init takes it, before anything can go wrong
+        raise ConnectionError("no raylet")
+
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(PscrError, match="no raylet"), connected("local", 1, 1):
+        raise AssertionError("connected")
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -8,14 +8,19 @@ context being current shows, as it would on a GPU. Everything is written down in
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -23,9 +28,23 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from pscr.runtime.backends import cuda
+from pscr.runtime.backends import cuda, cuda_pixels
 
 PROFILE = {"patches": 0, "bank_terms": 1}
+
+
+@functools.cache
+def kernels() -> ctypes.CDLL:
+    """The kernels of pixels.cu as functions of this machine, which the C compiler makes of the same source."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler, with which the kernels run without a GPU")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "pixels.so"
+        source = cuda_pixels.PTX.with_suffix(".cu")
+        command = [compiler, "-x", "c", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-o", library, source, "-lm"]
+        subprocess.run(command, check=True)
+        return ctypes.CDLL(str(library))
 
 
 class CudaError(Exception):
@@ -45,16 +64,17 @@ class StandIn:
         self.pinned: dict[int, Pinned] = {}
         self.streams: dict[int, Stream] = {}
         self.marks: dict[int, Event] = {}
-        self.graphs = 0
+        self.graphs = self.modules = 0
         self.fail_allocation = self.fail_run = -1
         self.capture_works = True
         self.capturing = 0
         self.makes_contexts = True
+        self.patches = 9  # of an image, at most
         self.static: list[tuple[int, int]] = []  # images and patches of further profiles
         self.deserialises = True
         self.profile = (1, best, most)
         self.gpus = gpus
-        self.numbers = itertools.count(1)
+        self.numbers = itertools.count(16)  # 1 and 2 are streams that are always there
         self.allocations = itertools.count()
         self.runs = itertools.count()
         self.stack = threading.local()
@@ -72,12 +92,17 @@ class StandIn:
         if not self.depth:
             raise CudaError("invalid device context")
 
+    def real(self, address: int) -> int:
+        """Where an address in the device's memory is on this machine; of what is not the device's, as it is."""
+        base = address >> 48 << 48
+        return self.live[base].data.ctypes.data + address - base if base in self.live else address
+
     def allocate(self, kind: str) -> int:
         self.check_current()
         if next(self.allocations) == self.fail_allocation:
             raise OutOfMemoryError("out of memory")
         self.events.append(f"allocate {kind}")
-        return next(self.numbers) * 4096
+        return next(self.numbers) << 48
 
 
 class Context:
@@ -283,6 +308,32 @@ def bindings(machine: StandIn) -> ModuleType:
 
         machine.streams[handle].add(copy)
 
+    def launched(function: Any, *arguments: Any) -> None:
+        *grid, threads, _, _, _, handle, address, extra = arguments
+        assert extra == 0
+        assert threads <= 1024
+        assert grid[1] < 65536
+        assert grid[2] < 65536
+        source = ctypes.cast(address, ctypes.POINTER(ctypes.c_void_p))[0]
+        job = cuda_pixels.Job.from_buffer_copy(ctypes.string_at(source, ctypes.sizeof(cuda_pixels.Job)))  # as it is now
+        machine.events.append(f"kernel {function.__name__}")
+
+        def work() -> None:
+            for name in ("source", "patches", "corners", "found"):
+                setattr(job, name, machine.real(getattr(job, name)))
+            function(ctypes.byref(job))
+
+        machine.streams[handle].add(work)
+
+    def loaded(ptx: bytes) -> int:
+        assert ptx == cuda_pixels.PTX.read_bytes() + b"\0"
+        machine.check_current()
+        machine.modules += 1
+        return machine.modules
+
+    def unloaded(module: int) -> None:
+        machine.modules -= 1
+
     def dropped(kept: dict[int, Any], handle: int) -> None:
         del kept[handle]  # KeyError where it is dropped twice
 
@@ -311,6 +362,9 @@ def bindings(machine: StandIn) -> ModuleType:
     module.cuEventRecord = code(lambda event, stream: machine.marks[event].record(machine.streams[stream]))
     module.cuMemcpyHtoDAsync = code(partial(copied, kind="upload"))
     module.cuMemcpyDtoHAsync = code(partial(copied, kind="download"))
+    module.cuModuleLoadData, module.cuModuleUnload = code(loaded), code(unloaded)
+    module.cuModuleGetFunction = code(lambda _, name: getattr(kernels(), name.decode()))
+    module.cuLaunchKernel = code(launched)
     module.cuStreamBeginCapture, module.cuStreamEndCapture = begin, end
     module.cuGraphInstantiate, module.cuGraphLaunch = instantiate, launch
     module.cuGraphDestroy, module.cuGraphExecDestroy = (lambda graph: (0,)), destroy
@@ -390,7 +444,7 @@ def tensorrt(machine: StandIn, name: str = "tensorrt") -> ModuleType:
                 images, patches = machine.static[profile - 1]
                 return [(images, patches, *shape[2:]) if tensor == "patches" else (5, *shape[1:])] * 3
             if tensor == "patches":
-                return [(n, p, *shape[2:]) for n, p in zip(machine.profile, (1, 9, 9), strict=True)]
+                return [(n, p, *shape[2:]) for n, p in zip(machine.profile, (1, 9, machine.patches), strict=True)]
             return [(k, *shape[1:]) for k in (1, 5, 20)]
 
         def get_tensor_shape(self, tensor: str) -> tuple[int, ...]:

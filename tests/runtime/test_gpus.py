@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,11 @@ int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)(device + 1) << 33; return 0; }
 """
 LISTS = """
-import json, os
+import json, os, sys
+if "EXECUTABLE" in os.environ:
+    sys.executable = os.environ["EXECUTABLE"]
+if "FROZEN" in os.environ:
+    sys.frozen = True
 from dataclasses import asdict
 from pscr.runtime import gpus
 print(json.dumps([os.getpid(), asdict(gpus.find())]))
@@ -54,7 +59,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def listed(driver: Path, seen: Path, **more: str) -> tuple[int, dict[str, object]]:
+def listed(driver: Path, seen: Path, **more: str) -> tuple[int, dict[str, Any]]:
     """The number of the process that asks, and what it is told."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(driver), "SEEN": str(seen), "CODE": "0", **more}
     done = subprocess.run([sys.executable, "-c", LISTS], capture_output=True, text=True, check=True, env=environment)
@@ -77,3 +82,20 @@ def test_a_driver_that_does_not_start_is_told(driver: Path, tmp_path: Path, more
     _, found = listed(driver, tmp_path / "seen", **more)
     assert found["found"] == []
     assert said in str(found["problem"])
+
+
+@pytest.mark.parametrize(
+    "more", [{"EXECUTABLE": ""}, {"EXECUTABLE": "uwsgi"}, {"EXECUTABLE": "python3"}, {"FROZEN": "1"}]
+)
+def test_where_no_python_can_be_started_the_process_itself_asks(
+    driver: Path, tmp_path: Path, more: dict[str, str]
+) -> None:
+    if name := more.get("EXECUTABLE"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+        program.chmod(0o755)
+        more = {"EXECUTABLE": str(program)}
+    number, found = listed(driver, tmp_path / "seen", **more)
+    assert [one["name"] for one in found["found"]] == ["First", "Second"]
+    assert int((tmp_path / "seen").read_text()) == number
+    assert (tmp_path / "ran").exists() == (name == "python3")  # another program is not started at all

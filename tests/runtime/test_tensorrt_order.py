@@ -92,6 +92,21 @@ def test_every_batch_of_the_profile_comes_out_in_order_whatever_its_parts(machin
             np.testing.assert_allclose(backend.terms(batch), reference.terms(batch), atol=1e-5)
 
 
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_images_of_a_list_go_into_pinned_memory_without_being_stacked(machine, engine, reference, monkeypatch, images):
+    batch = patches(images)
+    expected, terms = reference.infer(list(batch)), reference.terms(batch)
+    monkeypatch.setattr(np, "stack", None)
+    with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
+        apart = [np.array(one) for one in batch]
+        np.testing.assert_allclose(backend.infer(apart).scores, expected.scores, atol=1e-6)
+        np.testing.assert_allclose(backend.terms(apart), terms, atol=1e-5)
+        apart[-1] = apart[-1][:, :, :, :2]
+        with pytest.raises(PscrError) as caught:
+            backend.infer(apart)
+        assert_refused(caught, Status.INVALID_ARGUMENT, "expected [N,P,32,32,3] uint8")
+
+
 def test_everything_is_allocated_when_it_opens_and_nothing_when_it_scores(machine, engine):
     with TensorRTBackend(engine, signature(BANK), SIDE) as backend:
         opened = len(machine.live), len(machine.pinned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import ntpath
 import os
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pscr.console import UsageError
-from pscr.tables.inputs import Item, expand, in_words, natural_key, read_list
+from pscr.tables.inputs import Item, expand, in_words, natural_key, parts_of, read_list
 
 
 def names(folder: Path, *paths: str) -> list[str]:
@@ -34,6 +35,11 @@ def test_folder_order_does_not_depend_on_the_order_of_creation(tmp_path: Path) -
 def test_hidden_files_and_folders_are_skipped_in_a_folder_but_can_be_named(images: Path) -> None:
     assert not any(".hidden" in name or ".cache" in name for name in names(images, str(images)))
     assert names(images, str(images / ".hidden.png")) == [".hidden.png"]
+
+
+def test_a_pattern_is_split_at_both_separators_where_the_system_has_two() -> None:
+    assert parts_of(r"C:\runs\**/a\*.png", ntpath.sep + ntpath.altsep) == ["C:", "runs", "**", "a", "*.png"]
+    assert parts_of(r"runs/a\b/*.png", "/") == ["runs", r"a\b", "*.png"]
 
 
 def test_pattern_matches_images_in_natural_order(images: Path) -> None:

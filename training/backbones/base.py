@@ -43,7 +43,11 @@ class Backbone(nn.Module):
 
     def trunk(self, x: Tensor, blocks: int) -> Tensor:
         """All that follows `stem(x, blocks)`, to the pooled features [N,C]."""
-        return run([*_joined(self.blocks()[blocks:]), *self.tail()], x).mean((2, 3))
+        return self.maps(x, blocks).mean((2, 3))
+
+    def maps(self, x: Tensor, blocks: int) -> Tensor:
+        """What follows `stem(x, blocks)`, to the features [N,C,h,w] of every place, which `trunk` pools."""
+        return run([*_joined(self.blocks()[blocks:]), *self.tail()], x)
 
     def depths(self, x: Tensor, blocks: int) -> Tensor:
         """Features of several depths behind `stem(x, blocks)`: [N, 2 * (channels of all stages + C)] float32.

@@ -49,7 +49,11 @@ def _round_channels(channels: int, width: float) -> int:
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution without bias whose padding follows TensorFlow's SAME rule: the odd pixel goes right and below."""
+    """Convolution without bias whose padding follows TensorFlow's SAME rule: the odd pixel goes right and below.
+
+    In a graph for images of any size, which torch.export traces, both ends are padded alike: sizes are the same, and
+    who exports it has to say SAME_UPPER in place of that.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, 0, groups=groups, bias=False)
@@ -57,6 +61,8 @@ class SameConv2d(nn.Conv2d):
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve `x` [N,C,H,W] with a weight of this layer's shape: what nn.Conv2d's forward calls."""
         kernel, stride = self.kernel_size[0], self.stride[0]
+        if any(isinstance(side, torch.SymInt) for side in x.shape[-2:]):
+            return F.conv2d(x, weight, bias, self.stride, kernel // 2, self.dilation, self.groups)
         pad_h, pad_w = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:])
         padding: tuple[int, int] = (0, 0)
         if pad_h == pad_w and pad_h % 2 == 0:
