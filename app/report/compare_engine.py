@@ -93,7 +93,7 @@ def _words(verdict: Verdict, margin: float) -> str:
     more = f" of more than {margin:g}" if margin else ""
     if verdict is Verdict.NONE:
         return f"no difference{more} that these images tell"
-    return f"after is {verdict}{f', by more than {margin:g}' if margin else ''}"
+    return f"after is {verdict.value}{f', by more than {margin:g}' if margin else ''}"
 
 
 def _table(column: str, groups: dict[str, Change]) -> list[str]:
@@ -103,7 +103,7 @@ def _table(column: str, groups: dict[str, Change]) -> list[str]:
     for name, one in groups.items():
         means = (_figure(mean, ".3f") for mean in one.means)
         difference = (_figure(bound, "+.3f") for bound in one.difference)
-        rows.append((one_line(name), *map(str, one.counts), *means, *difference, one.verdict))
+        rows.append((one_line(name), *map(str, one.counts), *means, *difference, one.verdict.value))
     return columns(rows, frozenset(range(1, 8)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 from .statistics import LEVEL, Interval, compare
@@ -17,7 +17,7 @@ from .statistics import LEVEL, Interval, compare
 _FIRST, _SECOND = "before", "after"
 
 
-class Verdict(StrEnum):
+class Verdict(Enum):
     """What the interval of the difference says of the second set."""
 
     BETTER = "better"
@@ -64,7 +64,7 @@ class Change:
             "level": LEVEL,
             "pairs": self.pairs,
             "left_out": self.left_out,
-            "verdict": self.verdict,
+            "verdict": self.verdict.value,
         }
 
 
