@@ -22,7 +22,7 @@ from ..runtime.scorer import open as open_scorer
 from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.gate import Gate
-from ..tables.inputs import Item, in_words
+from ..tables.inputs import STDIN, Item, in_words
 from ..tables.originals import Originals, originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
@@ -140,7 +140,8 @@ def run(options: argparse.Namespace) -> int:
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
-    inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
+    null = options.null and (STDIN in options.paths or options.delete_list is None)
+    inputs = inputs_of(options.paths, null, table_options.wanted(options), left_out)
     inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
     _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
