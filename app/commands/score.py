@@ -40,6 +40,7 @@ examples:
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
+  pscr score outputs/ -o s.csv --min-score 2 --move-to low/      and move what scores below 2 aside
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
 csv columns and jsonl keys: {columns}.

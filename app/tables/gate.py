@@ -140,11 +140,13 @@ def _place(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file, with its times and rights, under a name that is free; errors as `_place`."""
-    with source.open("rb") as original, target.open("xb") as copy:
+    with source.open("rb") as original:
+        copy = target.open("xb")
         try:
-            shutil.copyfileobj(original, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
+            with copy:
+                shutil.copyfileobj(original, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
             shutil.copystat(source, target)
         except BaseException:
             target.unlink()

@@ -157,11 +157,11 @@ def test_what_cannot_be_compared_is_a_usage_error(
 
 def test_random_halves_of_one_set_differ_as_rarely_as_the_level_says() -> None:
     rng = np.random.default_rng(11)
-    scores = rng.gamma(4, 0.6, 160)
+    scores = rng.gamma(4, 0.6, 80)
     alarms = 0
     for _ in range(HALVES):
         mixed = rng.permutation(scores)
-        first, second = ([Scored(float(score)) for score in half] for half in (mixed[:80], mixed[80:]))
+        first, second = ([Scored(float(score)) for score in half] for half in (mixed[:40], mixed[40:]))
         alarms += change(first, second).verdict in (Verdict.BETTER, Verdict.WORSE)
     assert 0.02 <= alarms / HALVES <= 0.09
 
