@@ -133,7 +133,7 @@ def _refuse(unknown: list[str], parser: argparse.ArgumentParser) -> NoReturn:
 def build_parser() -> options.Parser:
     """The whole command line's parser."""
     # The verbs' files need NumPy and OpenCV, which are proved first.
-    from . import bank, bench, doctor, engines, map, models, options, rank, regress, report, score, serve, tag
+    from . import bank, bench, compare, doctor, engines, map, models, options, rank, regress, report, score, serve, tag
 
     parser = options.Parser(
         "pscr",
@@ -146,7 +146,7 @@ def build_parser() -> options.Parser:
     options.debug(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
     # In the order of the help.
-    every = (score, rank, map, tag, models, engines, doctor, bench, bank, regress, report, serve)
+    every = (score, rank, map, tag, models, engines, doctor, bench, bank, regress, report, compare, serve)
     for verb in every:
         verb.add(verbs)
     for name, (_, extra, summary) in DELEGATED.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
@@ -114,3 +115,14 @@ def positive(text: str) -> int:
 def natural(text: str) -> int:
     """A whole number from 0."""
     return 0 if text == "0" else positive(text)
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number")
+    return found

@@ -22,13 +22,14 @@ from ..runtime.scorer import open as open_scorer
 from ..tables.clips import Clips
 from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
-from ..tables.inputs import Item, in_words
+from ..tables.gate import Gate
+from ..tables.inputs import STDIN, Item, in_words
 from ..tables.originals import Originals, originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
-from . import clip_options, table_options
+from . import clip_options, gate_options, table_options
 from . import options as shared
 
 EPILOG = """\
@@ -41,6 +42,7 @@ examples:
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
+  pscr score outputs/ -o s.csv --min-score 2 --move-to low/      and move what scores below 2 aside
   pscr score outputs/ -o scores/ --engine ray       worker processes, here or on a Ray cluster; Parquet
 
 csv columns and jsonl keys: {columns}.
@@ -96,7 +98,12 @@ def add(verbs: shared.Verbs) -> None:
         action="store_true",
         help="with --resume: try images that failed again; their rows move to the end",
     )
-    score.add_argument("-0", "--null", action="store_true", help="paths on standard input end in NUL bytes, not lines")
+    score.add_argument(
+        "-0",
+        "--null",
+        action="store_true",
+        help="paths on standard input, and in --delete-list, end in NUL bytes, not lines",
+    )
     score.add_argument("--fail-fast", action="store_true", help="stop after the first input that fails")
     shared.max_pixels(score)
     score.add_argument(
@@ -108,6 +115,7 @@ def add(verbs: shared.Verbs) -> None:
     shared.quiet(score, "rows and errors only: no title, summary or progress")
     clip_options.add(score)
     table_options.add(score)
+    gate_options.add(score)
     ray_options.add(score, shared.positive)
 
 
@@ -120,6 +128,7 @@ def run(options: argparse.Namespace) -> int:
     """
     ray_options.check(options)
     table_options.check(options)
+    gate = gate_options.gate(options)
     if options.retry_failed and not options.resume:
         raise UsageError("--retry-failed goes with --resume, which names the rows that are there; add it")
     if options.engine == "ray":
@@ -137,7 +146,8 @@ def run(options: argparse.Namespace) -> int:
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
-    inputs = inputs_of(options.paths, options.null, table_options.wanted(options), left_out)
+    null = options.null and (STDIN in options.paths or options.delete_list is None)
+    inputs = inputs_of(options.paths, null, table_options.wanted(options), left_out)
     inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
     _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
@@ -158,9 +168,11 @@ def run(options: argparse.Namespace) -> int:
         given = originals(scorer, options.reference)
         clips = clip_options.clips(options, earlier.done)
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given, clips)
+        if gate:
+            gate.check(scorer.scale)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, inputs, given, clips, form, file, earlier, options)
+        return _write_all(scorer, inputs, given, clips, form, file, earlier, gate, options)
 
 
 def _check_apart(output: str | None, tables: Iterable[str]) -> None:
@@ -201,6 +213,7 @@ def _write_all(
     form: Format,
     file: ResultsFile | None,
     earlier: Earlier,
+    gate: Gate | None,
     options: argparse.Namespace,
 ) -> int:
     assert form.writer is not None  # `pscr score` offers no other
@@ -223,6 +236,8 @@ def _write_all(
                 writer.row(result, item.cells)
                 progress.step()
                 tally.add(result.score)
+                if gate:
+                    gate.add(item, result)
                 if groups:
                     groups.add(inputs.columns.record(result, item.cells)[options.group_by], result.score)
                 if result.status != Status.OK and options.fail_fast:
@@ -241,7 +256,17 @@ def _write_all(
         err(f"pscr: {summary}{_where(options.output)}")
     for line in groups.lines() if groups else ():
         err(line)
-    return 1 if tally.failed else 0
+    return 1 if _held_back(gate, options.quiet) or tally.failed else 0
+
+
+def _held_back(gate: Gate | None, quiet: bool) -> int:
+    """Do with the images that do not pass what is asked for; returns for how many it failed."""
+    if gate is None:
+        return 0
+    done, failed = gate.close()
+    if not quiet:
+        err(f"pscr: {done}")
+    return failed
 
 
 def _not_done(inputs: Inputs, earlier: Earlier) -> Inputs:

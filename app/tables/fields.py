@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..runtime.diagnosis import Diagnosis
 from ..runtime.errors import Status
@@ -145,6 +145,18 @@ def result_of(entry: Mapping[str, Any]) -> Result:
     text = str(entry["message"]), str(entry["path"])
     score = math.nan if score is None else score
     return Result(score, spread, width, height, status, *text, interval, _diagnosis_of(entry))
+
+
+class ResultRow(NamedTuple):
+    """A row that was read back: its result, and the cells that were asked for, by column."""
+
+    result: Result
+    cells: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], row: Mapping[str, Any], wanted: Collection[str]) -> ResultRow:
+        """entry: as `result_of` has it, which see for the errors. row: all cells under the names of the file."""
+        return cls(result_of(entry), {name: row[name] for name in wanted if name in row})
 
 
 def _bound(result: Result, end: int) -> float | None:

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
-from .fields import NO_CELLS, PLAIN, Columns, record, result_of
+from .fields import NO_CELLS, PLAIN, Columns, ResultRow, record
 from .inputs import EXTENSIONS
 from .results_file import Rows, Stream, read_rows
 
@@ -229,11 +229,14 @@ def output_format(asked: str | None, output: str | None) -> Format:
 
 
 def read_results(path: Path) -> list[Result]:
-    """The results in what `pscr score` has written: a file, or the Ray engine's folder of Parquet files.
+    """The results alone of `read_table`, which see for the errors."""
+    return [row.result for row in read_table(path)]
 
-    What stands beside the results is passed over.
 
-    Half a row at a file's end does not count.
+def read_table(path: Path, wanted: Collection[str] = ()) -> list[ResultRow]:
+    """The rows of what `pscr score` has written: a file, or the Ray engine's folder of Parquet files.
+
+    Half a row at a file's end does not count. wanted: the columns whose cells are kept, where the file has them.
 
     Raises:
         UsageError: it cannot be read, or is not what `pscr score` writes in the format that its name says.
@@ -243,13 +246,14 @@ def read_results(path: Path) -> list[Result]:
     if path.is_dir() or form is FORMATS["parquet"]:
         with needing("tables", f"reading {path}"):
             from .parquet import read_parquet  # pyarrow, which nothing else here needs
-        return read_parquet(path)
+        return read_parquet(path, wanted)
     if form is None or form.rows is None:
         expected = " or ".join(RESUMABLE)
         raise UsageError(
             f"{path}: expected the {expected} file, or the file or folder of Parquet, that pscr score writes"
         )
-    return [result for _, result in read_rows(path, form.rows, result_of) if result is not None]
+    found = read_rows(path, form.rows, lambda result, row: ResultRow.of(result, row, wanted))
+    return [row for _, row in found if row is not None]
 
 
 def _json(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,9 +16,8 @@ import pyarrow.parquet
 
 from ..console import UsageError
 from ..runtime.errors import one_line
-from ..runtime.scorer import Result
 from . import locking
-from .fields import FIELDS, Columns, Field, fields, result_of
+from .fields import FIELDS, Columns, Field, ResultRow, fields
 from .inputs import Item
 from .results_file import Earlier
 
@@ -140,8 +139,8 @@ class ResultsFolder:
         return UsageError(f"{found}; name the folder of the interrupted run, or start anew in another")
 
 
-def read_parquet(path: Path) -> list[Result]:
-    """The results in a Parquet file, or in a folder of such, in the order of the input.
+def read_parquet(path: Path, wanted: Collection[str] = ()) -> list[ResultRow]:
+    """The rows of a Parquet file, or of a folder of such, in the order of the input; wanted: as in `read_table`.
 
     Raises:
         UsageError: a file is not what `pscr score` writes.
@@ -150,8 +149,9 @@ def read_parquet(path: Path) -> list[Result]:
     for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
         try:
             columns = Columns.of_names(pyarrow.parquet.read_schema(file).names)
-            rows = pyarrow.parquet.read_table(file, columns=list(columns.own.values())).to_pylist()
-            found += [result_of(columns.results(row)) for row in rows]
+            kept = dict.fromkeys((*columns.own.values(), *(name for name in wanted if name in columns.names)))
+            rows = pyarrow.parquet.read_table(file, columns=list(kept)).to_pylist()
+            found += [ResultRow.of(columns.results(row), row, wanted) for row in rows]
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as problem:
             wrong = f"{file} is not what pscr score writes ({one_line(problem)})"
             raise UsageError(f"{wrong}; name what it has written") from problem

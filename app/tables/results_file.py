@@ -234,11 +234,16 @@ class Earlier:
 
 
 def read_rows(
-    path: Path, rows: Rows, read: Callable[[dict[str, Any]], T], option: str = "", columns: Columns | None = None
+    path: Path,
+    rows: Rows,
+    read: Callable[[dict[str, Any], dict[str, Any]], T],
+    option: str = "",
+    columns: Columns | None = None,
 ) -> Iterator[tuple[int, T | None]]:
     """What `read` makes of each whole row of a file, and where the row ends, in bytes; None for the header.
 
-    read: raises one of `NOT_A_ROW` for values that are none of ours. option: that named the file, for messages.
+    read: is given the result under the names of `fields`, and the whole row under the file's own; raises one of
+    `NOT_A_ROW` for values that are none of ours. option: that named the file, for messages.
     columns: that the file must have; None for any of ours.
 
     Raises:
@@ -253,7 +258,11 @@ def read_rows(
                     found = rows.columns(row)
                     if columns is not None:
                         _check_columns(found, columns, f"{option}{path}")
-                yield end, None if rows.header and number == 1 else read(found.results(rows.entry(row, found)))
+                if rows.header and number == 1:
+                    yield end, None
+                    continue
+                entry = rows.entry(row, found)
+                yield end, read(found.results(entry), entry)
     except OSError as problem:
         raise UsageError(
             f"{option}{path} cannot be read: {problem.strerror}; expected a file of pscr score"
@@ -277,7 +286,7 @@ def _check_columns(found: Columns, expected: Columns, file: str) -> None:
         raise UsageError(f"{file} has {has}; give the same inputs and options, or start anew")
 
 
-def _standing(entry: dict[str, Any]) -> tuple[str, str, float | None]:
+def _standing(entry: dict[str, Any], row: dict[str, Any]) -> tuple[str, str, float | None]:
     """Path, status and score of a row's values."""
     score = entry["score"]
     if not (isinstance(entry["path"], str) and entry["status"] in Status.__members__):

@@ -23,6 +23,7 @@ OWN = (
     "bench",
     "bank",
     "report",
+    "compare",
     "serve",
 )
 VERBS = (*OWN, "train", "evaluate", "export", "import")
