@@ -26,6 +26,7 @@ def _is_the_program() -> bool:
 try:
     import numpy  # noqa: F401  # before OpenCV, which writes to standard output where NumPy is missing
 
+    from .runtime.clip import ClipResult, score_clip
     from .runtime.quality_map import QualityMap, quality_map
     from .runtime.ranking import Ranked, rank
     from .runtime.scorer import Result, Scorer, open
@@ -34,6 +35,7 @@ except Exception:  # an ImportError of numpy or OpenCV, or whatever else a damag
         raise
 
 __all__ = [
+    "ClipResult",
     "PscrError",
     "QualityMap",
     "Ranked",
@@ -44,6 +46,7 @@ __all__ = [
     "open",
     "quality_map",
     "rank",
+    "score_clip",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.manifest import Manifest
-from ..training.backbones import IMAGENET
+from ..training.backbones.spec import IMAGENET
 from ..training.options import option
 from . import shell
 from .linear_import import NO_SCALE, LinearOptions, scale_of

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from ..runtime.families import linear
 from ..runtime.samplings.whole import LONGEST
-from ..training.backbones import RGB
 from ..training.backbones.base import Backbone
 from ..training.backbones.efficientnet_lite import SameConv2d
+from ..training.backbones.spec import RGB
 from .score_graph import exported
 
 HALVES = ("pil-bicubic", "pil-bilinear", "mean2")

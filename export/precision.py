@@ -43,7 +43,18 @@ def to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
     part = _extract(widened, starts, ends)
     with _quiet():
         half = convert_float_to_float16(part, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_FULL])
+    _restore(half.graph, {tensor.name: tensor for tensor in part.graph.initializer})
     return _replace(widened, part, half)
+
+
+def _restore(half: onnx.GraphProto, full: dict[str, TensorProto]) -> None:
+    """Give the operators of `_FULL` the weights that they had: the converter rounds these too, and casts them back."""
+    read = {name for node in half.node if node.op_type in _FULL for name in node.input}
+    for node in [node for node in half.node if node.op_type == "Cast" and node.input[0] in full]:
+        if node.output[0] in read:
+            half.initializer.add().CopyFrom(full[node.input[0]])
+            half.initializer[-1].name = node.output[0]
+            half.node.remove(node)
 
 
 def to_int8(
@@ -58,7 +69,8 @@ def to_int8(
         for unsigned activations with a zero point and int32 biases, which TensorRT refuses.
 
     Raises:
-        PscrError: MODEL_INVALID where the graph has no trunk in fp32; INVALID_ARGUMENT without images.
+        PscrError: MODEL_INVALID where the graph has no trunk in fp32, or multiplies matrices; INVALID_ARGUMENT without
+            images.
     """
     if not patches:
         raise PscrError(
@@ -66,6 +78,10 @@ def to_int8(
         )
     widened, starts, ends = _widen(proto)
     part = _extract(widened, starts, ends)
+    if any(node.op_type == "MatMul" for node in part.graph.node):
+        raise PscrError(
+            Status.MODEL_INVALID, "model.onnx multiplies matrices, as transformers do, which int8 is not for; use fp16"
+        )
     leading = [node.name for nodes in _trunks(part.graph) for node in nodes[:float_convolutions]]
     symmetric = target == "tensorrt"
     changed = onnx.ModelProto()

@@ -24,9 +24,10 @@ Shape = Sequence[int]
 PORTABLE = ("8.0", "8.6", "8.9", "12.0")  # what tensorrt_rtx builds for on a machine without a GPU, unless told
 _NAMES = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 _BYTES = {"FLOAT": 4, "HALF": 2, "INT8": 1}
-# Bytes of a plan that are not weights: of any, for each convolution or layer of a transformer, and for each in int8, which mostly bring a kernel;
-# a further profile brings as much as two first ones, since weights are laid out anew for some of its kernels.
-_OVERHEAD, _LAYER, _KERNEL = 4_000_000, 40_000, 250_000
+# Bytes of a plan that are not weights: of any, for each convolution, for each other layer of a transformer, and for
+# each convolution in int8, which mostly bring a kernel; a further profile brings as much as two first ones, since
+# weights are laid out anew for some of its kernels.
+_OVERHEAD, _LAYER, _OTHER, _KERNEL = 4_000_000, 40_000, 80_000, 250_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +179,7 @@ def check_size(built: Built, precision: str) -> None:
     Raises:
         PscrError: ENGINE_INCOMPATIBLE.
     """
-    kernels = _LAYER * (sum(built.types.values()) + built.others) + _KERNEL * built.types.get("INT8", 0)
+    kernels = _LAYER * sum(built.types.values()) + _OTHER * built.others + _KERNEL * built.types.get("INT8", 0)
     allowed = 1.1 * built.weights + _OVERHEAD + kernels * (2 * built.profiles - 1)
     if len(built.plan) > allowed:
         raise PscrError(

@@ -56,7 +56,7 @@ def decode(data: bytes, name: str, found: str, max_pixels: int, kind: str = "") 
     formats = [_NAMES.get(kind, kind.upper())] if kind else None
 
     def read() -> tuple[Pixels, str, list[str]]:
-        with _told() as words, pillow.open(io.BytesIO(data), formats=formats) as image:
+        with told() as words, pillow.open(io.BytesIO(data), formats=formats) as image:
             if image.format in _SCRIPTED:
                 raise refused(Status.DECODE_FAILED, name, f"{image.format}; expected {EXPECTED}; convert it first")
             return *_pixels(image, name, max_pixels), words
@@ -77,27 +77,29 @@ def decode(data: bytes, name: str, found: str, max_pixels: int, kind: str = "") 
         raise refused(Status.DECODE_FAILED, name, found) from error
 
 
-def from_image(image: Any, max_pixels: int) -> tuple[Pixels, list[str]]:
+def from_image(image: Any, max_pixels: int, name: str = _OBJECT) -> tuple[Pixels, list[str]]:
     """The same of an image that the caller has opened with Pillow, and which may not have read its file yet.
+
+    name: what messages call it.
 
     Raises:
         PscrError: DECODE_FAILED, IMAGE_TOO_LARGE, OUT_OF_MEMORY.
     """
 
     def read() -> tuple[Pixels, str, list[str]]:
-        with _told() as words:
-            return *_pixels(image, _OBJECT, max_pixels), words
+        with told() as words:
+            return *_pixels(image, name, max_pixels), words
 
     try:
         (pixels, colour, words), written = caught(read, alone=True)  # it reads its file only once
-        return pixels, _notes(words, written, colour, _OBJECT)
+        return pixels, _notes(words, written, colour, name)
     except PscrError:
         raise
     except MemoryError as error:
-        raise refused(Status.OUT_OF_MEMORY, _OBJECT, "its RGB form does not fit into memory") from error
+        raise refused(Status.OUT_OF_MEMORY, name, "its RGB form does not fit into memory") from error
     except Exception as error:  # as above; also a file that was closed meanwhile
         found = f"Pillow says {one_line(error)!r}; open the image again"
-        raise refused(Status.DECODE_FAILED, _OBJECT, found) from error
+        raise refused(Status.DECODE_FAILED, name, found) from error
 
 
 def _pixels(image: Any, name: str, max_pixels: int) -> tuple[Pixels, str]:
@@ -136,7 +138,7 @@ class _Collector(logging.Handler):
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[list[str]]:
+def told() -> Iterator[list[str]]:
     """A list into which Pillow's log lines and Python warnings go while it reads, and not to the terminal."""
     words: list[str] = []
     logger, collector = logging.getLogger("PIL"), _Collector(words)

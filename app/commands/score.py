@@ -19,6 +19,7 @@ from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
 from ..runtime.scorer import open as open_scorer
+from ..tables.clips import Clips
 from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
 from ..tables.gate import Gate
@@ -28,7 +29,7 @@ from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
 from ..voting import named, votes
-from . import gate_options, table_options
+from . import clip_options, gate_options, table_options
 from . import options as shared
 
 EPILOG = """\
@@ -37,6 +38,7 @@ examples:
   pscr score outputs/ -o scores.csv                 every image below a folder
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   pscr score damaged/ --reference originals/        a full-reference model: each beside its original
+  pscr score clip.mp4 --every 0.5                   a video: the mean of a frame each half second
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
@@ -111,6 +113,7 @@ def add(verbs: shared.Verbs) -> None:
         help="where JPEGs are decoded; on the GPU scores move a little (default: %(default)s)",
     )
     shared.quiet(score, "rows and errors only: no title, summary or progress")
+    clip_options.add(score)
     table_options.add(score)
     gate_options.add(score)
     ray_options.add(score, shared.positive)
@@ -131,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
     if options.engine == "ray":
         if options.reference is not None:
             raise UsageError("--reference goes with --engine local; leave one of them out")
+        if clip_options.given(options):
+            raise UsageError("--frames, --every and --per-frame are of videos, which --engine ray does not score")
         if options.retry_failed or options.overwrite:
             raise UsageError(
                 "--retry-failed and --overwrite are for files, and --engine ray writes a folder; leave them out"
@@ -161,12 +166,13 @@ def run(options: argparse.Namespace) -> int:
         stack.enter_context(scorer)
         check_diagnosis(scorer, options.diagnose)
         given = originals(scorer, options.reference)
-        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given)
+        clips = clip_options.clips(options, earlier.done)
+        check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given, clips)
         if gate:
             gate.check(scorer.scale)
         if file:
             file.begin(earlier)
-        return _write_all(scorer, inputs, given, form, file, earlier, gate, options)
+        return _write_all(scorer, inputs, given, clips, form, file, earlier, gate, options)
 
 
 def _check_apart(output: str | None, tables: Iterable[str]) -> None:
@@ -203,6 +209,7 @@ def _write_all(
     scorer: Scorer,
     inputs: Inputs,
     given: Originals,
+    clips: Clips,
     form: Format,
     file: ResultsFile | None,
     earlier: Earlier,
@@ -218,7 +225,7 @@ def _write_all(
     shares_terminal = file is None and sys.stdout.isatty()
     tally = earlier.tally
     before = tally.count
-    results = paired(scorer, inputs.items, options.batch, given, options.diagnose)
+    results = paired(scorer, inputs.items, options.batch, given, options.diagnose, clips)
     try:
         with closing(writer), closing(results):
             if not earlier.size:

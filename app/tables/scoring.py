@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from ..runtime.image import Source
 from ..runtime.image_words import UNNAMED
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
+from .clips import Clips
 from .inputs import Item
 from .originals import Originals, original_of, score_each
 from .results_file import Tally
@@ -32,12 +34,34 @@ def in_order(
 
 
 def paired(
-    scorer: Scorer, items: Iterator[Item], batch: int | None, given: Originals = None, diagnose: bool = False
+    scorer: Scorer,
+    items: Iterator[Item],
+    batch: int | None,
+    given: Originals = None,
+    diagnose: bool = False,
+    clips: Clips | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
     """`in_order` with the item of each result; a result is called by its item's path, wherever the image lay.
 
     given: the images' originals, for a full-reference model.
+    clips: how video files are scored, each of which may have several results; without, they are images of no known
+        format.
     """
+    if clips is None:
+        yield from _images(scorer, items, batch, given, diagnose)
+        return
+    for are_clips, run in itertools.groupby(items, clips.holds):
+        if not are_clips:
+            yield from _images(scorer, run, batch, given, diagnose)
+            continue
+        for item in run:
+            for result in clips.rows(scorer, item.path, given, diagnose):
+                yield item, result
+
+
+def _images(
+    scorer: Scorer, items: Iterator[Item], batch: int | None, given: Originals, diagnose: bool
+) -> Generator[tuple[Item, Result], None, None]:
     waiting: deque[Item] = deque()
 
     def sources() -> Iterator[Source]:
@@ -75,13 +99,14 @@ def check_same_model(
     source: str,
     otherwise: str = "",
     given: Originals = None,
+    clips: Clips | None = None,
 ) -> None:
     """Refuse to put scores of one model beside those of another: every promised score must be given again.
 
     An image that is gone, as those of a finished run may be, is passed over.
 
     promised: paths and scores. source: the option and file that they come from. otherwise: what else would help.
-    given: the images' originals, for a full-reference model.
+    given: the images' originals, for a full-reference model. clips: how video files among them were scored.
 
     Raises:
         UsageError: one has another score.
@@ -89,7 +114,9 @@ def check_same_model(
     low, high = scorer.scale.range
     for path, score in promised:
         try:
-            found = scorer.score(path, reference=original_of(path, given)).score
+            found = clips.score_again(scorer, path) if clips else None
+            if found is None:
+                found = scorer.score(path, reference=original_of(path, given)).score
         except PscrError:
             continue
         if abs(found - score) > SAME_MODEL * (high - low):

@@ -209,7 +209,7 @@ def test_info_says_what_is_open_in_plain_values(scorer: pscr.Scorer, tiny_model:
     assert set(scorer.info) == {
         *("model", "version", "folder", "family", "backbone", "precision", "sampling", "meaning", "database", "range"),
         *("higher_is_better", "bank", "training", "licence", "device_asked", "device", "provider", "library"),
-        *("threads", "interval", "passed_over"),
+        *("threads", "interval", "passed_over", "diagnosis", "jpeg"),
     }
     assert json.loads(json.dumps(scorer.info, allow_nan=False)) == scorer.info
     assert (scorer.info["model"], scorer.info["folder"]) == ("tiny", str(tiny_model))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,12 +35,12 @@ class Held(Scorer):
         assert self.gate.wait(30)
         return super().prepare(source, pixel_format)  # type: ignore[arg-type]
 
-    def infer(self, patches: np.ndarray, terms: bool = False) -> Outputs:
+    def infer(self, patches: list[np.ndarray], *more: Any) -> Outputs:
         if getattr(self, "batches", None) is not None:
             self.batches.append(len(patches))
             if len(patches) > self.most:
                 raise PscrError(Status.OUT_OF_MEMORY, "too many at once")
-        return super().infer(patches, terms)
+        return super().infer(patches, *more)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_another_name_is_refused_with_those_there_are(name, capsys):
     with pytest.raises(SystemExit):
         parse(["--data", "csv:x", "-o", "run", "--backbone", name])
     assert "timm:NAME" in capsys.readouterr().err
-    with pytest.raises(PscrError, match="resnet18.*timm:NAME") as caught:
+    with pytest.raises(PscrError, match=r"resnet18.*timm:NAME") as caught:
         backbones.find(name)
     assert caught.value.status is Status.INVALID_ARGUMENT
 

@@ -1,17 +1,17 @@
 """Networks of timm train, export and build like the project's own; small ones, with random weights."""
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from engine_makers import profile
+from onnx import TensorProto
 from safetensors.torch import save_file
 from training_run import label
 
 pytest.importorskip("timm", reason="timm is not installed: pip install 'pscr[timm]'")
 
 from pscr.export import trt_builder
-from pscr.export.precision import to_half
+from pscr.export.precision import to_half, to_int8
 from pscr.export.run_source import of_run
 from pscr.export.score_graph import to_onnx
 from pscr.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -22,6 +22,7 @@ from pscr.training.model import build, load_pretrained
 from pscr.training.train import main as train
 
 CONVNEXT = "timm:test_convnext"
+FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 EXPORTED = (CONVNEXT, "timm:test_efficientnet", "timm:vit_xsmall_patch16_clip_224")
 
 
@@ -107,11 +108,21 @@ def test_terms_of_the_graph_are_those_of_the_network(exported, precision, share)
 @pytest.mark.slow
 def test_norms_and_softmaxes_stay_in_full_precision(exported):
     graph = exported[2]["fp16"].graph
-    cast = {node.output[0] for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == 1}
-    full = [node for node in graph.node if node.op_type in ("LayerNormalization", "Softmax")]
-    assert all(node.input[0] in cast for node in full)
+    widened = {node.output[0] for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == FLOAT}
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    assert all(kinds[node.input[1]] == onnx.TensorProto.FLOAT16 for node in graph.node if node.op_type == "Conv")
+    norms = [node for node in graph.node if node.op_type == "LayerNormalization"]
+    assert all(kinds[node.input[1]] == FLOAT for node in norms)
+    assert all(node.input[0] in widened for node in graph.node if node.op_type == "Softmax")
+    assert all(kinds[node.input[1]] == FLOAT16 for node in graph.node if node.op_type == "Conv")
+
+
+@pytest.mark.slow
+def test_a_transformer_in_int8_is_refused(exported):
+    _, patches, graphs = exported
+    if not any(node.op_type == "Softmax" for node in graphs["fp32"].graph.node):
+        pytest.skip("a convolutional network")
+    with pytest.raises(PscrError, match="use fp16"):
+        to_int8(graphs["fp32"], [patches[0]], 1)
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...runtime.errors import PscrError, Status, one_line
 from ...runtime.samplings.grid import PUBLISHED
-from . import TIMM, BackboneSpec
 from .base import Backbone, Layers
+from .spec import TIMM, BackboneSpec
 
 
 class TimmBackbone(Backbone):

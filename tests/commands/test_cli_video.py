@@ -1,0 +1,83 @@
+"""`pscr score` of videos: one row a clip or a frame, among images, and resumed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from cli_testing import Cli
+
+import pscr
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A clip of 40 frames [96,128] at 10 a second."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 10, (128, 96))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no MJPG")
+    noise = np.random.default_rng(0)
+    for _ in range(40):
+        writer.write(noise.integers(0, 256, (96, 128, 3), np.uint8))
+    writer.release()
+    return path
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_clip_among_images_is_one_row_in_its_place(cli: Cli, tiny_model: Path, image: Path, clip: Path) -> None:
+    broken = clip.with_name("broken.mp4")
+    broken.write_bytes(b"no video")
+    done = cli("score", image, clip, broken, image, "--frames", 4, "--model", tiny_model, "--format", "csv")
+    assert done.code == 1
+    found = rows(done.out)
+    assert [row["path"] for row in found] == [str(path) for path in (image, clip, broken, image)]
+    assert [row["status"] for row in found] == ["OK", "OK", "DECODE_FAILED", "OK"]
+    with pscr.open(tiny_model) as scorer:
+        expected = pscr.score_clip(scorer, clip, 4)
+    assert float(found[1]["score"]) == pytest.approx(expected.score, abs=1e-6)
+    assert (found[1]["width"], found[1]["height"], found[1]["message"]) == ("128", "96", expected.message)
+
+
+def test_per_frame_gives_a_row_for_each_frame(cli: Cli, tiny_model: Path, clip: Path) -> None:
+    done = cli("score", clip, "--every", 1, "--per-frame", "--model", tiny_model, "--format", "csv")
+    assert [row["path"] for row in rows(done.out)] == [f"{clip}#t={second}.000" for second in range(4)]
+
+
+@pytest.mark.parametrize("per_frame", [(), ("--per-frame",)])
+def test_resume_gives_the_same_rows(cli: Cli, tiny_model: Path, clip: Path, per_frame: tuple[str, ...]) -> None:
+    out = clip.with_name("scores.csv")
+    command = ("score", clip, *per_frame, "--frames", 5, "--model", tiny_model, "-o", out)
+    assert cli(*command).code == 0
+    whole = out.read_bytes()
+    assert cli(*command, "--resume").code == 0
+    assert out.read_bytes() == whole
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    assert cli(*command, "--resume").code == 0
+    assert out.read_bytes() == whole
+
+
+def test_resume_knows_another_models_score_by_a_frame(cli: Cli, tiny_model: Path, clip: Path) -> None:
+    out = clip.with_name("scores.csv")
+    assert cli("score", clip, "--per-frame", "--frames", 5, "--model", tiny_model, "-o", out).code == 0
+    text = out.read_text().splitlines()
+    cells = text[-1].split(",")
+    cells[1] = str(float(cells[1]) + 3)
+    out.write_text("\n".join([*text[:-1], ",".join(cells)]) + "\n")
+    done = cli("score", clip, "--per-frame", "--frames", 5, "--model", tiny_model, "-o", out, "--resume")
+    assert done.code == 2
+    assert "another model" in done.err
+
+
+@pytest.mark.parametrize("option", [("--frames", "0"), ("--every", "0"), ("--every", "nan"), ("--every", "x")])
+def test_sampling_that_takes_nothing_is_refused(cli: Cli, clip: Path, option: tuple[str, str]) -> None:
+    done = cli("score", clip, *option)
+    assert done.code == 2
+    assert "expected" in done.err
