@@ -46,7 +46,7 @@ def gate(options: argparse.Namespace) -> Gate | None:
         other = "--resume" if options.resume else f"--engine {options.engine}"
         raise UsageError(f"--move-to and --delete-list are of the images of one local run; leave them or {other} out")
     if options.per_frame:
-        raise UsageError("--move-to and --delete-list are of whole files, --per-frame of their frames; leave one out")
+        raise UsageError("--move-to and --delete-list are of whole files, and --per-frame scores parts; leave one out")
     if options.delete_list == STDOUT and options.output in (None, STDOUT):
         raise UsageError("--delete-list - would mix paths with the rows on standard output; add -o FILE")
     return Gate(limit, options.max_score is None, options.move_to, options.delete_list, options.null)

@@ -5,5 +5,5 @@ identical images; statistics -> means, comparisons and their intervals; plots ->
 assemble -> the report; page -> one HTML file; engine -> all of it, from the options to the file.
 
 `pscr compare` stands on the same statistics: score_sets -> its two sides; two_sets -> the verdict; compare_engine ->
-both.
+all of it.
 """

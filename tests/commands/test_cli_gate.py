@@ -160,6 +160,7 @@ def test_where_lower_scores_are_better_the_highest_are_held_back(cli: Cli, image
         ("--min-score", "nan", "--move-to", "low"),
         ("--min-score", "2", "--delete-list", "-"),
         ("--min-score", "2", "--move-to", "low", "--resume", "-o", "scores.csv"),
+        ("--min-score", "2", "--move-to", "low", "--per-frame"),
         ("--max-score", "2", "--move-to", "low"),
     ],
 )

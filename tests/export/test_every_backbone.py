@@ -107,7 +107,7 @@ def test_scores_of_the_exported_graph_are_the_published_computation(exported):
     graph = exported.graph.SerializeToString()
     check_graph(graph)  # no operator that the runtime refuses
     with OnnxRuntimeBackend(graph, signature(bank), exported.model.spec.patch) as backend:
-        scores, votes = backend.infer(exported.patches)
+        scores, votes, _ = backend.infer(exported.patches)
         found_terms = backend.terms(exported.patches)
     assert np.abs(expected[0] - expected[1]).max() > 1e-2  # so that equal scores are no accident
     np.testing.assert_allclose(scores, expected.mean(1), atol=1e-4)

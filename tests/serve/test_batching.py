@@ -35,12 +35,12 @@ class Held(Scorer):
         assert self.gate.wait(30)
         return super().prepare(source, pixel_format)  # type: ignore[arg-type]
 
-    def infer(self, patches: list[np.ndarray], *more: Any) -> Outputs:
+    def infer(self, patches: list[np.ndarray], *more: Any, **named: Any) -> Outputs:
         if getattr(self, "batches", None) is not None:
             self.batches.append(len(patches))
             if len(patches) > self.most:
                 raise PscrError(Status.OUT_OF_MEMORY, "too many at once")
-        return super().infer(patches, *more)
+        return super().infer(patches, *more, **named)
 
 
 @pytest.fixture
