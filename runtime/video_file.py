@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def _opened(name: str) -> Any:
     # An absolute path is never taken for an address.
     capture, said = caught(lambda: cv2.VideoCapture(str(Path(name).absolute()), cv2.CAP_FFMPEG), alone=True)
     if not capture.isOpened():
+        said = re.sub(r"\[[^]]* @ 0x[0-9a-f]+] ", "", said)  # an address of FFmpeg's
         words = f" ({said})" if said else ""
         found = f"no video that can be read{words}; expected mp4, mov, mkv, webm or avi, whole, with a picture track"
         raise refused(Status.DECODE_FAILED, name, found)

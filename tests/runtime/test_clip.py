@@ -119,6 +119,7 @@ def test_what_is_no_video_is_refused_without_noise(
         error = refusal(scorer, path)
         assert error.status is pscr.Status.DECODE_FAILED
         assert "no video that can be read" in error.message
+        assert "0x" not in error.message
     assert refusal(scorer, tmp_path / "missing.mp4").status is pscr.Status.FILE_NOT_FOUND
     assert refusal(scorer, tmp_path).status is pscr.Status.DECODE_FAILED
     assert capfd.readouterr().err == ""
