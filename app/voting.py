@@ -1,9 +1,12 @@
-"""What votes in place of a model's own: the file that --bank or --head names."""
+"""The model that a command line names, and what votes in place of its own: the file that --bank or --head names."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from .runtime.scorer import Scorer
+from .runtime.scorer import open as open_scorer
 
 
 class Votes(TypedDict):
@@ -22,3 +25,12 @@ def named(options: argparse.Namespace) -> str | None:
     """The file that was named; None where the model's own votes."""
     found: str | None = options.bank or options.head
     return found
+
+
+def opened(options: argparse.Namespace, **more: Any) -> Scorer:
+    """The model of --model, --device, --threads and of what votes. more: other arguments of `pscr.open`.
+
+    Raises:
+        PscrError: see there.
+    """
+    return open_scorer(options.model, options.device, options.threads, **votes(options), **more)

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import image_pillow
 from .errors import PscrError, Status, one_line
-from .frame_sampling import Frame, Sampling
+from .frame_sampling import Frame, FrameSampling
 from .image_words import check_size, refused
 
 ENDINGS = frozenset({".gif", ".webp", ".png", ".apng"})
@@ -31,7 +31,7 @@ def is_animated(path: str) -> bool:
 
 
 def read_frames(
-    name: str, sampling: Sampling, wanted: Callable[[float], bool], max_pixels: int
+    name: str, sampling: FrameSampling, wanted: Callable[[float], bool], max_pixels: int
 ) -> Generator[Frame, None, None]:
     """The sampled frames of an animation; a still image has one.
 
@@ -51,7 +51,7 @@ def read_frames(
                 yield Frame(time, image_pillow.from_image(image, max_pixels, name)[0])
 
 
-def _taken(image: Any, name: str, sampling: Sampling) -> Iterator[float]:
+def _taken(image: Any, name: str, sampling: FrameSampling) -> Iterator[float]:
     """The time of each frame that is taken, in seconds, while the image stands at it."""
     count = _count(image, name)
     numbers = None if sampling.every else frozenset(sampling.places(count, 1))

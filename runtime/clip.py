@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import animation, video_file
-from .frame_sampling import FRAMES, Frame, Sampling
+from .frame_sampling import FRAMES, Frame, FrameSampling
 from .image import DEFAULT_MAX_PIXELS
 from .samplings import Pixels
 from .scorer import Result, Scorer
@@ -60,7 +60,7 @@ def score_clip(
         PscrError: those of `read_frames`, and of `Scorer.score` for its first frame without a score.
     """
     times, results = [], []
-    for time, result in score_frames(scorer, path, Sampling(frames, every)):
+    for time, result in score_frames(scorer, path, FrameSampling(frames, every)):
         times.append(time)
         results.append(result)
     scores = [result.score for result in results]
@@ -82,7 +82,7 @@ def score_clip(
 def score_frames(
     scorer: Scorer,
     path: str | os.PathLike[str],
-    sampling: Sampling,
+    sampling: FrameSampling,
     wanted: Callable[[float], bool] = lambda time: True,
     diagnose: bool = False,
 ) -> Generator[tuple[float, Result], None, None]:
@@ -109,7 +109,7 @@ def score_frames(
 
 def read_frames(
     path: str | os.PathLike[str],
-    sampling: Sampling,
+    sampling: FrameSampling,
     wanted: Callable[[float], bool] = lambda time: True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Generator[Frame, None, None]:

@@ -15,7 +15,7 @@ FRAMES = 16  # sampled where the caller says nothing
 
 
 @dataclass(frozen=True)
-class Sampling:
+class FrameSampling:
     """Which frames are taken. frames: the centres of so many equal parts; every: one each so many seconds instead.
 
     Raises:

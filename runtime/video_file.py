@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from .errors import Status
-from .frame_sampling import Frame, Sampling
+from .frame_sampling import Frame, FrameSampling
 from .image import from_array
 from .image_words import check_size, refused
 from .stderr_capture import caught
@@ -21,7 +21,7 @@ _WHOLE = 0.9  # share of the frames that the header promises, below which a clip
 
 
 def read_frames(
-    name: str, sampling: Sampling, wanted: Callable[[float], bool], max_pixels: int
+    name: str, sampling: FrameSampling, wanted: Callable[[float], bool], max_pixels: int
 ) -> Generator[Frame, None, None]:
     """The sampled frames of a video file, one by one; those between are not converted to pixels.
 

@@ -6,7 +6,7 @@ import argparse
 import math
 from collections import Counter
 
-from ..runtime.frame_sampling import FRAMES, Sampling
+from ..runtime.frame_sampling import FRAMES, FrameSampling
 from ..tables.clips import Clips
 from . import options as shared
 
@@ -28,7 +28,7 @@ def given(options: argparse.Namespace) -> bool:
 
 def clips(options: argparse.Namespace, done: Counter[str]) -> Clips:
     """How videos and animations are scored. done: how often each path has its row already."""
-    return Clips(Sampling(options.frames or FRAMES, options.every), options.per_frame, done.copy(), given(options))
+    return Clips(FrameSampling(options.frames or FRAMES, options.every), options.per_frame, done.copy(), given(options))
 
 
 def _seconds(text: str) -> float:

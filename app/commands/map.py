@@ -17,8 +17,7 @@ from ..runtime.map_picture import draw, encode
 from ..runtime.quality_map import QualityMap, grid, quality_map
 from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
-from ..runtime.scorer import open as open_scorer
-from ..voting import votes
+from ..voting import opened
 from . import options as shared
 
 FORMATS = ("png", "npy", "csv")
@@ -71,9 +70,7 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output)
     with (
         interruptible(),
-        open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
-        ) as scorer,
+        opened(options, max_pixels=options.max_pixels) as scorer,
     ):
         try:
             pixels = scorer.pixels(options.image)

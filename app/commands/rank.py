@@ -11,10 +11,9 @@ from ..console import UsageError, columns, err, interruptible, one_line, out
 from ..describe import title
 from ..runtime.ranking import Ranked
 from ..runtime.ranking import rank as rank_images
-from ..runtime.scorer import open as open_scorer
 from ..tables.fields import record
 from ..tables.inputs import expand, in_words
-from ..voting import named, votes
+from ..voting import named, opened
 from . import options as shared
 
 HEADER = ("place", "score", "ahead", "supported", "confidence", "path")
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"found {found}; expected two images or more to put in order")
     if left_out and not options.quiet:
         err(f"pscr: {in_words(left_out)}")
-    with interruptible(), open_scorer(options.model, options.device, options.threads, **votes(options)) as scorer:
+    with interruptible(), opened(options) as scorer:
         ranked = rank_images(scorer, [image.path for image in images])
         heading = title(scorer, named(options))
         calibrated = scorer.calibration is not None

@@ -18,7 +18,6 @@ from ..runtime import output_file
 from ..runtime.errors import Status
 from ..runtime.output_file import STDOUT
 from ..runtime.scorer import Scorer
-from ..runtime.scorer import open as open_scorer
 from ..tables.clips import Clips
 from ..tables.fields import COLUMNS, DIAGNOSIS, Columns
 from ..tables.formats import BY_ENDING, RESUMABLE, WRITTEN, Format, output_format
@@ -28,7 +27,7 @@ from ..tables.originals import Originals, originals
 from ..tables.results_file import Earlier, ResultsFile, Stream
 from ..tables.scoring import check_diagnosis, check_same_model, paired, summarised
 from ..tables.table_inputs import Inputs, inputs_of
-from ..voting import named, votes
+from ..voting import named, opened
 from . import clip_options, gate_options, table_options
 from . import options as shared
 
@@ -155,15 +154,7 @@ def run(options: argparse.Namespace) -> int:
         earlier = _earlier(file, form, inputs.columns, options)
         earlier.tally.left_out = in_words(left_out)
         inputs = _not_done(inputs, earlier)
-        scorer = open_scorer(
-            options.model,
-            options.device,
-            options.threads,
-            **votes(options),
-            max_pixels=options.max_pixels,
-            jpeg=options.jpeg,
-        )
-        stack.enter_context(scorer)
+        scorer = stack.enter_context(opened(options, max_pixels=options.max_pixels, jpeg=options.jpeg))
         check_diagnosis(scorer, options.diagnose)
         given = originals(scorer, options.reference)
         clips = clip_options.clips(options, earlier.done)

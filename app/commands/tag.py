@@ -18,11 +18,10 @@ from ..runtime.image import read_file
 from ..runtime.image_tags import tagged
 from ..runtime.score_scale import ScoreScale
 from ..runtime.scorer import Result, Scorer
-from ..runtime.scorer import open as open_scorer
 from ..tables.formats import READABLE, read_results
 from ..tables.inputs import Item, expand, in_words
 from ..tables.scoring import check_same_model, in_order
-from ..voting import votes
+from ..voting import opened
 from . import options as shared
 
 DESCRIPTION = """\
@@ -30,7 +29,6 @@ Write scores into PNG and JPEG files: a rating of one to five stars in XMP, by t
 score lies in, and in PNG the score itself, as the text pscr_score. Pixels and all other metadata stay as they are, and
 so do a file's mode and times. A file that has an XMP packet already gets the rating only where it has one to replace.
 """
-_CHECKED = 3  # results of --scores that are computed again
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,7 @@ def run(options: argparse.Namespace) -> int:
     progress = Progress(len(items), options.quiet)
     with (
         interruptible(),
-        open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
-        ) as scorer,
+        opened(options, max_pixels=options.max_pixels) as scorer,
     ):
         for result in _results(scorer, items, earlier, options):
             row = _tag(result, scorer.scale, options.dry_run)
@@ -111,7 +107,7 @@ def _results(
         return
     known = {os.path.abspath(result.path or ""): result for result in earlier}  # noqa: PTH100  links stay links
     promised = [(path, result.score) for path, result in known.items() if result.ok]
-    check_same_model(scorer, promised[:_CHECKED], f"--scores: {options.scores}")
+    check_same_model(scorer, promised, f"--scores: {options.scores}")
     for item in items:
         found = known.get(os.path.abspath(item.path))  # noqa: PTH100
         missing = item.problem or f"{item.path}: {options.scores} has no result for it; score it first"

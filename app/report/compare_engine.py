@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..console import UsageError, columns, err, interruptible, one_line, out
-from ..runtime.scorer import open as open_scorer
 from ..tables.scoring import check_same_model
-from ..voting import votes
+from ..voting import opened
 from .score_sets import Asked, ScoreSet, read_set, score_set, scored
 from .two_sets import Change, Verdict, by_group, change
-
-_CHECKED = 3  # results of each file that are computed again
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,14 +31,12 @@ def run(options: argparse.Namespace) -> int:
     there = [read_set(name, asked) for name in names]
     with (
         interruptible(),
-        open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
-        ) as scorer,
+        opened(options, max_pixels=options.max_pixels) as scorer,
     ):
         scale = scorer.scale
         for given in () if options.no_check else filter(None, there):
             otherwise = ", or --no-check where images have changed since"
-            check_same_model(scorer, given.promised[:_CHECKED], given.name, otherwise)
+            check_same_model(scorer, given.promised, given.name, otherwise)
         sets = [
             score_set(name, scorer, options.quiet) if given is None else given
             for name, given in zip(names, there, strict=True)

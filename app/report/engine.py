@@ -18,13 +18,12 @@ from ..runtime import output_file
 from ..runtime.errors import PscrError
 from ..runtime.pipeline import in_order as in_threads
 from ..runtime.scorer import Result, Scorer
-from ..runtime.scorer import open as open_scorer
 from ..tables.fields import Columns
 from ..tables.formats import BY_ENDING, CsvWriter, read_results
 from ..tables.inputs import EXTENSIONS, Item, in_words
 from ..tables.results_file import Tally
 from ..tables.scoring import check_diagnosis, check_same_model, in_order
-from ..voting import votes
+from ..voting import opened
 from . import pictures
 from .assemble import Settings, assemble, maps_of
 from .data import Image, Named, by_folder, gather, labelled, match
@@ -32,7 +31,6 @@ from .labels import Labels
 from .page import render
 
 _AHEAD = 8  # images that are decoded for their thumbnails before they are asked for
-_CHECKED = 3  # results of --scores that are computed again
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,13 +47,11 @@ def run(options: argparse.Namespace) -> int:
     units, matching = match(named, not options.unpaired)
     with (
         interruptible(),
-        open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=options.max_pixels
-        ) as scorer,
+        opened(options, max_pixels=options.max_pixels) as scorer,
     ):
         check_diagnosis(scorer, options.diagnose)
         known = [(result.path or "", result.score) for result in earlier if result.ok]
-        check_same_model(scorer, known[:_CHECKED], f"--scores: {options.scores}")
+        check_same_model(scorer, known, f"--scores: {options.scores}")
         images = _look(scorer, named, units, earlier, options)
         with _scores_kept([image.result for image in images], options.output):
             settings = _settings(options, earlier)

@@ -13,8 +13,7 @@ from ..console import err, interruptible
 from ..describe import runs_on
 from ..runtime.errors import PscrError, Status
 from ..runtime.scorer import Scorer
-from ..runtime.scorer import open as open_scorer
-from ..voting import votes
+from ..voting import opened
 from .access import Access, Names, read_token
 from .app import application
 from .limits import MIB, Limits
@@ -37,9 +36,7 @@ def run(options: argparse.Namespace) -> int:
     with (
         _listen(options.host, options.port) as listener,
         interruptible(),
-        open_scorer(
-            options.model, options.device, options.threads, **votes(options), max_pixels=limits.pixels
-        ) as scorer,
+        opened(options, max_pixels=limits.pixels) as scorer,
     ):
         scorer.check_reference(False)
         checked = token is None or options.allow_host

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..runtime.animation import is_animated
 from ..runtime.clip import score_clip, score_frames
 from ..runtime.errors import PscrError, Status, as_error
-from ..runtime.frame_sampling import Sampling
+from ..runtime.frame_sampling import FrameSampling
 from ..runtime.pipeline import failed
 from ..runtime.scorer import Result, Scorer
 from ..runtime.video_file import ENDINGS
@@ -27,7 +27,7 @@ class Clips:
     and counted off. animations: whether animated images are clips too, and not their first frame alone.
     """
 
-    sampling: Sampling
+    sampling: FrameSampling
     per_frame: bool = False
     done: Counter[str] = field(default_factory=Counter)
     animations: bool = False

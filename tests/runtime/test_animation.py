@@ -11,7 +11,7 @@ import pytest
 import pscr
 from pscr.runtime.animation import is_animated
 from pscr.runtime.clip import read_frames
-from pscr.runtime.frame_sampling import Sampling
+from pscr.runtime.frame_sampling import FrameSampling
 
 Image = pytest.importorskip("PIL.Image")
 ENDINGS = [".gif", ".webp", ".png"]
@@ -34,10 +34,10 @@ def scorer(tiny_model: Path) -> Iterator[pscr.Scorer]:
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize(
     ("sampling", "numbers"),
-    [(Sampling(3), [1, 3, 5]), (Sampling(16), [0, 1, 2, 3, 4, 5]), (Sampling(every=0.5), [0, 3, 5])],
+    [(FrameSampling(3), [1, 3, 5]), (FrameSampling(16), [0, 1, 2, 3, 4, 5]), (FrameSampling(every=0.5), [0, 3, 5])],
 )
 def test_sampled_frames_are_the_ones_that_were_asked_for(
-    ending: str, sampling: Sampling, numbers: list[int], tmp_path: Path
+    ending: str, sampling: FrameSampling, numbers: list[int], tmp_path: Path
 ) -> None:
     frames = list(read_frames(write_animation(tmp_path / f"six{ending}"), sampling))
     assert [frame.time for frame in frames] == pytest.approx([number / 5 for number in numbers])
@@ -47,7 +47,7 @@ def test_sampled_frames_are_the_ones_that_were_asked_for(
 
 def test_times_follow_each_frames_duration(tmp_path: Path) -> None:
     path = write_animation(tmp_path / "six.gif", [100, 400, 100, 1000, 100, 100])
-    frames = read_frames(path, Sampling(every=0.5))
+    frames = read_frames(path, FrameSampling(every=0.5))
     assert [frame.time for frame in frames] == pytest.approx([0, 0.5, 1.6])
 
 

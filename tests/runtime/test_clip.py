@@ -15,7 +15,7 @@ import pytest
 
 import pscr
 from pscr.runtime.clip import read_frames
-from pscr.runtime.frame_sampling import Sampling
+from pscr.runtime.frame_sampling import FrameSampling
 from pscr.runtime.video_file import _count
 
 RATE = 10
@@ -56,16 +56,18 @@ def every_frame(path: Path) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     ("sampling", "places"),
     [
-        (Sampling(4), [5, 15, 25, 35]),
-        (Sampling(1), [20]),
-        (Sampling(100), list(range(40))),
-        (Sampling(every=1.0), [0, 10, 20, 30]),
-        (Sampling(every=0.25), [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30, 33, 35, 38]),
-        (Sampling(every=0.001), list(range(40))),
-        (Sampling(every=60.0), [0]),
+        (FrameSampling(4), [5, 15, 25, 35]),
+        (FrameSampling(1), [20]),
+        (FrameSampling(100), list(range(40))),
+        (FrameSampling(every=1.0), [0, 10, 20, 30]),
+        (FrameSampling(every=0.25), [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30, 33, 35, 38]),
+        (FrameSampling(every=0.001), list(range(40))),
+        (FrameSampling(every=60.0), [0]),
     ],
 )
-def test_sampled_frames_are_the_ones_that_were_asked_for(sampling: Sampling, places: list[int], clip: Path) -> None:
+def test_sampled_frames_are_the_ones_that_were_asked_for(
+    sampling: FrameSampling, places: list[int], clip: Path
+) -> None:
     assert list(sampling.places(40, RATE)) == places
     frames, whole = list(read_frames(clip, sampling)), every_frame(clip)
     assert [frame.time for frame in frames] == pytest.approx([place / RATE for place in places])
@@ -79,7 +81,7 @@ def test_frames_score_as_the_same_pixels_to_the_bit(
 ) -> None:
     path = write_clip(tmp_path / f"clip{ending}", 40, codec)
     found, whole = pscr.score_clip(scorer, path, frames=5), every_frame(path)
-    expected = [scorer.score(whole[place], pixel_format="rgb") for place in Sampling(5).places(40, RATE)]
+    expected = [scorer.score(whole[place], pixel_format="rgb") for place in FrameSampling(5).places(40, RATE)]
     assert list(found.results) == expected
     scores = [result.score for result in expected]
     assert found.score == math.fsum(scores) / 5

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_model as tiny
-from cuda_stand_in import Event, StandIn, Stream, install, kernels
+from cuda_stand_in import Event, StandIn, Stream, kernels
 from image_makers import assert_refused, colours
 from numpy.typing import NDArray
+from tensorrt_stand_in import install
 from test_pixels import FORMS, RANGES
 from test_tensorrt_order import written
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_model as tiny
-from cuda_stand_in import StandIn, install
+from cuda_stand_in import StandIn
 from image_makers import assert_refused
+from tensorrt_stand_in import install
 
 from pscr.runtime import devices, gpus
 from pscr.runtime.backends import cuda
