@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..runtime import cores
@@ -11,7 +11,7 @@ from ..runtime.samplings import SAMPLINGS
 from . import databases, splits
 from .backbones import NAMES
 from .databases import Database
-from .options import option
+from .options import check_same, option
 
 METHODS = ("pscr", "cr", "nr")
 SELF_SUPERVISED = ("contrique",)  # methods that need no labels, with options of their own: see contrastive/
@@ -208,14 +208,7 @@ class Config:
         Raises:
             PscrError: INVALID_ARGUMENT naming the first option that differs. origin: the file that it was read from.
         """
-        begun, wanted = asdict(stored), asdict(self)
-        for key in wanted:
-            if key not in ANYWHERE and not _same(key, begun[key], wanted[key]):
-                raise PscrError(
-                    Status.INVALID_ARGUMENT,
-                    f"{origin}: made with another configuration ({key} was {begun[key]!r}, now {wanted[key]!r}); "
-                    "choose another -o folder",
-                )
+        check_same(stored, self, origin, ANYWHERE, _same)
 
 
 def _same(option: str, one: Any, other: Any) -> bool:

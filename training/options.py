@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, field, fields
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ..runtime.errors import PscrError, Status
 
 T = TypeVar("T")
 _KEY = "option"
@@ -93,6 +95,28 @@ def given(declared: type[T], arguments: argparse.Namespace) -> T:
 def read(declared: type[T], command: argparse.ArgumentParser, words: Sequence[str] | None) -> T:
     """The data class with what stands on a command line; None for that of the program."""
     return given(declared, command.parse_args(words))
+
+
+def check_same(
+    begun: T,
+    wanted: T,
+    origin: object,
+    anywhere: Collection[str],
+    same: Callable[[str, Any, Any], bool] = lambda name, one, other: bool(one == other),
+) -> None:
+    """See that what was begun with one configuration may go on with another, both of one data class.
+
+    origin: the file that the first was read from. anywhere: options that may differ. same: whether two values of an
+    option, by its name, are the same.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT naming the first option that differs.
+    """
+    for one in fields(wanted):  # type: ignore[arg-type]
+        was, now = getattr(begun, one.name), getattr(wanted, one.name)
+        if one.name not in anywhere and not same(one.name, was, now):
+            found = f"{origin}: made with another configuration ({one.name} was {was!r}, now {now!r})"
+            raise PscrError(Status.INVALID_ARGUMENT, f"{found}; choose another -o folder")
 
 
 def _kind(hint: Any) -> dict[str, Any]:

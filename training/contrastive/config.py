@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ...runtime import cores
 from ...runtime.errors import PscrError, Status
 from ..backbones import BACKBONES, BackboneSpec, find
 from ..config import SELF_SUPERVISED
-from ..options import option
+from ..options import check_same, option
 from ..run_folder import RunFolder
 
 REFERENCE_BATCH = 1024  # images per step that --lr is meant for, the paper's
@@ -145,13 +145,7 @@ class ContrastiveConfig:
         Raises:
             PscrError: INVALID_ARGUMENT naming the first option that differs. origin: the file that it was read from.
         """
-        begun, wanted = asdict(stored), asdict(self)
-        for key in wanted:
-            if key not in (*ANYWHERE, "images") and begun[key] != wanted[key]:
-                raise _refused(
-                    f"{origin}: made with another configuration ({key} was {begun[key]!r}, now {wanted[key]!r}); "
-                    "choose another -o folder"
-                )
+        check_same(stored, self, origin, (*ANYWHERE, "images"))  # of which their digest tells
 
 
 def is_contrastive(run: Path) -> bool:
