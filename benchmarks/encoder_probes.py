@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 import pscr
 from pscr.runtime import ridge
 from pscr.runtime.calibration import correlation, ranks
-from pscr.runtime.image_endings import ENDINGS
 from pscr.training import databases, splits
 from pscr.training.diagnosis import Samples, look
 from pscr.training.distortions import GROUPS, TYPES
+from pscr.training.image_folders import images_below
 from pscr.training.progress_bar import progress_bar
 
 SPLITS = 10
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args()
-    files = sorted(file for file in options.contents.rglob("*") if file.suffix.lower() in ENDINGS)
+    files = images_below([options.contents])
     files = files[:: max(1, len(files) // options.count)][: options.count]
     rows = []
     for name in options.model:

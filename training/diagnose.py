@@ -13,11 +13,11 @@ from pathlib import Path
 from ..runtime import output_file
 from ..runtime.diagnosis import FILE, Classifier
 from ..runtime.errors import OUTSIDE, PscrError, Status
-from ..runtime.image_endings import readable
 from ..runtime.manifest import Manifest
 from ..runtime.model_folder import ModelFolder
 from ..runtime.scorer import Scorer
 from .diagnosis import Figures, fit, joined, judge, look
+from .image_folders import images_below
 from .options import option, parser, read
 
 
@@ -41,12 +41,12 @@ def run(options: Diagnose) -> Figures:
     """Fit a classifier, judge it and write it; its figures, which it has in its `about` too.
 
     Raises:
-        PscrError: INVALID_ARGUMENT for a folder without images, or nothing to write; those of `Scorer`.
+        PscrError: INVALID_ARGUMENT for nothing to write; those of `images_below` and `Scorer`.
         OSError: the file cannot be written.
     """
     if not (options.output or options.add):
         raise PscrError(Status.INVALID_ARGUMENT, "nothing would be written; expected -o FILE, or --add")
-    files, others, clean = map(_files, (options.images, options.held_out, options.clean))
+    files, others, clean = map(images_below, (options.images, options.held_out, options.clean))
     with Scorer(options.model, options.device, options.threads) as scorer:
         manifest = scorer.manifest
         judged = look(scorer, others, options.levels, options.seed + len(files))
@@ -76,21 +76,6 @@ def _add(classifier: Classifier, folder: Path) -> None:
     classifier.write(data)
     output_file.write(folder / FILE, data.getvalue())
     manifest.write(folder, [*(name for name in manifest.files if name != FILE), FILE])
-
-
-def _files(folders: Sequence[Path]) -> list[Path]:
-    """The image files below each folder, in order.
-
-    Raises:
-        PscrError: INVALID_ARGUMENT where there are none.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        below = sorted(file for file in folder.rglob("*") if file.suffix.lower() in readable())
-        if not below:
-            raise PscrError(Status.INVALID_ARGUMENT, f"{folder} holds no images that can be read; name another folder")
-        found += below
-    return found
 
 
 def in_words(figures: Figures) -> str:

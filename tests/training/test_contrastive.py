@@ -17,11 +17,12 @@ from pscr import PscrError
 from pscr.commands.main import main as pscr_main
 from pscr.training import checkpoint
 from pscr.training.contrastive.config import ContrastiveConfig
-from pscr.training.contrastive.images import Images, find
+from pscr.training.contrastive.images import Images
 from pscr.training.contrastive.loss import contrastive_loss
 from pscr.training.contrastive.network import ContrastiveNetwork
 from pscr.training.contrastive.trainer import Trainer
 from pscr.training.contrastive.views import COLOURS, SYNTHETIC, Views, distorted, half_scale, recoloured, view, window
+from pscr.training.image_folders import images_below
 from pscr.training.processes import Processes
 from pscr.training.run_folder import RunFolder
 from pscr.training.train import main
@@ -120,7 +121,7 @@ def test_the_learning_rate_rises_and_falls_as_the_linear_scaling_rule_says(folde
     config = ContrastiveConfig(
         (str(folder),), backbone="resnet18", pretrained="none", steps=20, batch=64, warmup=0.2, lr=1.6
     )
-    trainer = Trainer(config, Images(find(config.images)), RunFolder(tmp_path), CPU)
+    trainer = Trainer(config, Images(images_below(config.images)), RunFolder(tmp_path), CPU)
     assert [trainer.rate(step) for step in range(4)] == pytest.approx([0.025, 0.05, 0.075, 0.1])
     later = [trainer.rate(step) for step in range(4, 20)]
     assert later == sorted(later, reverse=True)
@@ -165,7 +166,7 @@ def test_local_features_are_those_of_the_quarters_of_a_view():
 
 
 def test_views_are_of_the_crops_size_and_depend_on_seed_step_and_place_alone(folder):
-    images = Images(find([str(folder)]))
+    images = Images(images_below([str(folder)]))
     views = Views(images, 4, 64, seed=3)
     steps = list(views.batches(0, 5, slice(0, 4), workers=3))
     assert [(one.views.shape, one.views.dtype) for one in steps] == [((4, 2, 64, 64, 3), np.uint8)] * 5
@@ -176,7 +177,7 @@ def test_views_are_of_the_crops_size_and_depend_on_seed_step_and_place_alone(fol
 
 
 def test_half_a_batch_is_of_distortions_and_half_of_the_images_own_classes(folder):
-    views = Views(Images(find([str(folder)])), 8, 64, seed=0)
+    views = Views(Images(images_below([str(folder)])), 8, 64, seed=0)
     classes = np.stack([views.classes(step) for step in range(300)])
     assert set(classes[:, :4].ravel()) == set(range(126))
     assert set(classes[:, 4:].ravel()) == set(range(126, 132))
@@ -211,7 +212,7 @@ def test_a_small_image_is_framed_in_black_and_a_large_one_cut():
 
 
 def test_several_processes_see_the_parts_of_one_batch(folder):
-    views = Views(Images(find([str(folder)])), 4, 64, seed=3)
+    views = Views(Images(images_below([str(folder)])), 4, 64, seed=3)
     whole = next(views.batches(0, 1, slice(0, 4), 1))
     parts = [next(views.batches(0, 1, Processes(CPU.device, rank, 2).shard(4), 1)) for rank in range(2)]
     assert np.array_equal(np.concatenate([part.views for part in parts]), whole.views)
@@ -260,7 +261,7 @@ def test_an_export_refuses_what_needs_scores_and_a_run_that_is_not_at_its_end(fo
     assert pscr_main(["export", "onnx", str(undisturbed), "-o", output, "--rank", "3"]) != 0
     assert "--rank" in capsys.readouterr().err
     config = ContrastiveConfig.of(json.loads((undisturbed / "config.json").read_text()), "config.json")
-    images = Images(find(config.images))
+    images = Images(images_below(config.images))
     unfinished = Trainer(config, images, RunFolder(tmp_path / "run"), CPU)
     unfinished.run.write_options({"method": "contrique"})
     unfinished._save()
@@ -348,7 +349,7 @@ def test_a_run_of_the_other_kind_is_told_apart(folder, undisturbed, tmp_path, ca
 
 
 def test_the_images_are_found_once_in_order_without_hidden_ones(folder):
-    names = [file.name for file in find([str(folder), str(folder / "more")])]
+    names = [file.name for file in images_below([str(folder), str(folder / "more")])]
     assert sorted(names) == [f"{number}.png" for number in range(6)]
 
 

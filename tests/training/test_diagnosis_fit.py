@@ -93,6 +93,6 @@ def test_a_folder_without_images_and_nothing_to_write_are_refused(
 ) -> None:
     words = [str(own_model), "--images", str(tmp_path), "--held-out", str(tmp_path)]
     assert diagnose.main([*words, "-o", str(tmp_path / "a.npz")]) == 2
-    assert "holds no images" in capsys.readouterr().err
+    assert "no images in this folder" in capsys.readouterr().err
     assert diagnose.main(words) == 2
     assert "expected -o FILE, or --add" in capsys.readouterr().err

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from ...runtime.errors import OF_AN_IMAGE, PscrError, Status
 from ...runtime.image import load
-from ...runtime.image_endings import advice, readable
 from ...runtime.samplings import Pixels
 
 Say = Callable[[str], None]
@@ -61,30 +60,3 @@ class Images:
                 if new:
                     self._say(f"left out: {error}")
         raise PscrError(Status.DECODE_FAILED, f"none of the {len(self.files)} images can be read")
-
-
-def find(folders: Sequence[str]) -> list[Path]:
-    """The images in folders, to any depth, hidden ones and linked folders left out; each path once, in order.
-
-    Raises:
-        PscrError: FILE_NOT_FOUND: a folder that is not there; INVALID_ARGUMENT: one in which no image is.
-    """
-    found: dict[Path, None] = {}
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise PscrError(Status.FILE_NOT_FOUND, f"{folder}: no such folder; expected a folder of images")
-        inside = sorted(_below(folder))
-        if not inside:
-            expected = f"expected files ending in {' '.join(sorted(readable()))}"
-            raise PscrError(Status.INVALID_ARGUMENT, f"{folder}: no images in this folder; {expected}{advice()}")
-        found.update(dict.fromkeys(inside))
-    return list(found)
-
-
-def _below(folder: str) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            file = Path(parent, name)
-            if not name.startswith(".") and file.suffix.lower() in readable() and file.is_file():
-                yield file

@@ -23,6 +23,7 @@ from ...runtime import output_file
 from ...runtime.errors import PscrError, Status
 from .. import checkpoint, preparation, processes
 from ..head import cosine
+from ..image_folders import images_below
 from ..interrupts import Interrupts, Stopped
 from ..model import load_weights
 from ..processes import Processes
@@ -30,7 +31,7 @@ from ..progress_bar import progress_bar
 from ..run_folder import RunFolder
 from ..trainer import SELDOM, train_mode
 from .config import REFERENCE_BATCH, ContrastiveConfig
-from .images import Images, find
+from .images import Images
 from .loss import contrastive_loss
 from .network import PARTS, ContrastiveNetwork
 from .views import Batch, Views
@@ -51,7 +52,7 @@ def train(config: ContrastiveConfig, output: Path, say: Say = lambda line: None)
         OSError: a full disk; what was saved before is whole.
     """
     team = processes.start(config.device)
-    images = Images(find(config.images), say)
+    images = Images(images_below(config.images), say)
     trainer = Trainer(config, images, RunFolder(output), team, say)
     trainer.fit()
     if images.damaged:
