@@ -67,6 +67,10 @@ class Device:
         """Threads that decode beside inference, of the `threads` a Scorer has: all where a GPU infers, else up to 4."""
         return threads if self.on_gpu else min(4, threads)
 
+    def streams(self, threads: int) -> int:
+        """Inferences that may run side by side, of the `threads` a Scorer has; 1 where they take turns."""
+        return 1 if self.on_gpu else threads
+
 
 def _cpu(model: Model, index: int) -> Backend:
     return OnnxRuntimeBackend(model.graph, model.signature, model.patch, kind="cpu", threads=model.threads)

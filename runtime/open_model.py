@@ -84,7 +84,7 @@ class OpenModel:
         except UnicodeDecodeError as error:  # onnxruntime gives a graph's names as text, whatever their bytes are
             found = f"model.onnx has names that are not UTF-8 ({one_line(error)}); fetch or export the model again"
             raise PscrError(Status.MODEL_INVALID, found) from error
-        self._inference = Inference(self._backend, self._head)
+        self._inference = Inference(self._backend, self._head, devices.entry_of(self._backend).streams(count))
         cv2.setNumThreads(count)
         name = f"{self._manifest.name} {self._manifest.version}"
         try:
@@ -106,6 +106,11 @@ class OpenModel:
     def decoders(self) -> int:
         """Threads that decode beside inference."""
         return devices.entry_of(self._backend).decoders(self._threads)
+
+    @property
+    def streams(self) -> int:
+        """Inferences that run side by side where many come at once."""
+        return self._inference.streams
 
     @property
     def max_pixels(self) -> int:

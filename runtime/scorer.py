@@ -126,7 +126,8 @@ class Scorer(OpenModel):
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
         Decoding runs in threads beside inference, a bounded number of images ahead, so memory does not grow with the
-        number of images and `sources` may be endless. An image that cannot be read gives a Result with its status
+        number of images and `sources` may be endless. On a CPU, from some dozens of images on, as many images are
+        inferred side by side as there are `threads`. An image that cannot be read gives a Result with its status
         and message and does not stop the rest.
 
         A column of a table is such an iterable, and results come in its order, so they go back beside it:
@@ -135,7 +136,8 @@ class Scorer(OpenModel):
         A missing path gives a Result without a score, so that no row moves.
 
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
-            3 * batch + 4 sources are read before the first result is given; on a GPU 3 * batch + threads.
+            3 * batch + 4 sources are read before the first result is given; on a GPU 3 * batch + threads, and one by
+            one on a CPU threads + 7.
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
@@ -241,6 +243,7 @@ class Scorer(OpenModel):
             head=self._head,
             batch=batch,
             workers=self.decoders,
+            streams=self.streams,
             raising=raising,
             classifier=classifier,
         )
