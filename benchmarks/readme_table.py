@@ -1,9 +1,9 @@
-"""Writes the speed tables between the two marks of README.md and docs/performance.md from benchmarks/results/*.json.
+"""Writes the speed tables of docs/performance.md, each between its two marks, from benchmarks/results/*.json.
 
     python benchmarks/readme_table.py [--check] [--results DIR]
 
-README.md gets a line a promise, docs/performance.md every table. With --check nothing is written, and the exit code is
-1 where a page is not what the results say. A result that was measured on a busy machine is refused; --busy takes it
+First a summary, a line a promise, then every table. With --check nothing is written, and the exit code is 1 where the
+page is not what the results say. A result that was measured on a busy machine is refused; --busy takes it
 all the same, and the page then says so.
 """
 
@@ -52,7 +52,7 @@ def details(records: Sequence[Record]) -> str:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """What a reader of README.md asks first, a line each with the command that measured it."""
+    """What a reader asks first, a line each with the command that measured it."""
     rows = []
     for record in records:
         if record.instrument not in HEADLINES:
@@ -252,11 +252,12 @@ TABLES = {
 }
 
 
-PAGES = {ROOT / "README.md": summary, ROOT / "docs" / "performance.md": details}
+PAGE = ROOT / "docs" / "performance.md"
+PARTS = {"speed-summary": summary, "speed": details}
 
 
 def main() -> int:
-    """Write or check the pages."""
+    """Write or check the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--check", action="store_true")
@@ -269,14 +270,12 @@ def main() -> int:
     if busy and not given.busy:
         print(f"measured on a busy machine: {', '.join(busy)}; measure again, or pass --busy", file=sys.stderr)
         return 1
-    stale = 0
-    for path, write in PAGES.items():
-        old = path.read_text("utf-8")
-        new = page(old, write(records))
-        stale |= new != old
-        if not given.check:
-            path.write_text(new, "utf-8")
-    return int(given.check and stale)
+    old = new = PAGE.read_text("utf-8")
+    for name, write in PARTS.items():
+        new = page(new, write(records), name)
+    if not given.check:
+        PAGE.write_text(new, "utf-8")
+    return int(given.check and new != old)
 
 
 if __name__ == "__main__":
