@@ -27,7 +27,7 @@ def quota(groups: Path = _CGROUP, mount: Path = _MOUNT) -> float | None:
     """
     found = []
     try:
-        lines = groups.read_text().splitlines()
+        lines = groups.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     for line in lines:
