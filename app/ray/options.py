@@ -49,6 +49,8 @@ def check(options: argparse.Namespace) -> None:
         return
     if not hasattr(os, "setsid"):  # Windows; see own_process
         raise UsageError("--engine ray does not run on this system; expected Linux or macOS, or --engine local")
+    if options.precision != "exact":
+        raise UsageError("--engine ray runs one device on every worker; name it, such as --device openvino-bf16")
     if options.format:
         raise UsageError(f"--engine ray writes Parquet; --format {options.format} goes with --engine local")
     if options.output in (None, "-"):

@@ -16,7 +16,7 @@ from ..console import UsageError, err, interruptible
 from ..progress import Progress
 from ..runtime import output_file
 from ..runtime.errors import PscrError
-from ..runtime.pipeline import in_order as in_threads
+from ..runtime.ordered import in_order as in_threads
 from ..runtime.scorer import Result, Scorer
 from ..tables.fields import Columns
 from ..tables.formats import BY_ENDING, CsvWriter, read_results
