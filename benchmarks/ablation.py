@@ -102,7 +102,7 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
     done = [(row, json.loads((row.folder / "results.json").read_text())) for row in rows if finished(row)]
     table = [entry(row, results, budget) for row, results in done]
     RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "ablation.csv").open("w", newline="") as stream:
+    with (RESULTS / "ablation.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)

@@ -56,19 +56,18 @@ def run(words: Sequence[str], output: Path, log: Path, kill_at: int | None = Non
         command = [sys.executable, "-m", "pscr", "score", *words, "-o", str(output)]
         with subprocess.Popen(command, stderr=stream, env={**os.environ, "PSCR_DEBUG": "1"}) as running:
             while running.poll() is None:
-                done = [int(rows) for rows in re.findall(r"(\d+) rows from process", log.read_text())]
+                done = [int(rows) for rows in re.findall(r"(\d+) rows from process", log.read_text(encoding="utf-8"))]
                 if not first and (done or (output.is_file() and output.stat().st_size)):
                     first = time.perf_counter() - started
                 if kill_at and not killed and sum(done) >= kill_at:
-                    worker = int(re.findall(r"rows from process (\d+)", log.read_text())[-1])
+                    worker = int(re.findall(r"rows from process (\d+)", log.read_text(encoding="utf-8"))[-1])
                     os.kill(worker, signal.SIGKILL)
                     killed = sum(done)
                 time.sleep(0.05)
     seconds = time.perf_counter() - started
     if running.returncode != 0 or (kill_at and not killed):
-        raise SystemExit(
-            f"{' '.join(words)}: exit code {running.returncode}, killed at {killed}\n{log.read_text()[-2000:]}"
-        )
+        said = log.read_text(encoding="utf-8")[-2000:]
+        raise SystemExit(f"{' '.join(words)}: exit code {running.returncode}, killed at {killed}\n{said}")
     return {"seconds": seconds, "seconds_to_first": first, "killed_at": killed}
 
 
@@ -77,7 +76,7 @@ def rows_of(output: Path) -> list[tuple[str, float]]:
     if output.is_dir():
         rows = pyarrow.parquet.read_table(output, columns=["path", "score"]).to_pylist()
     else:
-        with output.open(newline="") as stream:
+        with output.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     return [(row["path"], float("nan") if row["score"] in (None, "") else float(row["score"])) for row in rows]
 

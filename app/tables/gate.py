@@ -19,7 +19,7 @@ from ..runtime.scorer import Result
 from .inputs import Item
 
 # What the system says where it cannot link a file, and can perhaps copy it.
-_NO_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EINVAL)
 
 
 @dataclass

@@ -140,6 +140,17 @@ def test_in_a_folder_that_cannot_be_written_nothing_is_measured(tiny_model: Path
         assert (scorer.info["device"], scorer.info["passed_over"]) == ("cpu", [])
 
 
+def test_a_disk_that_is_full_keeps_no_measurement_and_fails_nothing(tiny_model: Path, cache: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        pscr.open(tiny_model, threads=1).close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not cache.exists()
+
+
 def test_where_nothing_can_be_kept_onnxruntime_runs_unmeasured(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
