@@ -1,16 +1,18 @@
 """The same images in a folder, a Parquet file, a tar, a dataset of Hugging Face and a clip: equal scores, equal speed?
 
-    python benchmarks/containers.py [--model MODEL] [--threads N] [--images DIR] [--count 2000] [--frames 500] [--runs 1]
+    python benchmarks/containers.py [--model MODEL] [--images DIR] [--count 2000] [--frames 500] [--runs N]
 
-Each way is `pscr score` in a process of its own, in turns, as often as --runs says; figures are medians of these. Images:
---images DIR, or the examples, each rolled by an amount of its own, 512x512 JPEGs of quality 90; --count of them lie, byte
-for byte, in the four that hold files. No video codec decodes a JPEG to quite the same pixels, so the clip has a folder of
-its own to be compared with: the first --frames of the images cut to 512x512, as PNG files, and the same pixels as frames of
-a lossless video (HuffYUV in AVI, which is read back and compared to the bit before anything is measured).
+Each way is `pscr score` in a process of its own, in turns, --runs times; figures are medians of these. The images are
+those of --images DIR, or the examples, each rolled by an amount of its own, as 512x512 JPEGs of quality 90. The first
+--count of them lie, byte for byte, in the folder, the Parquet file, the tar and the dataset.
+
+No video codec decodes to the very pixels of a JPEG, so the clip is compared with a folder of its own: the first --frames
+of the images cut to 512x512, as PNG files, and the same pixels as frames of a lossless video (HuffYUV in AVI, which is
+compared to the bit before anything is measured).
 
 images_per_s: from the program's start to its end. cpu_ms: processor time of all its threads, an image; other programs
-disturb it less. of_folder, cpu_of_folder: beside the folder of the same images. largest_difference: between scores of the
-same image there and here, which rows have to six decimals; above 1e-6 the program ends with an error.
+disturb it less. of_folder, cpu_of_folder: beside the folder of the same images. largest_difference: between scores of
+the same image there and here, which rows have to six decimals; above 1e-6 the program ends with an error.
 """
 
 from __future__ import annotations
