@@ -6,9 +6,9 @@ Each way is `pscr score` in a process of its own, in turns, --runs times; figure
 those of --images DIR, or the examples, each rolled by an amount of its own, as 512x512 JPEGs of quality 90. The first
 --count of them lie, byte for byte, in the folder, the Parquet file, the tar and the dataset.
 
-No video codec decodes to the very pixels of a JPEG, so the clip is compared with a folder of its own: the first --frames
-of the images cut to 512x512, as PNG files, and the same pixels as frames of a lossless video (HuffYUV in AVI, which is
-compared to the bit before anything is measured).
+No video codec decodes to the very pixels of a JPEG, so the clip is compared with a folder of its own: the first
+--frames of the images cut to 512x512, as PNG files, and the same pixels as frames of a lossless video (HuffYUV in AVI,
+which is compared to the bit before anything is measured).
 
 images_per_s: from the program's start to its end. cpu_ms: processor time of all its threads, an image; other programs
 disturb it less. of_folder, cpu_of_folder: beside the folder of the same images. largest_difference: between scores of
