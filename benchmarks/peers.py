@@ -67,7 +67,11 @@ class Peer:
         pipe, away = subprocess.PIPE, subprocess.DEVNULL
         started = time.perf_counter()
         self._process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=away, text=True)
-        self._answer()
+        try:
+            self._answer()
+        except PeerError:
+            self.close()
+            raise
         self.cold_s = time.perf_counter() - started
 
     def ask(self, verb: str, *words: object) -> Any:
@@ -84,8 +88,7 @@ class Peer:
 
     def close(self) -> None:
         """Let the process end, and wait until it has."""
-        with suppress(BrokenPipeError):
-            self._process.communicate()
+        self._process.communicate()
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
@@ -94,7 +97,6 @@ class Peer:
             raise PeerError(f"the process ended with {self._process.wait()}")
         answer = json.loads(line)
         if "failed" in answer:
-            self.close()
             raise PeerError(answer["failed"])
         return answer["ok"]
 

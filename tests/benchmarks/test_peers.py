@@ -96,7 +96,7 @@ def test_a_model_of_ours_answers_in_a_process_of_its_own(tmp_path):
         about = peer.ask("about")
         assert "numpy" in about["versions"]
         assert about["installed_mb"] > 50
-        with pytest.raises(peers.PeerError, match="none"):
+        with pytest.raises(peers.PeerError, match="pscr score failed"):
             peer.ask("folder", str(tmp_path / "none"))
         with pytest.raises(peers.PeerError, match="the process ended with 0"):
             peer.ask("peak")
