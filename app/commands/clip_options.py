@@ -7,6 +7,7 @@ import math
 from collections import Counter
 
 from ..runtime.frame_sampling import FRAMES, FrameSampling
+from ..runtime.video_file import ENDINGS
 from ..tables.clips import Clips
 from . import options as shared
 
@@ -24,6 +25,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def given(options: argparse.Namespace) -> bool:
     """Whether any of them is."""
     return bool(options.frames or options.every or options.per_frame)
+
+
+def besides(options: argparse.Namespace) -> frozenset[str]:
+    """Endings of files that folders and patterns stand for besides images: of videos, where any of the options is given."""
+    return ENDINGS if given(options) else frozenset()
 
 
 def clips(options: argparse.Namespace, done: Counter[str]) -> Clips:
