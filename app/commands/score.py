@@ -147,8 +147,8 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     null = options.null and (STDIN in options.paths or options.delete_list is None)
-    wanted = replace(table_options.wanted(options), besides=clip_options.besides(options))
-    inputs = inputs_of(options.paths, null, wanted, left_out)
+    clips = clip_options.clips(options)
+    inputs = inputs_of(options.paths, null, replace(table_options.wanted(options), besides=clips.besides), left_out)
     inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
     _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
@@ -159,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
         scorer = stack.enter_context(opened(options, max_pixels=options.max_pixels, jpeg=options.jpeg))
         check_diagnosis(scorer, options.diagnose)
         given = originals(scorer, options.reference)
-        clips = clip_options.clips(options, earlier.done)
+        clips = replace(clips, done=earlier.done.copy())
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given, clips)
         if gate:
             gate.check(scorer.scale)

@@ -39,6 +39,7 @@ _SETTINGS: Any = {
 }
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10)
 _MOST_BARS = 40
+_MOST_DOTS = 60  # of a curve; above, the line alone
 
 
 def histogram(scores: Sequence[float], scale: tuple[float, float], unit: str) -> str:
@@ -91,6 +92,36 @@ def groups(rows: Sequence[Group], scores: Sequence[Sequence[float]], scale: tupl
         axes.set_xlabel(unit)
         words = "; ".join(f"{visible(group.name)}: {group.mean.value:.2f}" for group in rows)
         return _svg(figure, "groups", "Scores of each group, and its mean", f"Means, the best first: {words}.")
+
+
+def curve(
+    times: Sequence[float],
+    scores: Sequence[float],
+    lowest: tuple[float, float],
+    scale: tuple[float, float],
+    unit: str,
+    name: str,
+) -> str:
+    """How a clip's score runs. times: seconds of the frames; lowest: time and score of one. name: as in `_svg`."""
+    low, high = min(scores), max(scores)
+    room = max((scale[1] - scale[0]) / 10 - (high - low), (high - low) / 4) / 2  # what hardly moves looks so
+    mean = math.fsum(scores) / len(scores)
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _figure(2.2)
+        axes.axhline(mean, color=_GRID, linewidth=1.5)
+        axes.plot(
+            times, scores, color=_FILL, linewidth=1.5, marker="o" if len(scores) <= _MOST_DOTS else "", markersize=4
+        )
+        axes.plot(*lowest, color=_MARK, marker="o", markersize=8)
+        axes.set_ylim(low - 1.5 * room, high + room)
+        axes.set_xlabel("seconds; the line across is the mean, the large dot the lowest")
+        axes.set_ylabel("score")
+        axes.grid(axis="y")
+        words = (
+            f"{len(scores)} frames from {times[0]:.2f} to {times[-1]:.2f} s; {unit}: mean {mean:.2f}, "
+            f"lowest {lowest[1]:.2f} at {lowest[0]:.2f} s, highest {high:.2f}."
+        )
+        return _svg(figure, name, "Score over time", words)
 
 
 def _edges(values: Any, scale: tuple[float, float]) -> Any:
