@@ -108,13 +108,24 @@ def curve(
     mean = math.fsum(scores) / len(scores)
     with matplotlib.rc_context(_SETTINGS):
         figure, axes = _figure(2.2)
-        axes.axhline(mean, color=_GRID, linewidth=1.5)
+        axes.axhline(mean, color=_INK, linewidth=1, linestyle="--")
+        axes.axvline(lowest[0], color=_MARK, linewidth=1)
         axes.plot(
             times, scores, color=_FILL, linewidth=1.5, marker="o" if len(scores) <= _MOST_DOTS else "", markersize=4
         )
         axes.plot(*lowest, color=_MARK, marker="o", markersize=8)
-        axes.set_ylim(low - 1.5 * room, high + room)
-        axes.set_xlabel("seconds; the line across is the mean, the large dot the lowest")
+        axes.set_ylim(low - room, high + 2 * room)
+        is_late = 2 * lowest[0] > times[0] + times[-1]
+        axes.annotate(
+            f"lowest {lowest[1]:.2f} at {lowest[0]:.2f} s",
+            (lowest[0], 1),
+            (-5 if is_late else 5, -2),
+            ("data", "axes fraction"),
+            "offset points",
+            va="top",
+            ha="right" if is_late else "left",
+        )
+        axes.set_xlabel("seconds")
         axes.set_ylabel("score")
         axes.grid(axis="y")
         words = (

@@ -24,9 +24,7 @@ PLURAL = {"prompt": "prompts", "name": "names", "nothing": ""}
 def lead(images: Sequence[Image], names: Sequence[str], model: str, version: str) -> str:
     """The line below the heading."""
     groups = f" in {len(names)} groups" if len(names) > 1 else ""
-    clips = sum(image.is_clip for image in images)
-    kinds = [_count(number, what) for number, what in ((len(images) - clips, "image"), (clips, "clip")) if number]
-    return f"{' and '.join(kinds)}{groups}, scored by {model} {version}"
+    return f"{' and '.join(_count(*kind) for kind in _kinds(images))}{groups}, scored by {model} {version}"
 
 
 def unit(meaning: str) -> str:
@@ -47,10 +45,8 @@ def summary(
     matching: Matching,
 ) -> dict[str, str]:
     """The first figures, by name. whole: all images with a score as one group, or None where there are none."""
-    found = {"images": str(len(images))}
-    if clips := sum(image.is_clip for image in images):
-        found = {"images": str(len(images) - clips), "clips": str(clips)}
-    found |= {"scored": str(len(scored)), "without a score": str(len(images) - len(scored))}
+    kinds = {f"{what}s": str(number) for number, what in _kinds(images)}
+    found = kinds | {"scored": str(len(scored)), "without a score": str(len(images) - len(scored))}
     if whole is not None:
         values = np.array([image.result.score for image in scored])
         mean = whole.mean
@@ -173,7 +169,10 @@ def protocol(scorer: Scorer, source: str, maps: bool, diagnoses: bool) -> list[s
 def clips(count: int, sampling: FrameSampling) -> str:
     """What stands above the clips. count: how many there are."""
     more = f" {MOST_CLIPS} of {count} are shown; the table has all." if count > MOST_CLIPS else ""
-    return f"How the score of each runs, at {_sampled(sampling)}; the worst clip first.{more}"
+    return (
+        f"How the score of each runs, at {_sampled(sampling)}; the dashed line is the clip's score, the mean. "
+        f"The worst clip comes first.{more}"
+    )
 
 
 def pooling(sampling: FrameSampling) -> str:
@@ -183,6 +182,12 @@ def pooling(sampling: FrameSampling) -> str:
         "interval. The mean, and that of the lowest 5 %, are conventions of pooling and no model of video quality: "
         "motion, flicker and stutter are not seen."
     )
+
+
+def _kinds(images: Sequence[Image]) -> list[tuple[int, str]]:
+    """How many there are of images and of clips, whichever there are."""
+    clips = sum(image.is_clip for image in images)
+    return [(number, what) for number, what in ((len(images) - clips, "image"), (clips, "clip")) if number]
 
 
 def _sampled(sampling: FrameSampling) -> str:
