@@ -7,10 +7,9 @@ import io
 import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from cli_testing import Cli
+from clip_makers import write_clip
 
 import pscr
 
@@ -18,15 +17,7 @@ import pscr
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """A clip of 40 frames [96,128] at 10 a second."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 10, (128, 96))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV writes no MJPG")
-    noise = np.random.default_rng(0)
-    for _ in range(40):
-        writer.write(noise.integers(0, 256, (96, 128, 3), np.uint8))
-    writer.release()
-    return path
+    return write_clip(tmp_path / "clip.avi")
 
 
 def rows(text: str) -> list[dict[str, str]]:
