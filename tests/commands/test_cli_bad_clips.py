@@ -1,4 +1,4 @@
-"""`pscr score` of clips that cannot be used, or not so: each has its row and a sentence, and the others their scores."""
+"""`pscr score` of clips that cannot be used, or not so: each has its row and a sentence, the others their scores."""
 
 from __future__ import annotations
 
