@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from .. import __version__
@@ -38,7 +38,7 @@ class Settings:
     max_pixels: int
     source: str
     diagnose: bool = False
-    sampling: FrameSampling = FrameSampling()  # noqa: RUF009  it does not change
+    sampling: FrameSampling = field(default_factory=FrameSampling)
 
 
 def assemble(

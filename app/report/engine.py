@@ -15,7 +15,6 @@ from pathlib import Path
 from ..console import UsageError, err, interruptible
 from ..progress import Progress
 from ..runtime import output_file
-from ..runtime.animation import is_animated
 from ..runtime.errors import PscrError, as_error
 from ..runtime.frame_sampling import FrameSampling
 from ..runtime.pipeline import failed
@@ -58,9 +57,10 @@ def run(options: argparse.Namespace, clips: Clips) -> int:
         opened(options, max_pixels=options.max_pixels) as scorer,
     ):
         check_diagnosis(scorer, options.diagnose)
-        known = ((result.path or "", result.score) for result in earlier if result.ok)
-        stills = (one for one in known if not is_animated(one[0]))  # how an animation was scored is not known
-        check_same_model(scorer, stills, f"--scores: {options.scores}")
+        any_clip = replace(clips, sought=True)  # how it was sampled is not known
+        known = (one for one in earlier if one.ok and not any_clip.holds(Item(one.path or "")))
+        promised = ((one.path or "", one.score) for one in known)
+        check_same_model(scorer, promised, f"--scores: {options.scores}")
         images = _look(scorer, named, units, earlier, clips, options)
         with _scores_kept([image.result for image in images], options.output):
             settings = _settings(options, earlier, clips.sampling)
