@@ -11,7 +11,7 @@ import numpy as np
 
 from ..runtime.backends.base import Backend
 from ..runtime.image import load
-from ..runtime.pipeline import results
+from ..runtime.ordered import results
 from ..runtime.samplings import Sampling
 from ..training.label_files import Item
 from ..training.metrics import agreement, agreement_fitted, intervals

@@ -21,7 +21,7 @@ from ..runtime.families.head import Head, Signature
 from ..runtime.families.pscr import BANK, PscrHead, signature
 from ..runtime.image import load
 from ..runtime.manifest import Manifest
-from ..runtime.pipeline import results
+from ..runtime.ordered import results
 from ..runtime.samplings import Sampling
 from ..training.databases import Item
 from ..training.model import PSCR

@@ -1,9 +1,10 @@
-"""How many CPU cores this process may use: the one place that says so."""
+"""How many CPU cores this process may use, and of which processor: the one place that says so."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
 _CGROUP = Path("/proc/self/cgroup")
@@ -15,6 +16,16 @@ def usable() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = quota()
     return cores if allowed is None else max(1, min(cores, math.ceil(allowed)))
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def quota(groups: Path = _CGROUP, mount: Path = _MOUNT) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PscrError, Status
-from .pipeline import in_order
+from .ordered import in_order
 from .samplings import Pixels
 from .score_scale import ScoreScale
 from .scorer import Scorer

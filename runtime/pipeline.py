@@ -1,32 +1,26 @@
-"""From sources to results: a bounded, ordered pipeline that decodes in threads beside inference."""
+"""From sources to results: images are decoded in threads beside inference, and inferred side by side on a CPU."""
 
 from __future__ import annotations
 
 import html
 import math
 import os
-import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar, cast
+from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
 from .diagnosis import Classifier, Diagnosis
-from .errors import PscrError, Status, as_error
+from .errors import PscrError, Status
 from .families.head import Floats, Head, Outputs, Row
 from .image import Source
+from .ordered import in_order
 from .samplings import Pixels
 
-_GRACE = 5.0  # seconds that what has begun may still take when nobody waits for it any more
-
-S = TypeVar("S")
-T = TypeVar("T")
+_NO_ROW = Row(np.float32(math.nan))
 
 
 @dataclass(frozen=True)
@@ -96,125 +90,19 @@ class Prepared(Seen):
 
     patches: Pixels
 
-
-class _Threads(Generic[S, T]):
-    """Threads that apply `work`, and that an interrupt of the consumer's thread cannot lock up.
-
-    Ctrl-C may strike between any two instructions. In a Future or an Executor that can be just after a lock was taken
-    and before anyone is bound to release it; the thread that delivers the result then waits for ever, and so does who
-    joins it. Here the consumer touches nothing but SimpleQueues, which take and release their locks in C.
-    """
-
-    def __init__(self, work: Callable[[S], T], most: int) -> None:
-        self._work, self._most = work, most
-        self._tasks: SimpleQueue[tuple[int, S] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[int, T | None, BaseException | None] | None] = SimpleQueue()
-        self._ready: dict[int, tuple[T | None, BaseException | None]] = {}
-        self._started = self._count = 0
-        self._stopping = False
-
-    def submit(self, source: S) -> int:
-        """Give a source to a thread, a new one while there are fewer than `most`. Returns the result's number."""
-        if self._started < self._most:
-            threading.Thread(target=self._run, name=f"pscr-decode_{self._started}", daemon=True).start()
-            self._started += 1
-        self._count += 1
-        self._tasks.put((self._count, source))
-        return self._count
-
-    def done(self, number: int) -> bool:
-        """Whether a result is there."""
-        while number not in self._ready and not self._done.empty():
-            self._receive()
-        return number in self._ready
-
-    def result(self, number: int) -> T:
-        """Wait for a result; raises what `work` raised."""
-        while number not in self._ready:
-            self._receive()
-        value, error = self._ready.pop(number)
-        if error is None:
-            return cast(T, value)
-        try:
-            raise error
-        finally:
-            del error  # its traceback has this frame: a cycle that would keep the image
-
-    def close(self) -> None:
-        """Drop what has not begun, and wait for what has; not for ever, as where a mount does not answer."""
-        self._stopping = True
-        for _ in range(self._most):  # one that was interrupted while it started is not counted, and ends as well
-            self._tasks.put(None)
-        latest = time.monotonic() + _GRACE
-        while self._started and not sys.is_finalizing():  # a program that ends has stopped its threads already
-            try:
-                self._started -= self._done.get(timeout=max(latest - time.monotonic(), 0)) is None
-            except Empty:
-                return
-
-    def _receive(self) -> None:
-        found = self._done.get()
-        if found is not None:
-            self._ready[found[0]] = found[1:]
-
-    def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            if not self._stopping:
-                self._done.put(self._applied(*task))
-            del task
-        self._done.put(None)
-
-    def _applied(self, number: int, source: S) -> tuple[int, T | None, BaseException | None]:
-        try:
-            return number, self._work(source), None
-        except BaseException as error:
-            return number, None, error
+    def seen(self) -> Seen:
+        """The same without the patches."""
+        return Seen(self.width, self.height, self.message)
 
 
-def in_order(
-    work: Callable[[S], T], sources: Iterable[S], workers: int, ahead: int
-) -> Generator[tuple[S, T | PscrError], None, None]:
-    """Apply `work` to each source in `workers` threads, at most `ahead` sources before the consumer.
-
-    Gives (source, result) in order; where `work` fails its PscrError is given in place of the result, for any other
-    exception the one that `as_error` makes of it. Closing the generator drops what has not begun. `sources` is read in
-    the consumer's thread; a result that is ready waits for one more source at most, so that a slow source does not hold
-    back what it has brought.
-    """
-    threads = _Threads(work, workers)
-    waiting: deque[tuple[S, int]] = deque()
-    upcoming = iter(sources)
-    try:
-        more = True
-        while True:
-            while more and len(waiting) < ahead:
-                try:
-                    source = next(upcoming)
-                except StopIteration:
-                    more = False
-                else:
-                    waiting.append((source, threads.submit(source)))
-                    if threads.done(waiting[0][1]):
-                        break
-            if not waiting:
-                return
-            source, number = waiting.popleft()
-            try:
-                result: T | PscrError = threads.result(number)
-            except Exception as error:
-                result = as_error(error)
-            yield source, result
-    finally:
-        threads.close()
+_LookedAt: TypeAlias = tuple[Source, "Seen | PscrError", Row]
 
 
-def results(work: Callable[[S], T], sources: Iterable[S], workers: int = 1, ahead: int = 4) -> Generator[T, None, None]:
-    """`in_order` for sources that must all be good: only the results; the first PscrError ends it and is raised."""
-    with closing(in_order(work, sources, workers, ahead)) as found:
-        for _, result in found:
-            if isinstance(result, PscrError):
-                raise result
-            yield result
+@dataclass(frozen=True)
+class _Broken:
+    """What inference raised: the device's fault and not the image's, which ends a run."""
+
+    error: Exception
 
 
 def score_all(
@@ -225,25 +113,79 @@ def score_all(
     head: Head,
     batch: int,
     workers: int,
+    streams: int = 1,
     raising: bool = False,
     classifier: Classifier | None = None,
 ) -> Generator[tuple[Result, Floats | None], None, None]:
-    """A Result for each source and its votes [K], in order; `prepare` runs in `workers` threads, `infer` in the
-    consumer's.
+    """A Result for each source and its votes [K], in order; `prepare` runs in `workers` threads.
 
     What fails in `prepare` is that image's; what `infer` raises is the device's, and ends it.
+    batch: images of an inference. Where it is 1 and inferences may run side by side, `infer` runs in as many threads
+        more as there are `streams`; else in the consumer's, while the next images are prepared.
     raising: whether an image without a score raises its error, after the results before it, or gives a Result.
     classifier: what makes a diagnosis of the terms that `infer` gives; None for none.
     """
-    stream = in_order(prepare, sources, workers, 2 * batch + workers)
-    with closing(stream):
-        group: list[tuple[Source, Prepared | PscrError]] = []
-        for item in stream:
-            group.append(item)
-            if len(group) == batch:  # failed ones count: a long row of them must not wait for a good one
-                yield from _score_group(group, infer, head, raising, classifier)
-                group = []
-        yield from _score_group(group, infer, head, raising, classifier)
+    if batch == 1 and streams > 1:
+        looked_at = _side_by_side(sources, prepare, infer, workers + streams)
+    else:
+        looked_at = _in_groups(sources, prepare, infer, batch, workers)
+    with closing(looked_at):
+        for source, seen, row in looked_at:
+            # An error is only raised to the caller: raised here, its traceback would keep patches in a circle.
+            outcome = seen if isinstance(seen, PscrError) else finish(source, seen, row, head, classifier)
+            if isinstance(outcome, PscrError):
+                if raising:
+                    raise outcome
+                outcome = failed(source, outcome)
+            yield outcome, row.votes
+
+
+def _side_by_side(
+    sources: Iterable[Source],
+    prepare: Callable[[Source], Prepared],
+    infer: Callable[[list[Pixels]], Outputs],
+    workers: int,
+) -> Generator[_LookedAt, None, None]:
+    """Each image prepared and inferred in one thread."""
+
+    def work(source: Source) -> tuple[Seen, Row] | _Broken:
+        prepared = prepare(source)
+        try:
+            (row,) = infer([prepared.patches]).rows()
+        except Exception as error:
+            return _Broken(error)
+        return prepared.seen(), row
+
+    with closing(in_order(work, sources, workers, workers + 2)) as stream:
+        for source, done in stream:
+            if isinstance(done, _Broken):
+                raise done.error
+            yield (source, done, _NO_ROW) if isinstance(done, PscrError) else (source, *done)
+
+
+def _in_groups(
+    sources: Iterable[Source],
+    prepare: Callable[[Source], Prepared],
+    infer: Callable[[list[Pixels]], Outputs],
+    batch: int,
+    workers: int,
+) -> Generator[_LookedAt, None, None]:
+    """`batch` images an inference."""
+    with closing(in_order(prepare, sources, workers, 2 * batch + workers)) as stream:
+        # Images that failed count: a long row of them must not wait for a good one.
+        while done := _inferred(list(islice(stream, batch)), infer):
+            yield from done
+
+
+def _inferred(
+    group: list[tuple[Source, Prepared | PscrError]], infer: Callable[[list[Pixels]], Outputs]
+) -> list[_LookedAt]:
+    """What is left of a group when its patches are not needed any more."""
+    rows = iter(infer_all([one.patches for _, one in group if isinstance(one, Prepared)], infer))
+    return [
+        (source, one.seen(), next(rows)) if isinstance(one, Prepared) else (source, one, _NO_ROW)
+        for source, one in group
+    ]
 
 
 def without_votes(scored: Generator[tuple[Result, Floats | None], None, None]) -> Generator[Result, None, None]:
@@ -274,25 +216,6 @@ def finish(
 def failed(source: Source | None, error: PscrError) -> Result:
     """The Result of an image without a score."""
     return Result(math.nan, None, 0, 0, error.status, error.message, _path(source))
-
-
-def _score_group(
-    group: list[tuple[Source, Prepared | PscrError]],
-    infer: Callable[[list[Pixels]], Outputs],
-    head: Head,
-    raising: bool,
-    classifier: Classifier | None,
-) -> Iterator[tuple[Result, Floats | None]]:
-    rows = iter(infer_all([prepared.patches for _, prepared in group if isinstance(prepared, Prepared)], infer))
-    for source, prepared in group:
-        row = Row(np.float32(math.nan)) if isinstance(prepared, PscrError) else next(rows)
-        # An error is only raised to the caller: raised here, its traceback would keep this group's patches in a circle.
-        outcome = prepared if isinstance(prepared, PscrError) else finish(source, prepared, row, head, classifier)
-        if isinstance(outcome, PscrError):
-            if raising:
-                raise outcome
-            outcome = failed(source, outcome)
-        yield outcome, row.votes
 
 
 def infer_all(images: list[Pixels], infer: Callable[[list[Pixels]], Outputs]) -> list[Row]:

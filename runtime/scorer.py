@@ -31,6 +31,7 @@ def open(
     head: str | os.PathLike[str] | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     jpeg: Literal["cpu", "gpu"] = "cpu",
+    precision: Literal["exact", "fast"] = "exact",
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
@@ -44,11 +45,14 @@ def open(
     max_pixels: largest height * width of an input image.
     jpeg: where JPEGs are decoded; "gpu" on the model's GPU, or the first one, which moves scores a little and is for
         CPUs that cannot keep up (`pip install 'pscr[nvjpeg]'`). What it cannot decode the CPU does.
+    precision: what auto may choose from on a CPU: "exact", what computes in fp32, to 1e-4 of five points; or "fast",
+        also what rounds (bf16), where scores differ by 2 % of the range at most. Which of them is the fastest is
+        measured when a model is first opened, and kept below $PSCR_CACHE; `Scorer.info["passed_over"]` has the figures.
 
     Raises:
         PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank, the head).
     """
-    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg)
+    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg, precision=precision)
 
 
 class Scorer(OpenModel):
@@ -126,7 +130,8 @@ class Scorer(OpenModel):
         """Score any number of images; results come in the order of `sources`, as they are ready.
 
         Decoding runs in threads beside inference, a bounded number of images ahead, so memory does not grow with the
-        number of images and `sources` may be endless. An image that cannot be read gives a Result with its status
+        number of images and `sources` may be endless. On a CPU, from some dozens of images on, as many images are
+        inferred side by side as there are `threads`. An image that cannot be read gives a Result with its status
         and message and does not stop the rest.
 
         A column of a table is such an iterable, and results come in its order, so they go back beside it:
@@ -135,7 +140,8 @@ class Scorer(OpenModel):
         A missing path gives a Result without a score, so that no row moves.
 
         sources, pixel_format: see `score`; an array must stay as it is until its result has come. At most
-            3 * batch + 4 sources are read before the first result is given; on a GPU 3 * batch + threads.
+            3 * batch + 4 sources are read before the first result is given; on a GPU 3 * batch + threads, and one by
+            one on a CPU threads + 7.
         batch: images per inference; None for a good number on this device.
         on_error: "result", or "raise" to end at the first image without a score with its error, after the results
             before it.
@@ -241,6 +247,7 @@ class Scorer(OpenModel):
             head=self._head,
             batch=batch,
             workers=self.decoders,
+            streams=self.streams,
             raising=raising,
             classifier=classifier,
         )

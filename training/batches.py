@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..runtime.pipeline import results
+from ..runtime.ordered import results
 from .config import Config
 from .mixture import Mixture
 from .model import PSCR

@@ -14,7 +14,7 @@ from scipy import optimize
 from ..runtime import golden, ridge
 from ..runtime.calibration import correlation, ranks
 from ..runtime.diagnosis import CLEAN, Classifier
-from ..runtime.pipeline import results
+from ..runtime.ordered import results
 from ..runtime.samplings import Pixels
 from ..runtime.scorer import Scorer
 from .distortions import LEVELS, PRISTINE, TYPES, distort

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..runtime.errors import PscrError, Status
 from ..runtime.image import size_of
-from ..runtime.pipeline import results
+from ..runtime.ordered import results
 from ..runtime.samplings import Pixels, Sampling
 from .copies import Copy, pixels
 from .databases import Item

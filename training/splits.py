@@ -12,7 +12,7 @@ import numpy as np
 
 from ..runtime.errors import PscrError, Status, one_line
 from ..runtime.image import load
-from ..runtime.pipeline import results
+from ..runtime.ordered import results
 from .databases import Item
 
 BY = ("image", "prompt")

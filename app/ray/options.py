@@ -47,6 +47,8 @@ def check(options: argparse.Namespace) -> None:
         if given:
             raise UsageError(f"--{given[0].replace('_', '-')} belongs to --engine ray; add it, or leave the option out")
         return
+    if options.precision != "exact":
+        raise UsageError("--engine ray runs one device on every worker; name it, such as --device openvino-bf16")
     if options.format:
         raise UsageError(f"--engine ray writes Parquet; --format {options.format} goes with --engine local")
     if options.output in (None, "-"):

@@ -17,8 +17,8 @@ from ..progress import Progress
 from ..runtime import output_file
 from ..runtime.errors import PscrError, as_error
 from ..runtime.frame_sampling import FrameSampling
+from ..runtime.ordered import in_order as in_threads
 from ..runtime.pipeline import failed
-from ..runtime.pipeline import in_order as in_threads
 from ..runtime.scorer import Result, Scorer
 from ..tables.clips import Clips, clip_row
 from ..tables.fields import Columns

@@ -1,7 +1,8 @@
-"""Images of many requests to scores: a bounded queue, threads that decode, and one that runs batches."""
+"""Images of many requests to scores: a bounded queue, threads that decode, and threads that run batches."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import queue
@@ -69,7 +70,8 @@ class Batcher:
 
         check: is given each image's bytes before they are decoded; raises a PscrError for those that shall not be.
         batch: most images of one inference. wait: seconds that the first image of a batch waits for others.
-        places: images that may be under way at once. workers: threads that decode.
+        places: images that may be under way at once. workers: threads that decode. Batches run in as many threads as
+            the scorer has streams.
         """
         self._scorer, self._metrics, self._check = scorer, metrics, check
         self._batch, self._wait, self.places = batch, wait, places
@@ -78,9 +80,9 @@ class Batcher:
         self._closed = False
         self._pace = 0.1  # seconds an image, of late
         self._encoded: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # bounded by places
-        self._ready: queue.Queue[Job | None] = queue.Queue(batch)  # pixels are large: no more than the next batch
-        decoders = [self._thread(f"pscr-decode-{number}", self._decode_all) for number in range(workers)]
-        self._decoders, self._runner = decoders, self._thread("pscr-infer", self._infer_all)
+        self._ready: queue.Queue[Job | None] = queue.Queue(batch * scorer.streams)  # pixels are large: no more
+        self._decoders = [self._thread(f"pscr-decode-{number}", self._decode_all) for number in range(workers)]
+        self._runners = [self._thread(f"pscr-infer-{number}", self._infer_all) for number in range(scorer.streams)]
 
     @property
     def under_way(self) -> int:
@@ -90,7 +92,7 @@ class Batcher:
     @property
     def alive(self) -> bool:
         """Whether every thread still runs."""
-        return all(thread.is_alive() for thread in (*self._decoders, self._runner))
+        return all(thread.is_alive() for thread in (*self._decoders, *self._runners))
 
     def check(self, count: int = 1) -> None:
         """See whether so many images would be admitted now.
@@ -129,9 +131,12 @@ class Batcher:
         for thread in self._decoders:
             thread.join(max(ends - time.monotonic(), 0))
         if not any(thread.is_alive() for thread in self._decoders):
-            self._ready.put(None)
-        self._runner.join(max(ends - time.monotonic(), 0))
-        return not self._runner.is_alive()
+            for _ in self._runners:
+                with contextlib.suppress(queue.Full):  # a run that hangs takes nothing more
+                    self._ready.put(None, timeout=max(ends - time.monotonic(), 0))
+        for thread in self._runners:
+            thread.join(max(ends - time.monotonic(), 0))
+        return not any(thread.is_alive() for thread in self._runners)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         # A daemon: a thread that hangs in a C library must not keep a process from ending that was told to.
@@ -196,7 +201,7 @@ class Batcher:
         started = time.perf_counter()
         results = self._results(group)
         seconds = time.perf_counter() - started
-        self._pace += 0.1 * (seconds / len(group) - self._pace)
+        self._pace += 0.1 * (seconds / len(group) / len(self._runners) - self._pace)
         self._metrics.stage("infer", seconds)
         self._metrics.batch(len(group))
         for job, result in zip(group, results, strict=True):

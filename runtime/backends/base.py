@@ -38,7 +38,8 @@ class Takes(NamedTuple):
 class Backend(ABC):
     """One loaded graph with its constants. The constructor does all slow work; `infer` checks, the subclass runs.
 
-    A backend may be used by one thread at a time. last_seconds: what the last `infer` took, wall clock; NaN before it.
+    A backend may be used by one thread at a time; it and its `streams` beside each other.
+    last_seconds: what the last `infer` took, wall clock; NaN before it.
     patch: side S of the patches in pixels; 0 where they have any height and width, that of an image seen whole.
     memory: the device whose memory it reads images from as well, "cuda:0"; empty where it reads the host's alone.
     gathers: whether it copies the images of a run by itself, from wherever each lies; else they are stacked first.
@@ -99,6 +100,16 @@ class Backend(ABC):
     @abstractmethod
     def terms_impl(self, patches: Any) -> Floats:
         """Run the graph on checked patches for its `terms` output."""
+
+    def streams(self, count: int) -> list[Backend]:
+        """As many backends of the same graph, of one thread each, for `count` threads that infer at once.
+
+        None where inferences of this device cannot run side by side. Whoever asks closes them.
+
+        Raises:
+            PscrError: OUT_OF_MEMORY, and whatever the constructor does.
+        """
+        return []
 
     @abstractmethod
     def release(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import io
 import os
@@ -62,16 +63,7 @@ class OnnxRuntimeBackend(Backend):
         """
         super().__init__(signature, patch)
         ort = load("onnxruntime")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        # Idle workers that spin would take the cores from the threads that decode the next images.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # A pattern of the memory of past runs is one more block of it, and no faster (benchmarks/NOTES.md).
-        options.enable_mem_pattern = False
-        # A graph may name other files for its weights, which would be looked for in the working folder.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+        options = _options(ort, threads)
         wanted = PROVIDERS[kind]
         if kind != "cpu":
             _preload(ort)
@@ -109,6 +101,7 @@ class OnnxRuntimeBackend(Backend):
         self.device = kind if kind == "cpu" else f"{kind}:{index}"
         self.provider = active
         self.library = f"onnxruntime {ort.__version__}"
+        self._graph = graph  # onnxruntime keeps it too
         self._session: Any = session
         place = ("cpu", 0) if kind == "cpu" else ("cuda", index)
         try:  # once, where they are needed: on a GPU every inference would copy them again
@@ -129,9 +122,28 @@ class OnnxRuntimeBackend(Backend):
         """See Backend."""
         return self._run(["terms"], patches)[0]
 
+    def streams(self, count: int) -> list[Backend]:
+        """See Backend: one session that runs in its callers' threads, and so in as many at once as there are."""
+        if self.device != "cpu":
+            return []
+        ort = load("onnxruntime")
+        try:
+            settings = {"providers": [self.provider], "enable_fallback": 0}
+            session = ort.InferenceSession(self._graph, _options(ort, 1), **settings)
+        except Exception as error:  # what this constructor has read once: it is not the graph's fault
+            found = f"no second session can be had ({one_line(error)})"
+            raise PscrError(Status.OUT_OF_MEMORY, found) from error
+        made: list[Backend] = []
+        for _ in range(count):
+            stream = copy.copy(self)
+            stream._session = session
+            made.append(stream)
+        return made
+
     def release(self) -> None:
         """See Backend."""
         self._session = None
+        self._graph = b""
         self._constants = {}
 
     def _run(self, names: list[str], patches: Pixels) -> list[Floats]:
@@ -143,6 +155,21 @@ class OnnxRuntimeBackend(Backend):
             status = Status.OUT_OF_MEMORY if memory else Status.INTERNAL
             raise PscrError(status, f"onnxruntime failed on {len(patches)} images ({line})") from error
         return results
+
+
+def _options(ort: Any, threads: int) -> Any:
+    """A session's options. threads: of one inference, on the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Idle workers that spin would take the cores from the threads that decode the next images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A pattern of the memory of past runs is one more block of it, and no faster (benchmarks/NOTES.md).
+    options.enable_mem_pattern = False
+    # A graph may name other files for its weights, which would be looked for in the working folder.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
+    return options
 
 
 def describe() -> tuple[str, list[str]]:

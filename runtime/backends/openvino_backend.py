@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -36,35 +37,46 @@ class OpenVINOBackend(Backend):
                 a score graph, or the head does not fit it. OUT_OF_MEMORY.
         """
         super().__init__(signature, patch)
-        precision = "bf16" if kind == "openvino-bf16" else "f32"
         ov = load("openvino")
+        self._tensor, self._graph = ov.Tensor, graph
+        self.device, self.provider = kind, f"CPU, {'bf16' if kind == 'openvino-bf16' else 'fp32'}"
+        self.library = f"openvino {version()}"
+        self._request: Any = self._requests(threads)[0]
+
+    def _requests(self, threads: int, streams: int = 1) -> list[Any]:
+        """Compile the graph. threads: of all inferences. Returns a request for each of `streams`, with the constants.
+
+        Raises:
+            PscrError: see the constructor.
+        """
+        bf16 = self.device == "openvino-bf16"
         settings = {
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": precision,
+            "NUM_STREAMS": streams,
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             "ENABLE_CPU_PINNING": False,  # pinned workers would share a core with the threads that decode
         }
         try:
-            core = ov.Core()
-            model = core.read_model(graph, b"")
+            core = load("openvino").Core()
+            model = core.read_model(self._graph, b"")
             inputs = {port.any_name: _described(port) for port in model.inputs}
             outputs = {port.any_name: _described(port)[0] for port in model.outputs}
-            check_signature(inputs, outputs, signature, patch)
-            if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            check_signature(inputs, outputs, self.signature, self.patch)
+            if bf16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
                 raise PscrError(Status.DEVICE_UNAVAILABLE, "this processor has no bf16 arithmetic; use openvino or cpu")
-            self._request: Any = core.compile_model(model, "CPU", settings).create_infer_request()
-            for name, value in signature.constants.items():
-                self._request.set_tensor(name, ov.Tensor(value))
+            compiled = core.compile_model(model, "CPU", settings)
+            made = [compiled.create_infer_request() for _ in range(streams)]
+            for request in made:
+                for name, value in self.signature.constants.items():
+                    request.set_tensor(name, self._tensor(value))
         except RuntimeError as error:  # all of OpenVINO's own
             raise PscrError(
                 Status.MODEL_INVALID, f"model.onnx cannot be loaded ({one_line(error)}); fetch or export it again"
             ) from error
         except MemoryError as error:
             raise PscrError(Status.OUT_OF_MEMORY, "no memory for the model in OpenVINO; use a smaller bank") from error
-        self._tensor = ov.Tensor
-        self.device, self.provider = kind, f"CPU, {'bf16' if precision == 'bf16' else 'fp32'}"
-        self.library = f"openvino {version()}"
+        return made
 
     def infer_impl(self, patches: Pixels, terms: bool) -> Outputs:
         """See Backend."""
@@ -77,9 +89,19 @@ class OpenVINOBackend(Backend):
         self._run(patches)
         return self._output("terms")
 
+    def streams(self, count: int) -> list[Backend]:
+        """See Backend."""
+        made: list[Backend] = []
+        for request in self._requests(count, count):
+            stream = copy.copy(self)
+            stream._request = request
+            made.append(stream)
+        return made
+
     def release(self) -> None:
         """See Backend."""
         self._request = None
+        self._graph = b""
 
     def _run(self, patches: Pixels) -> None:
         try:  # OpenVINO shares only memory that it could write to; of the rest it takes a copy

@@ -149,3 +149,18 @@ def _is_closed(batcher: Batcher) -> bool:
     except PscrError as error:
         return error.status is Status.CLOSED
     return False
+
+
+def test_batches_run_side_by_side_where_the_scorer_has_streams(tiny_model: Path) -> None:
+    together = threading.Barrier(2)
+
+    class Meeting(Scorer):
+        def infer(self, patches: list[np.ndarray], *more: Any, **named: Any) -> Outputs:
+            together.wait(30)  # one that were alone would break it
+            return super().infer(patches, *more, **named)
+
+    with Meeting(tiny_model, "cpu", 2) as scorer:
+        both = Batcher(scorer, Metrics(), check=lambda data: None, batch=1, wait=0, places=6, workers=2)
+        jobs = both.admit([picture(seed) for seed in range(4)])
+        assert all(job.future.result(60).ok for job in jobs)
+        assert both.close(30)

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.pipeline import results
+from ...runtime.ordered import results
 from ...runtime.samplings import Pixels
 from ..distortions import LEVELS, TYPES, distort
 from .images import Images
