@@ -38,6 +38,7 @@ examples:
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   pscr score damaged/ --reference originals/        a full-reference model: each beside its original
   pscr score clip.mp4 --every 0.5                   a video: the mean of a frame each half second
+  pscr score renders/ --frames 8                    images and videos below a folder
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
@@ -146,7 +147,8 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     null = options.null and (STDIN in options.paths or options.delete_list is None)
-    inputs = inputs_of(options.paths, null, table_options.wanted(options), left_out)
+    clips = clip_options.clips(options)
+    inputs = inputs_of(options.paths, null, replace(table_options.wanted(options), besides=clips.besides), left_out)
     inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
     _check_apart(options.output, inputs.files)
     with interruptible(), ExitStack() as stack:
@@ -157,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
         scorer = stack.enter_context(opened(options, max_pixels=options.max_pixels, jpeg=options.jpeg))
         check_diagnosis(scorer, options.diagnose)
         given = originals(scorer, options.reference)
-        clips = clip_options.clips(options, earlier.done)
+        clips = replace(clips, done=earlier.done.copy())
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given, clips)
         if gate:
             gate.check(scorer.scale)
