@@ -55,10 +55,13 @@ def expected(images: torch.Tensor) -> list[float]:
 
 
 def run(pack: Any, name: str, **inputs: Any) -> tuple[Any, ...]:
-    """Call a node as the executor does: an instance, its FUNCTION, inputs by name."""
+    """Call a node as the executor does: an instance, its FUNCTION, inputs by name, in inference mode."""
     node = pack.NODE_CLASS_MAPPINGS[name]()
-    found: tuple[Any, ...] = getattr(node, node.FUNCTION)(**{**MODEL, **inputs})
-    return found
+    with torch.inference_mode():
+        found: Any = getattr(node, node.FUNCTION)(**{**MODEL, **inputs})
+    result: tuple[Any, ...] = found["result"] if isinstance(found, dict) else found
+    assert len(result) == len(node.RETURN_TYPES)
+    return result
 
 
 def latents(count: int, **more: Any) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def test_every_node_has_a_title(pack: Any) -> None:
 def test_a_node_says_what_comes_in_and_goes_out(pack: Any, name: str) -> None:
     node = pack.NODE_CLASS_MAPPINGS[name]
     inputs = node.INPUT_TYPES()
-    assert inputs["required"]["images"] == ("IMAGE",)
+    assert inputs["required"]["images"][0] == "IMAGE"
     assert set(inputs["required"]["model"][0]) == set(packaged())
     assert inputs["required"]["model"][0][0] == "agiqa3k-pair"
     assert {"cpu", "auto", "cuda"} <= set(inputs["required"]["device"][0])
