@@ -112,7 +112,7 @@ def test_score_runs_unconnected_and_leaves_its_text_in_the_history(pack: Any, im
 def test_progress_is_shown_by_parts_and_cancels(
     pack: Any, images: torch.Tensor, expected: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Cancelled(Exception):
+    class CancelError(Exception):
         pass
 
     class Bar:
@@ -125,7 +125,7 @@ def test_progress_is_shown_by_parts_and_cancels(
         def update(self, value: int) -> None:
             self.left -= value
             if cancelled:
-                raise Cancelled
+                raise CancelError
 
     bars: list[Bar] = []
     cancelled = False
@@ -135,7 +135,7 @@ def test_progress_is_shown_by_parts_and_cancels(
     run(pack, "PscrMapOverlay", images=images)
     assert [bar.left for bar in bars] == [0, 0]
     cancelled = True
-    with pytest.raises(Cancelled):
+    with pytest.raises(CancelError):
         run(pack, "PscrScore", images=images)
     assert bars[-1].left == 1
 
@@ -257,10 +257,9 @@ def test_alpha_is_dropped_and_overshoot_clipped_as_when_saving(
     [
         lambda images: images.clone().requires_grad_(),
         lambda images: images.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0),
-        lambda images: images.flip(1).flip(1)[:, :, :],
         lambda images: torch.cat([images, images], 2)[:, :, :200],
     ],
-    ids=["gradient", "permuted", "copied", "strided"],
+    ids=["gradient", "permuted", "strided"],
 )
 @pytest.mark.parametrize("name", ["PscrScore", "PscrMapOverlay"])
 def test_how_a_tensor_lies_in_memory_makes_no_difference(
@@ -294,7 +293,7 @@ def test_other_floats_are_scored(pack: Any, images: torch.Tensor, kind: torch.dt
         (lambda images: [images], "found a list []; expected an IMAGE"),
         (lambda images: images.permute(0, 3, 1, 2), "[4, 3, 160, 200]"),
         (lambda images: images * 255, "expected an IMAGE, whose values are 0 to 1"),
-        (lambda images: images / 0, "found values from"),
+        (lambda images: images + math.inf, "found values from inf to inf"),
         (lambda images: torch.cat([images[:2], images[2:] * math.nan]), "image 2 of 4 has NaN"),
     ],
     ids=["rank", "empty", "height", "grey", "video", "list", "layout", "range", "infinite", "nan"],
@@ -324,12 +323,9 @@ def test_what_cannot_be_chosen_is_told_in_one_sentence(pack: Any, images: torch.
         run(pack, "PscrScore", images=images, model="no-such-model")
 
 
-@pytest.mark.slow
-def test_many_frames_are_scored_without_a_copy_of_them_all(pack: Any) -> None:
-    frames = torch.rand(1, 256, 256, 3).expand(512, -1, -1, -1)  # one frame's memory, however many
-    script = sys.modules["pscr_nodes.nodes"]
-    largest = 0
-    for part in script.parts(frames):
-        largest = max(largest, part.numel())
-    assert largest == script.PART * frames[0].numel()
-    script.check(frames)
+def test_of_many_frames_only_a_part_is_copied_at_a_time(pack: Any) -> None:
+    nodes = sys.modules["pscr_nodes.nodes"]
+    frames = torch.rand(1, 8, 8, 3).expand(512, -1, -1, -1)
+    sizes = [len(part) for part in nodes.parts(frames)]
+    assert max(sizes) == nodes.PART
+    assert sum(sizes) == len(list(nodes.levels(frames))) == 512
