@@ -23,14 +23,16 @@ _USUAL = 100  # milliseconds that a frame is shown where the file says none, as 
 
 def is_animated(path: str) -> bool:
     """Whether a file has several frames, as far as it can be read; without Pillow, as far as its own marks say so."""
-    if Path(path).suffix.lower() not in ENDINGS or not Path(path).is_file():
+    if Path(path).suffix.lower() not in ENDINGS:
         return False
-    if not image_pillow.installed():
-        return _is_marked(path)
     try:
+        if not Path(path).is_file():
+            return False
+        if not image_pillow.installed():
+            return _is_marked(path)
         with closing(_opened(path)) as image:
             return _count(image, path) > 1
-    except PscrError:
+    except (OSError, PscrError):
         return False
 
 
@@ -42,11 +44,8 @@ def read_frames(
     name: of the file. wanted: whether the frame of this time, in seconds, is given. max_pixels: of a frame.
 
     Raises:
-        PscrError: FILE_NOT_FOUND; IMAGE_TOO_LARGE; DECODE_FAILED for what is no such image, or is cut short, and where
-            Pillow is missing.
+        PscrError: IMAGE_TOO_LARGE; DECODE_FAILED for what is no such image or is cut short, and without Pillow.
     """
-    if not Path(name).exists():
-        raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path")
     with closing(_opened(name)) as image:
         width, height = image.size
         check_size(name, width, height, max_pixels)

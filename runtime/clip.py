@@ -18,6 +18,7 @@ from . import animation, video_file
 from .errors import PscrError, Status
 from .frame_sampling import FRAMES, Frame, FrameSampling
 from .image import DEFAULT_MAX_PIXELS
+from .image_words import refused
 from .samplings import Pixels
 from .scorer import Result, Scorer
 
@@ -125,11 +126,20 @@ def read_frames(
     wanted: whether the frame of this time, in seconds, is given. max_pixels: of a frame.
 
     Raises:
-        PscrError: INVALID_ARGUMENT for what is no path; those of `video_file.read_frames` and `animation.read_frames`.
+        PscrError: INVALID_ARGUMENT for what is no path; FILE_NOT_FOUND; DECODE_FAILED where the system gives no access;
+            those of `video_file.read_frames` and `animation.read_frames`.
     """
     if not isinstance(path, (str, os.PathLike)):
         found = f"path is a {type(path).__name__}; expected the name of a video file or an animated image"
         raise PscrError(Status.INVALID_ARGUMENT, found)
     name = os.fspath(path)
+    try:
+        Path(name).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path") from error
+    except ValueError as error:
+        raise refused(Status.INVALID_ARGUMENT, name, f"cannot be a file name ({error})") from error
+    except OSError as error:
+        raise refused(Status.DECODE_FAILED, name, f"cannot be read ({error.strerror}); check the file") from error
     reader = animation if Path(name).suffix.lower() in animation.ENDINGS else video_file
     return reader.read_frames(name, sampling, wanted, max_pixels)

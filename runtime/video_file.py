@@ -30,8 +30,7 @@ def read_frames(
     name: of the file. wanted: whether the frame of this time, in seconds, is given. max_pixels: of a frame.
 
     Raises:
-        PscrError: FILE_NOT_FOUND; IMAGE_TOO_LARGE; DECODE_FAILED for what is no video, has no frames or no frame rate,
-            or is cut short.
+        PscrError: IMAGE_TOO_LARGE; DECODE_FAILED for what is no video, has no frames or no frame rate, or is cut short.
     """
     capture = _opened(name)
     try:
@@ -61,8 +60,6 @@ def read_frames(
 
 
 def _opened(name: str) -> Any:
-    if not Path(name).exists():
-        raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path")
     if not Path(name).is_file():
         raise refused(Status.DECODE_FAILED, name, "no regular file; expected a video file")
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getBackends():

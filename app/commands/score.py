@@ -146,6 +146,8 @@ def run(options: argparse.Namespace) -> int:
         return ray_options.run(options)
     form = output_format(options.format, options.output)
     output_file.check(options.output or STDOUT)
+    if options.delete_list is not None:
+        output_file.check(options.delete_list, "--delete-list")
     left_out: Counter[str] = Counter()
     null = options.null and (STDIN in options.paths or options.delete_list is None)
     clips = clip_options.clips(options)
@@ -189,9 +191,10 @@ def _check_apart(option: str, output: str | None, others: Iterable[str], what: s
 
 def _same(one: str, other: str) -> bool:
     """Whether two names lead to the same file, which need not be there yet."""
-    if Path(one).exists() and Path(other).exists():
+    try:
         return Path(one).samefile(other)
-    return os.path.realpath(one) == os.path.realpath(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: argparse.Namespace) -> Earlier:

@@ -11,7 +11,7 @@ from ..progress import Progress
 from ..runtime.scorer import Scorer
 from ..tables.fields import ResultRow
 from ..tables.formats import BY_ENDING, read_table
-from ..tables.inputs import expand
+from ..tables.inputs import expand, is_folder
 from ..tables.scoring import in_order
 from .labels import Labels
 from .two_sets import Scored
@@ -62,7 +62,7 @@ def read_set(name: str, asked: Asked) -> ScoreSet | None:
         UsageError, PscrError: as `read_table`, or there is no such file.
     """
     path = Path(name)
-    if path.suffix.lower() in BY_ENDING or (path.is_dir() and any(path.glob("*.parquet"))):
+    if path.suffix.lower() in BY_ENDING or (is_folder(name) and any(path.glob("*.parquet"))):
         return ScoreSet(name, read_table(path, asked.columns), True)
     for column in asked.columns:
         _labels(name, column, asked)

@@ -18,9 +18,12 @@ def is_dataset(path: str) -> bool:
     if not is_folder(path):
         return False
     folder = Path(path)
-    if any((folder / name).is_file() for name in _MARKERS):
-        return bool(shards_of(folder))
-    return any(_SHARD.fullmatch(file.name) for below in (folder, folder / "data") for file in _files(below))
+    try:
+        if any((folder / name).is_file() for name in _MARKERS):
+            return bool(shards_of(folder))
+        return any(_SHARD.fullmatch(file.name) for below in (folder, folder / "data") for file in _files(below))
+    except PermissionError:
+        return False  # whoever lists it says so
 
 
 def _files(folder: Path) -> list[Path]:

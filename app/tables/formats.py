@@ -19,7 +19,7 @@ from ..console import UsageError, needing, one_line
 from ..runtime.errors import Status
 from ..runtime.scorer import Result
 from .fields import NO_CELLS, PLAIN, Columns, ResultRow, record
-from .inputs import EXTENSIONS
+from .inputs import EXTENSIONS, is_folder
 from .results_file import Rows, Stream, read_rows
 
 _STATUS = max(len(status.name) for status in (Status.INVALID_ARGUMENT, Status.FILE_NOT_FOUND, Status.IMAGE_TOO_LARGE))
@@ -243,7 +243,7 @@ def read_table(path: Path, wanted: Collection[str] = ()) -> list[ResultRow]:
         PscrError: pyarrow, which reads Parquet, is not installed.
     """
     form = BY_ENDING.get(path.suffix.lower())
-    if path.is_dir() or form is FORMATS["parquet"]:
+    if is_folder(str(path)) or form is FORMATS["parquet"]:
         with needing("tables", f"reading {path}"):
             from .parquet import read_parquet  # pyarrow, which nothing else here needs
         return read_parquet(path, wanted)

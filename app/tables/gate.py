@@ -39,16 +39,14 @@ class Gate:
     _held: dict[str, None] = field(default_factory=dict)
 
     def check(self, scale: ScoreScale) -> None:
-        """Refuse a limit at the good end of the scale, and outputs that cannot be written.
+        """Refuse a limit at the good end of the scale, and make the folder that images are moved to.
 
         Raises:
-            UsageError, PscrError: such a one.
+            UsageError: such a limit, or no such folder.
         """
         if self.lowest != scale.higher_is_better:
             wrong, right = ("--min-score", "--max-score") if self.lowest else ("--max-score", "--min-score")
             raise UsageError(f"{wrong} would hold back the best images of this scale ({scale}); expected {right}")
-        if self.delete_list is not None:
-            output_file.check(self.delete_list, "--delete-list")
         if self.move_to is not None:
             try:
                 self.move_to.mkdir(parents=True, exist_ok=True)

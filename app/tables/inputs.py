@@ -233,7 +233,7 @@ class _Search:
         """What one part of a pattern matches in a folder, each with the parts that are to be matched below it."""
         if not glob.has_magic(part):
             path = joined(folder, part)
-            if Path(path).is_dir() if rest else os.path.lexists(path):
+            if is_folder(path) if rest else os.path.lexists(path):
                 yield path, rest
             return
         if part == _ANY_DEPTH and rest:
