@@ -65,5 +65,5 @@ def test_a_closed_folder_costs_no_other_image_its_score(cli: Cli, tiny_model: Pa
     done = cli("score", closed, closed / "clip.mp4", closed / "a.gif", image, *words)
     assert done.code == 1
     found = list(csv.DictReader(io.StringIO(done.out)))
-    assert [row["status"] for row in found] == ["DECODE_FAILED"] * 3 + ["OK"]
+    assert [row["status"] for row in found] == ["FILE_NOT_FOUND", "DECODE_FAILED", "DECODE_FAILED", "OK"]
     assert all("Permission denied" in row["message"] for row in found[:3])
