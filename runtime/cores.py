@@ -21,7 +21,7 @@ def usable() -> int:
 def processor() -> str:
     """The processor's name as the system gives it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -38,7 +38,7 @@ def quota(groups: Path = _CGROUP, mount: Path = _MOUNT) -> float | None:
     """
     found = []
     try:
-        lines = groups.read_text().splitlines()
+        lines = groups.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     for line in lines:

@@ -135,7 +135,7 @@ def others(seconds: float = 0.5) -> float:
         return 1.0
     marks = []
     for pause in (seconds, 0.0):
-        ticks = [int(word) for word in stat.read_text().splitlines()[0].split()[1:]]
+        ticks = [int(word) for word in stat.read_text(encoding="utf-8").splitlines()[0].split()[1:]]
         marks.append((ticks[3] + ticks[4], sum(ticks[:8])))  # idle and iowait; guest time is part of user time
         time.sleep(pause)
     idle, total = (after - before for before, after in zip(*marks, strict=True))

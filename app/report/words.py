@@ -61,7 +61,7 @@ def summary(
         found["prompts"] = f"{matching.units}" + (
             f"; {matching.without} images without one" if matching.without else ""
         )
-    found["identical images"] = f"{len(alike)} sets, {sum(map(len, alike))} images" if alike else "none"
+    found["identical images"] = f"{_count(len(alike), 'set')}, {sum(map(len, alike))} images" if alike else "none"
     return found
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 from ..console import UsageError
@@ -143,9 +144,21 @@ def natural_key(path: str) -> tuple[object, ...]:
     return tuple(_part_key(part) for part in Path(path).parts), path
 
 
-def parts_of(pattern: str, separators: str = os.sep + (os.altsep or "")) -> list[str]:
-    """A pattern's parts, split at each of the system's separators: "/", on Windows the backslash as well."""
-    return re.split(f"[{re.escape(separators)}]", pattern)
+def parts_of(pattern: str, system: ModuleType = os.path) -> tuple[str, list[str]]:
+    """The folder that a pattern starts from, and its parts, split at each of the system's separators.
+
+    The folder is "" for the working directory, or "/"; on Windows also a drive or a share, with "/" or without: "C:" is
+    the working directory of that drive. system: `os.path`, or that of another system.
+    """
+    drive, rest = system.splitdrive(pattern)
+    first, *parts = re.split(f"[{re.escape(system.sep + (system.altsep or ''))}]", rest)
+    return (drive, [first, *parts]) if first else (f"{drive}/", parts)
+
+
+def joined(folder: str, name: str, system: ModuleType = os.path) -> str:
+    """The path of what is called `name` in a folder that `parts_of` gave, or in one below it."""
+    at_its_start = system.splitdrive(folder)[1] in ("", "/", system.sep)
+    return f"{folder}{'' if at_its_start else '/'}{name}"
 
 
 def is_image_name(name: str, besides: Collection[str] = ()) -> bool:
@@ -175,9 +188,8 @@ def _folder(folder: str, left_out: Counter[str], besides: Collection[str]) -> li
 
 
 def _pattern(pattern: str, left_out: Counter[str], besides: Collection[str]) -> list[Item]:
-    root, *parts = parts_of(pattern)
     found = _Search(left_out, besides)
-    found.run("/", parts) if not root else found.run("", [root, *parts])
+    found.run(*parts_of(pattern))
     if not found.files and not found.unreadable:
         return [Item(pattern, "no file matches this pattern; check the folder it starts from ('**' crosses folders)")]
     if not found.images and not found.unreadable:
@@ -200,7 +212,7 @@ class _Search:
         self._besides = besides
 
     def run(self, folder: str, parts: Sequence[str]) -> None:
-        """Look below a folder, "" for the working directory. A part "**" stands for folders at any depth."""
+        """Look below a folder, which is as `parts_of` gives it. A part "**" stands for folders at any depth."""
         waiting = [(folder, tuple(part for part, _ in itertools.groupby(parts)))]
         seen, matched = set(waiting), set[str]()
         while waiting:
@@ -220,14 +232,14 @@ class _Search:
     def _step(self, folder: str, part: str, rest: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """What one part of a pattern matches in a folder, each with the parts that are to be matched below it."""
         if not glob.has_magic(part):
-            path = _join(folder, part)
+            path = joined(folder, part)
             if Path(path).is_dir() if rest else os.path.lexists(path):
                 yield path, rest
             return
         if part == _ANY_DEPTH and rest:
             yield folder, rest
         for entry in self._entries(folder):
-            path, below = _join(folder, entry.name), entry.is_dir(follow_symlinks=False)
+            path, below = joined(folder, entry.name), entry.is_dir(follow_symlinks=False)
             if part == _ANY_DEPTH:
                 if not entry.name.startswith(".") and (below or not rest):
                     yield path, (part, *rest) if below else ()
@@ -256,10 +268,6 @@ class _Search:
             self.images.append(path)
         else:
             self._left_out[file.suffix.lower() or "without an ending"] += 1
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}{'' if folder in ('', '/') else '/'}{name}"
 
 
 def _part_key(part: str) -> tuple[tuple[int, str] | str, ...]:
