@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-fast test-other-python test-lowest test-gpu lint stress bench clean
+.PHONY: demo test test-fast test-other-python test-lowest check-wheel test-gpu lint stress bench clean
 
 demo: $(VENV)/.cpu
 	$(BIN)/pscr score examples/images
@@ -34,6 +34,18 @@ test-lowest:
 	.venv-lowest/bin/python -m pip install -q uv
 	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct $(RUNTIME)
 	.venv-lowest/bin/python -m pytest $(RUNTIME_TESTS)
+
+# The wheel that the source archive builds, installed with its [cpu] in an environment of another Python, scores the
+# example images as this tree does; the row that it prints is for the table of docs/stability.md.
+WHEEL_VENV := .venv-wheel-$(notdir $(OTHER))
+check-wheel: $(VENV)/.dev
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m build -o build/wheel . > build/wheel/build.log
+	$(BIN)/python -I tests/house/example_scores.py > build/wheel/expected.json
+	$(OTHER) -m venv --clear $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python -m pip install -q "$$(echo build/wheel/*.whl)[cpu]"
+	$(WHEEL_VENV)/bin/pscr score examples/images
+	$(WHEEL_VENV)/bin/python -I tests/house/example_scores.py build/wheel/expected.json
 
 # With a GPU and TensorRT installed in $(VENV): pip install -e '.[dev,trt]' or '.[dev,rtx]'.
 test-gpu: $(VENV)/.dev

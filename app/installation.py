@@ -136,7 +136,7 @@ def system(there: gpus.Gpus) -> dict[str, str]:
         "pscr": f"{__version__}, {Path(__file__).parent}",
         "python": f"{platform.python_version()}, {sys.executable}",
         "platform": f"{platform.platform()}, {platform.machine()}",
-        "cpu": f"{_cpu_name()}, {cores.usable()} cores usable{_cpu_features()}",
+        "cpu": f"{cores.processor()}, {cores.usable()} cores usable{_cpu_features()}",
         "gpu": "; ".join(gpu_names(there)) or there.problem,
     }
 
@@ -181,10 +181,6 @@ def _installed(package: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _cpu_name() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _cpu_features() -> str:

@@ -8,7 +8,6 @@ import time
 from typing import TextIO
 
 _EVERY = 0.1
-_ERASE = "\r\x1b[K"
 
 
 class Progress:
@@ -24,7 +23,7 @@ class Progress:
         self.on = not quiet and self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self._start = time.monotonic()
         self._drawn_at = 0.0
-        self._shown = False
+        self._width = 0  # of what stands there; blanks erase it, which every terminal understands
 
     @property
     def rate(self) -> float:
@@ -37,16 +36,17 @@ class Progress:
         now = time.monotonic()
         if self.on and (now - self._drawn_at >= _EVERY or self.count == self.total):
             self._drawn_at = now
-            self.stream.write(_ERASE + self.line()[: self._room()])
+            text = self.line()[: self._room()]
+            self.stream.write("\r" + text.ljust(self._width))
             self.stream.flush()
-            self._shown = True
+            self._width = len(text)
 
     def hide(self) -> None:
         """Clear the line, so that something else can be written in its place."""
-        if self._shown:
-            self.stream.write(_ERASE)
+        if self._width:
+            self.stream.write(f"\r{'':{self._width}}\r")
             self.stream.flush()
-            self._shown = False
+            self._width = 0
             self._drawn_at = 0.0
 
     def line(self) -> str:

@@ -28,9 +28,11 @@ def named(options: argparse.Namespace) -> str | None:
 
 
 def opened(options: argparse.Namespace, **more: Any) -> Scorer:
-    """The model of --model, --device, --threads and of what votes. more: other arguments of `pscr.open`.
+    """The model of --model, --device, --precision, --threads and of what votes. more: other arguments of `pscr.open`.
 
     Raises:
         PscrError: see there.
     """
-    return open_scorer(options.model, options.device, options.threads, **votes(options), **more)
+    return open_scorer(
+        options.model, options.device, options.threads, precision=options.precision, **votes(options), **more
+    )

@@ -116,7 +116,7 @@ def timed(score: Callable[[str], float], files: Sequence[str], seconds: float) -
 
 def peak_mib() -> float:
     """The most memory that this process has held (Linux: VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 

@@ -24,28 +24,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pyarrow.parquet
-from common import IMAGES, finish, opened, parser, where
+from common import finish, opened, parser, where, write_images
 
 from pscr.bench import plots
-from pscr.bench.pictures import QUALITY, SIDE, square
 from pscr.bench.record import packages
-from pscr.runtime.image import load
 
 KEYS = ("way",)
 TOLERANCE = 1e-4  # of scores: one network, in other processes and with other numbers of threads
-
-
-def make(folder: Path, count: int) -> None:
-    """Write `count` different images: example k, rolled by 37 k and 59 k pixels."""
-    pictures = [square(load(file), SIDE) for file in sorted(IMAGES.iterdir())]
-    for number in range(count):
-        pixels = np.roll(pictures[number % len(pictures)], (37 * number, 59 * number), (0, 1))
-        flags = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        if not cv2.imwrite(str(folder / f"{number:06d}.jpg"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags):
-            raise OSError(f"{folder}: an image cannot be written")
 
 
 def run(words: Sequence[str], output: Path, log: Path, kill_at: int | None = None) -> dict[str, float]:
@@ -56,19 +42,18 @@ def run(words: Sequence[str], output: Path, log: Path, kill_at: int | None = Non
         command = [sys.executable, "-m", "pscr", "score", *words, "-o", str(output)]
         with subprocess.Popen(command, stderr=stream, env={**os.environ, "PSCR_DEBUG": "1"}) as running:
             while running.poll() is None:
-                done = [int(rows) for rows in re.findall(r"(\d+) rows from process", log.read_text())]
+                done = [int(rows) for rows in re.findall(r"(\d+) rows from process", log.read_text(encoding="utf-8"))]
                 if not first and (done or (output.is_file() and output.stat().st_size)):
                     first = time.perf_counter() - started
                 if kill_at and not killed and sum(done) >= kill_at:
-                    worker = int(re.findall(r"rows from process (\d+)", log.read_text())[-1])
+                    worker = int(re.findall(r"rows from process (\d+)", log.read_text(encoding="utf-8"))[-1])
                     os.kill(worker, signal.SIGKILL)
                     killed = sum(done)
                 time.sleep(0.05)
     seconds = time.perf_counter() - started
     if running.returncode != 0 or (kill_at and not killed):
-        raise SystemExit(
-            f"{' '.join(words)}: exit code {running.returncode}, killed at {killed}\n{log.read_text()[-2000:]}"
-        )
+        said = log.read_text(encoding="utf-8")[-2000:]
+        raise SystemExit(f"{' '.join(words)}: exit code {running.returncode}, killed at {killed}\n{said}")
     return {"seconds": seconds, "seconds_to_first": first, "killed_at": killed}
 
 
@@ -77,7 +62,7 @@ def rows_of(output: Path) -> list[tuple[str, float]]:
     if output.is_dir():
         rows = pyarrow.parquet.read_table(output, columns=["path", "score"]).to_pylist()
     else:
-        with output.open(newline="") as stream:
+        with output.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     return [(row["path"], float("nan") if row["score"] in (None, "") else float(row["score"])) for row in rows]
 
@@ -110,7 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "images").mkdir()
-        make(folder / "images", given.images)
+        write_images(folder / "images", given.images)
         common = [str(folder / "images"), "--model", given.model, "--device", given.device]
         shared = [*common, "--engine", "ray", "--workers", str(given.workers), "--threads", str(each)]
         expected: list[tuple[str, float]] = []

@@ -1,10 +1,10 @@
-"""Writes the speed tables between the two marks of README.md and docs/performance.md from benchmarks/results/*.json.
+"""Writes the speed tables of docs/performance.md, each between its two marks, from benchmarks/results/*.json.
 
     python benchmarks/readme_table.py [--check] [--results DIR]
 
-README.md gets a line a promise, docs/performance.md every table, and between marks of its own that of peers.py. With
---check nothing is written, and the exit code is 1 where a page is not what the results say. A result that was measured
-on a busy machine is refused; --busy takes it all the same, and the page then says so.
+First a summary, a line a promise, then every table, and between marks of its own that of peers.py, of which README.md
+has the short form. With --check nothing is written, and the exit code is 1 where a page is not what the results say.
+A result that was measured on a busy machine is refused; --busy takes it all the same, and the page then says so.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _package(name: str, facts: Mapping[str, Any]) -> str:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """What a reader of README.md asks first, a line each with the command that measured it."""
+    """What a reader asks first, a line each with the command that measured it."""
     rows = []
     for record in records:
         if record.instrument not in HEADLINES:
@@ -283,15 +283,18 @@ TABLES = {
     "ray_scaling": _ray_scaling,
     PEERS: _peers,
 }
+
+
+PAGE = ROOT / "docs" / "performance.md"
 PAGES = (  # a page, its marks, and what is between them
-    (ROOT / "README.md", "speed", summary),
-    (ROOT / "docs" / "performance.md", "speed", details),
-    (ROOT / "docs" / "performance.md", PEERS, peers),
+    (PAGE, "speed-summary", summary),
+    (PAGE, "speed", details),
+    (PAGE, PEERS, peers),
 )
 
 
 def main() -> int:
-    """Write or check the pages."""
+    """Write or check the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--check", action="store_true")

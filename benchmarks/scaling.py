@@ -1,10 +1,11 @@
-"""What a score costs as one thing grows: bank (K), images of a batch (N), threads, processes.
+"""What a score costs as one thing grows: bank (K), images of a batch (N), threads, cores, processes.
 
-    python benchmarks/scaling.py [--model MODEL] [--threads N] [--seconds 3] [--only bank batch threads processes]
+    python benchmarks/scaling.py [--model MODEL] [--threads N] [--seconds 3] [--only bank batch threads cores processes]
 
 bank, batch: inference alone on ready patches, in turns, so that a clock that drifts is every row's. threads: from an
-encoded 512x512 JPEG to its score. processes: offline images per second of processes that share the cores. The size of
-an image is image_sizes.py's.
+encoded 512x512 JPEG to its score, one after the other. cores: a long list through `score_many` in one process that has
+so many cores. processes: the same on all cores in so many processes of one core each. Both in turns. The size of an
+image is image_sizes.py's.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ KEYS = ("axis", "value")
 BANKS = (1, 10, 100, 1000, 2385)
 BATCHES = (1, 2, 4, 8, 16)
 LEAST = 5
+TURNS = 3
 PROGRAM = """
+import os; os.sched_setaffinity(0, {cores!r})
 import itertools, json, sys, time, pscr
-with pscr.open({model!r}, {device!r}, {threads}) as scorer:
-    list(scorer.score_many({images!r}))
+with pscr.open({model!r}, {device!r}) as scorer:
+    list(itertools.islice(scorer.score_many(itertools.cycle({images!r})), 64))
     print("ready", flush=True)
     sys.stdin.readline()
     started, done = time.perf_counter(), 0
@@ -74,19 +77,16 @@ def banks(model: str, device: str, threads: int, patches: np.ndarray, seconds: f
         return in_turns([lambda _, s=s: s.infer(patches) for s in scorers], seconds)  # type: ignore[misc]
 
 
-def processes(model: str, device: str, count: int, threads: int, seconds: float) -> float:
-    """Images per second of `count` processes of `threads` threads each, which begin together."""
+def together(model: str, device: str, shares: Sequence[Sequence[int]], seconds: float) -> float:
+    """Images per second of processes that begin together, one for each of these sets of cores."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.jpg" for number in range(8)]
         for file, data in zip(files, examples(), strict=True):
             file.write_bytes(data)
-        program = PROGRAM.format(
-            model=model, device=device, threads=threads, images=list(map(str, files)), seconds=seconds
-        )
-        words = [sys.executable, "-c", program]
-        running = [
-            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
-        ]
+        given = {"model": model, "device": device, "images": list(map(str, files)), "seconds": seconds}
+        programs = [PROGRAM.format(cores=set(share), **given) for share in shares]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        running = [subprocess.Popen([sys.executable, "-c", program], **pipes) for program in programs]  # type: ignore[call-overload]
         for one in running:
             assert one.stdout is not None
             one.stdout.readline()
@@ -100,7 +100,7 @@ def processes(model: str, device: str, count: int, threads: int, seconds: float)
 def main() -> None:
     """Measure, print and write."""
     options = parser(__doc__, 3.0, "of each row")
-    axes = ("bank", "batch", "threads", "processes")
+    axes = ("bank", "batch", "threads", "cores", "processes")
     options.add_argument("--only", nargs="+", choices=axes, default=axes, metavar="AXIS", help="default: all")
     given = options.parse_args()
     rows: list[dict[str, Any]] = []
@@ -122,21 +122,26 @@ def main() -> None:
             found = in_turns([lambda _, s=s: scorer.infer(s) for s in stacks], given.seconds * len(BATCHES))  # type: ignore[misc]
             for size, ms in zip(BATCHES, found, strict=True):
                 add("batch", size, ms / size, found[0], len(one))
-    cores = len(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))
+    counts = _powers(len(cores))
     if "threads" in given.only:
         first = 0.0
-        for count in _powers(cores):
+        for count in counts:
             with pscr.open(given.model, given.device, count) as scorer:
                 run = repeat(lambda turn, s=scorer: s.score(images[turn % len(images)]), given.seconds)  # type: ignore[misc]
                 ms = statistics.median(run.ms)
             first = first or ms
             add("threads", count, ms, first, len(one))
-    if "processes" in given.only:
-        first = 0.0
-        for count in _powers(cores):
-            ms = 1000 / processes(given.model, given.device, count, max(cores // count, 1), given.seconds)
-            first = first or ms
-            add("processes", count, ms, first, len(one))
+    shares = {("cores", count): [cores[:count]] for count in counts if "cores" in given.only}
+    shares |= {
+        ("processes", count): [[core] for core in cores[:count]] for count in counts if "processes" in given.only
+    }
+    rates: dict[tuple[str, int], list[float]] = {key: [] for key in shares}
+    for _ in range(TURNS):
+        for key, share in shares.items():
+            rates[key].append(together(given.model, given.device, share, given.seconds))
+    for (axis, count), found in rates.items():
+        add(axis, count, 1000 / statistics.median(found), 1000 / statistics.median(rates[axis, 1]), len(one))
     record, file = finish(given, environment, KEYS, rows)
     panels = []
     for axis in given.only:

@@ -35,7 +35,7 @@ def diffusers_pipeline(name: str) -> Generate:
     from diffusers import AutoPipelineForText2Image
 
     device, kind = ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    pipeline = AutoPipelineForText2Image.from_pretrained(name).to(device, kind)
+    pipeline = AutoPipelineForText2Image.from_pretrained(name, torch_dtype=kind).to(device)
 
     def generate(prompt: str, seeds: list[int], output_type: str) -> Any:
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
@@ -94,7 +94,7 @@ def main(words: list[str]) -> int:
     rows = [("seed", "score"), *((str(seeds[place]), f"{results[place].score:.3f}") for place in order)]
     for seed, score in rows:
         print(f"{seed:>6} {score:>7}")
-    with options.output.with_suffix(".csv").open("w", newline="") as log:
+    with options.output.with_suffix(".csv").open("w", encoding="utf-8", newline="") as log:
         csv.writer(log).writerows(rows)
     best = images[order[0]] if layout == "NHWC" else images[order[0]].permute(1, 2, 0).float().cpu().numpy()
     cv2.imwrite(str(options.output), cv2.cvtColor((best * 255).round().astype(np.uint8), cv2.COLOR_RGB2BGR))

@@ -76,7 +76,7 @@ def _libraries() -> list[Path]:
 
 def main() -> int:
     """Write the PTX beside its source."""
-    PTX.write_text(compiled(PTX.with_suffix(".cu")))
+    PTX.write_text(compiled(PTX.with_suffix(".cu")), encoding="utf-8", newline="\n")
     return 0
 
 

@@ -345,7 +345,7 @@ def pscr_close(handle: int) -> int:
 
 
 def pscr_version() -> str:
-    """The version of pscr, such as "0.1.0". Any thread."""
+    """The version of pscr, such as "1.0.0". Any thread."""
     return __version__
 
 

@@ -1,9 +1,10 @@
-"""How many CPU cores this process may use: the one place that says so."""
+"""How many CPU cores this process may use, and of which processor: the one place that says so."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
 _CGROUP = Path("/proc/self/cgroup")
@@ -17,6 +18,16 @@ def usable() -> int:
     return cores if allowed is None else max(1, min(cores, math.ceil(allowed)))
 
 
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def quota(groups: Path = _CGROUP, mount: Path = _MOUNT) -> float | None:
     """The CPU quota of this process's control groups, in cores; None where there is none.
 
@@ -27,7 +38,7 @@ def quota(groups: Path = _CGROUP, mount: Path = _MOUNT) -> float | None:
     """
     found = []
     try:
-        lines = groups.read_text().splitlines()
+        lines = groups.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     for line in lines:

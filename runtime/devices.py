@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from . import engines, golden, gpus
+from . import device_timing, engines, golden, gpus
 from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
 from .diagnosis import Classifier
 from .errors import PscrError, Status
 from .families.head import Head, Signature, check_probe
-from .samplings import Sampling
+from .samplings import Pixels, Sampling
 
 _log = logging.getLogger(__name__)
 AUTO = "auto"
@@ -29,6 +30,9 @@ _MOST_NUMBER = 999
 class Model:
     """What a device opens: the graph's bytes, its head's signature, the side of its patches (0 for any), CPU threads,
     the model folder that the graph comes from, for its engines, and how many patches an image has, usually and at most.
+
+    trials: patches of images to try devices with. span: the length of its scale's range.
+    most_off: how far scores may differ from those of fp32, a part of that range, for a device to be taken by "auto".
     """
 
     graph: bytes
@@ -37,6 +41,9 @@ class Model:
     threads: int = 1
     folder: Path | None = None
     patches: tuple[int, int] = (1, 1)
+    trials: Callable[[], list[Pixels]] = list
+    span: float = 1.0
+    most_off: float = device_timing.EXACT
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Device:
     name: what people type; `numbered` ones may be followed by `:N`, the GPU.
     module, extra: the library that runs it, and the extra of this package that installs it. on_gpu: what it needs.
     batch: images of a run where nobody names a number. tried: whether `pscr doctor` tries it.
+    rounds: whether its scores are not those of fp32, so that "auto" takes it only where that is allowed.
     summary: in words. opens: loads a model on it.
     """
 
@@ -57,6 +65,7 @@ class Device:
     batch: int = 1
     on_gpu: bool = False
     tried: bool = True
+    rounds: bool = False
 
     @property
     def numbered(self) -> bool:
@@ -148,7 +157,7 @@ DEVICES = {
             tried=False,
         ),
         Device("openvino", "openvino", "openvino", "OpenVINO on the CPU", _openvino("openvino")),
-        Device("openvino-bf16", "openvino", "openvino", "the same in bf16", _openvino("openvino-bf16")),
+        Device("openvino-bf16", "openvino", "openvino", "the same in bf16", _openvino("openvino-bf16"), rounds=True),
     )
 }
 EXPECTED = ", ".join([AUTO, *(f"{one.name}[:N]" if one.numbered else one.name for one in DEVICES.values())])
@@ -215,12 +224,11 @@ def connect(device: str, model: Model) -> Backend:
 
 def _auto(model: Model) -> Backend:
     """The first that can be had: a GPU, with an engine of the model folder or with onnxruntime where that really runs;
-    else the CPU, with onnxruntime or, where that is not installed, OpenVINO. The others' reasons are logged and kept.
+    else the CPU, with the library that is the fastest there. The others' reasons are kept, and problems logged.
     """
-    tried = ["tensorrt"] if model.folder is not None and engines.files(model.folder) else []
-    tried += ["cuda"] if _cuda_is_expected() else []
     problems: dict[str, PscrError] = {}
-    for name in (*tried, "cpu", "openvino"):
+    slower: dict[str, str] = {}
+    for name in _order(model, slower):
         try:
             backend = DEVICES[name].opens(model, 0)
         except PscrError as error:
@@ -229,9 +237,43 @@ def _auto(model: Model) -> Backend:
             problems[name] = error
             _log.warning("device auto passes over %s: %s", name, error.message)
         else:
-            backend.passed_over = tuple(f"{name}: {problem.message}" for name, problem in problems.items())
+            told = slower | {name: problem.message for name, problem in problems.items()}
+            backend.passed_over = tuple(f"{name}: {reason}" for name, reason in told.items())
             return backend
     raise problems["cpu"]
+
+
+def _order(model: Model, slower: dict[str, str]) -> Iterator[str]:
+    """The devices that "auto" tries, the best first. slower: gets the reasons why others are not it."""
+    if model.folder is not None and engines.files(model.folder):
+        yield "tensorrt"
+    if _cuda_is_expected():
+        yield "cuda"
+    rounding = model.most_off > device_timing.EXACT
+    names = [one.name for one in DEVICES.values() if not one.on_gpu and (rounding or not one.rounds)]
+    there = [name for name in names if _installed(DEVICES[name].module)]
+    if len(there) > 1 and there[0] == "cpu":
+        found = device_timing.among(
+            there,
+            lambda name: DEVICES[name].opens(model, 0),
+            images=model.trials,
+            graph=model.graph,
+            threads=model.threads,
+            span=model.span,
+        )
+        if found is not None:
+            slower.update(found.reasons(there, model.most_off))
+            yield (best := found.taken(there, model.most_off))
+            names = [name for name in names if name != best]
+    yield from (name for name in names if not DEVICES[name].rounds)
+
+
+def _installed(module: str) -> bool:
+    """Whether a library is there, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # something stands in its place
+        return False
 
 
 def _cuda_is_expected() -> bool:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*, cuda.h
-_LIBRARY = "libcuda.so.1"
+_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _PYTHONS = ("python", "pypy", "graalpy")  # how an interpreter's file is called; uWSGI, say, names itself instead
 _PATIENCE = 60.0  # seconds: a driver may load its module first
 

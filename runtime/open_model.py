@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import cv2
 
-from . import cores, devices
+from . import cores, device_timing, devices, golden
 from .arguments import whole
 from .bank import Bank
 from .calibration import Calibration
@@ -34,6 +34,7 @@ from .score_scale import ScoreScale
 _log = logging.getLogger(__name__)
 DEFAULT_MODEL = "agiqa3k-pair"
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
+PRECISIONS = {"exact": device_timing.EXACT, "fast": device_timing.FAST}
 Opened = TypeVar("Opened", bound="OpenModel")
 
 
@@ -50,6 +51,7 @@ class OpenModel:
         head: str | os.PathLike[str] | Regressor | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         jpeg: Literal["cpu", "gpu"] = "cpu",
+        precision: Literal["exact", "fast"] = "exact",
     ) -> None:
         """See `open`."""
         count = cores.usable() if threads is None else whole(threads, most=_MOST_THREADS)
@@ -62,6 +64,7 @@ class OpenModel:
             raise PscrError(Status.INVALID_ARGUMENT, f"max_pixels is {max_pixels!r}; expected 1 or more")
         if jpeg not in ("cpu", "gpu"):
             raise PscrError(Status.INVALID_ARGUMENT, f"jpeg is {jpeg!r}; expected 'cpu' or 'gpu'")
+        most_off = _most_off(precision, device)
         started = time.perf_counter()
         self._folder = ModelFolder.read(model)
         self._manifest = self._folder.manifest
@@ -69,7 +72,9 @@ class OpenModel:
         self._classifier = self._folder.classifier()
         self._asked, self._threads = device, count
         votes = {"bank": _placed(bank), "head": _placed(head)}
-        self._again = partial(type(self), self._folder.name, device, threads, **votes, max_pixels=pixels, jpeg=jpeg)
+        self._again = partial(
+            type(self), self._folder.name, device, threads, **votes, max_pixels=pixels, jpeg=jpeg, precision=precision
+        )
         self._sampling = self._manifest.sampling
         opened = devices.Model(
             self._folder.graph(),
@@ -78,6 +83,9 @@ class OpenModel:
             count,
             self._folder.path,
             (self._sampling.count, self._sampling.most),
+            trials=lambda: [self._sampling.cut(image) for image in golden.golden_images().values()],
+            span=self._manifest.score.length,
+            most_off=most_off,
         )
         try:
             self._backend = devices.connect(device, opened)
@@ -218,6 +226,23 @@ class OpenModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _most_off(precision: str, device: str) -> float:
+    """How far scores may differ from those of fp32, a part of the range.
+
+    Raises:
+        PscrError: INVALID_ARGUMENT for another word, or one that has nothing to choose.
+    """
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        found = f"precision is {precision!r}; expected {' or '.join(map(repr, PRECISIONS))}"
+        raise PscrError(Status.INVALID_ARGUMENT, found)
+    if precision == "fast" and device != devices.AUTO:
+        found = (
+            f"precision 'fast' leaves the choice of a device to auto, and device is {device!r}; leave one of them out"
+        )
+        raise PscrError(Status.INVALID_ARGUMENT, found)
+    return PRECISIONS[precision]
 
 
 def _placed(given: Any) -> Any:

@@ -107,7 +107,9 @@ def open_rows(name: Name) -> Opened:
         sys.stdout.flush()
         return Opened(os.dup(place), False)
     with contextlib.suppress(FileExistsError):
-        return Opened(os.open(place, _MAKE, 0o666), True, place)
+        descriptor = os.open(place, _MAKE, 0o666)
+        made = stat.S_ISREG(os.fstat(descriptor).st_mode)  # Windows "makes" NUL, too
+        return Opened(descriptor, made, place if made else None)
     descriptor = os.open(place, _WRITE_NO_LINK | getattr(os, "O_NOCTTY", 0))
     return Opened(descriptor, stat.S_ISREG(os.fstat(descriptor).st_mode))
 

@@ -24,6 +24,11 @@ class ScoreScale:
         """1 where higher is better, else -1: `sign * score` is larger for the better image."""
         return 1 if self.higher_is_better else -1
 
+    @property
+    def length(self) -> float:
+        """Of the range, in score units."""
+        return self.range[1] - self.range[0]
+
     def stars(self, score: float) -> int:
         """A score in five equal parts of the range, from 1 for the worst to 5 for the best; beyond it, the nearest."""
         low, high = self.range

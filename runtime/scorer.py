@@ -31,6 +31,7 @@ def open(
     head: str | os.PathLike[str] | Regressor | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     jpeg: Literal["cpu", "gpu"] = "cpu",
+    precision: Literal["exact", "fast"] = "exact",
 ) -> Scorer:
     """Open a model: all slow work happens here, so that `Scorer.score` is fast from the first image on.
 
@@ -44,11 +45,14 @@ def open(
     max_pixels: largest height * width of an input image.
     jpeg: where JPEGs are decoded; "gpu" on the model's GPU, or the first one, which moves scores a little and is for
         CPUs that cannot keep up (`pip install 'pscr[nvjpeg]'`). What it cannot decode the CPU does.
+    precision: what auto may choose from on a CPU: "exact", what computes in fp32, to 1e-4 of five points; or "fast",
+        also what rounds (bf16), where scores differ by 2 % of the range at most. Which of them is the fastest is
+        measured when a model is first opened, and kept below $PSCR_CACHE; `Scorer.info["passed_over"]` has the figures.
 
     Raises:
         PscrError: MODEL_INVALID, DEVICE_UNAVAILABLE, INVALID_ARGUMENT, FILE_NOT_FOUND (the bank, the head).
     """
-    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg)
+    return Scorer(model, device, threads, bank=bank, head=head, max_pixels=max_pixels, jpeg=jpeg, precision=precision)
 
 
 class Scorer(OpenModel):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -134,5 +133,5 @@ def _after_fork() -> None:
     _capture, _making = None, threading.Lock()
 
 
-if sys.platform == "linux":
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -1,3 +1,3 @@
 """The version of pscr, below everything that names it."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

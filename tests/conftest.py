@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,10 @@ from pscr.commands.main import main
 # No sandbox of its own, since CI runs as root; and nothing that asks the network.
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 CHROMIUM_FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+# Which device `auto` takes on a CPU follows from a measurement, where one can be kept: tests of other things shall not
+# depend on it, nor wait for it.
+os.environ["PSCR_CACHE"] = str(Path(os.devnull, "none"))
 
 # A shell starts its background jobs with Ctrl-C ignored, and the programs that tests interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -91,7 +91,7 @@ def with_label(spec: str, label: str) -> tuple[str, str]:
     A file or folder whose own name ends so is taken by its name.
     """
     location, at, word = spec.rpartition("@")
-    if not at or "/" in word or Path(spec.partition(":")[2]).exists():
+    if not at or Path(word).name != word or Path(spec.partition(":")[2]).exists():
         return spec, label
     return location, word
 

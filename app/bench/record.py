@@ -106,7 +106,7 @@ def environment(threads: int, scorer: Scorer | None = None) -> dict[str, Any]:
     busy = others()
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
+        "processor": cores.processor(),
         "cores": usable,
         "threads": threads,
         "busy": busy,
@@ -135,7 +135,7 @@ def others(seconds: float = 0.5) -> float:
         return 1.0
     marks = []
     for pause in (seconds, 0.0):
-        ticks = [int(word) for word in stat.read_text().splitlines()[0].split()[1:]]
+        ticks = [int(word) for word in stat.read_text(encoding="utf-8").splitlines()[0].split()[1:]]
         marks.append((ticks[3] + ticks[4], sum(ticks[:8])))  # idle and iowait; guest time is part of user time
         time.sleep(pause)
     idle, total = (after - before for before, after in zip(*marks, strict=True))
@@ -151,16 +151,6 @@ def packages(names: Sequence[str] = PACKAGES) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def command(program: str, words: Sequence[str] | None = None) -> str:

@@ -32,7 +32,7 @@ def add(verbs: shared.Verbs) -> None:
     building = shared.add_verb(actions, "build", "make a bank from a csv of paths and opinion scores", build)
     labelled.add(building, "BANK.npz")
     shared.model(building)
-    shared.device(building)
+    shared.device(building, precision=False)
     shared.threads(building)
     building.add_argument(
         "--keep-scale", action="store_true", help="the labels are on the model's own scale: do not fit another"

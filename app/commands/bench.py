@@ -28,7 +28,7 @@ def add(verbs: shared.Verbs) -> None:
         "paths", metavar="PATH", nargs="*", help="images, resized and encoded alike (default: built-in ones)"
     )
     shared.model(bench)
-    shared.device(bench)
+    shared.device(bench, precision=False)
     shared.threads(bench)
     bench.add_argument(
         "--scenario", action="append", choices=("single-stream", "multi-stream", "offline", "server"), help="repeatable"

@@ -31,7 +31,7 @@ def add(verbs: shared.Verbs) -> None:
     )
     for command in (about, check):
         shared.model_name(command)
-        shared.device(command)
+        shared.device(command, precision=False)
     shared.bank(about)
     shared.json(about)
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 from ..console import UsageError
 from ..runtime.devices import EXPECTED
 from ..runtime.image import DEFAULT_MAX_PIXELS
-from ..runtime.scorer import DEFAULT_MODEL
+from ..runtime.open_model import DEFAULT_MODEL, PRECISIONS
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 Run: TypeAlias = Callable[[argparse.Namespace], int]
@@ -49,12 +49,21 @@ def model_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model's name ('pscr models' lists them) or its folder")
 
 
-def device(parser: argparse.ArgumentParser) -> None:
+def device(parser: argparse.ArgumentParser, *, precision: bool = True) -> None:
+    """precision: whether the verb opens the model by `voting.opened`, so that --precision is there too."""
     parser.add_argument(
         "--device",
         default="auto",
         help=f"{EXPECTED}; only auto chooses for itself (default: %(default)s)",
     )
+    if precision:
+        parser.add_argument(
+            "--precision",
+            choices=PRECISIONS,
+            default="exact",
+            help="what auto may choose on a CPU: exact, fp32 only; or fast, also what rounds, where scores differ by "
+            "2 %% of the range at most (default: %(default)s)",
+        )
 
 
 def threads(parser: argparse.ArgumentParser) -> None:

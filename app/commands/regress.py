@@ -26,7 +26,7 @@ def add(verbs: shared.Verbs) -> None:
     )
     labelled.add(regress, "HEAD.npz")
     shared.model(regress)
-    shared.device(regress)
+    shared.device(regress, precision=False)
     shared.threads(regress)
     regress.add_argument(
         "--group-column", metavar="NAME", default="", help="content, such as the prompt: its images are left out as one"

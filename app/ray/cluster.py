@@ -59,7 +59,8 @@ def connected(address: str | None, workers: int | None, threads: int | None) -> 
         raise PscrError(Status.DEVICE_UNAVAILABLE, f"{found}; check --ray-address and RAY_ADDRESS") from problem
     finally:
         signal.signal(signal.SIGTERM, on_term)  # ray.init puts its own in its place
-    with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):  # where Ray says that a worker has died
+    # Where Ray says that a worker has died.
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stdout(nothing):
         try:
             yield pool or _on_cluster(workers, threads)
         finally:

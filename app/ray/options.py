@@ -40,13 +40,17 @@ def check(options: argparse.Namespace) -> None:
     """Refuse options that do not go with the engine.
 
     Raises:
-        UsageError: such an option, or an output that is no folder for Parquet files.
+        UsageError: such an option, an output that is no folder for Parquet files, or a system that Ray is not used on.
     """
     if options.engine == "local":
         given = [name for name, unset in OWN.items() if getattr(options, name) != unset]
         if given:
             raise UsageError(f"--{given[0].replace('_', '-')} belongs to --engine ray; add it, or leave the option out")
         return
+    if not hasattr(os, "setsid"):  # Windows; see own_process
+        raise UsageError("--engine ray does not run on this system; expected Linux or macOS, or --engine local")
+    if options.precision != "exact":
+        raise UsageError("--engine ray runs one device on every worker; name it, such as --device openvino-bf16")
     if options.format:
         raise UsageError(f"--engine ray writes Parquet; --format {options.format} goes with --engine local")
     if options.output in (None, "-"):

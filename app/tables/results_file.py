@@ -140,9 +140,17 @@ class ResultsFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        if self._created is not None and not os.fstat(descriptor).st_size:
-            self._created.unlink(missing_ok=True)
-        os.close(descriptor)
+        empty = None if os.fstat(descriptor).st_size else self._created
+        try:
+            if empty is not None:
+                empty.unlink(missing_ok=True)  # while it is still taken
+                empty = None
+        except PermissionError:  # on Windows, which removes no open file
+            pass
+        finally:
+            os.close(descriptor)
+        if empty is not None:
+            empty.unlink(missing_ok=True)
 
     def _cut(self) -> None:
         """Cut off what is after the last whole row."""

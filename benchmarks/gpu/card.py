@@ -61,4 +61,6 @@ def copy_of(model: str | Path) -> Iterator[Path]:
 
 def save(path: Path, where: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Write the results as JSON."""
-    path.write_text(json.dumps({"machine": where, "command": sys.argv, "rows": rows}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"machine": where, "command": sys.argv, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+    )

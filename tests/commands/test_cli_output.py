@@ -190,21 +190,23 @@ def test_progress_shows_on_a_terminal_and_is_cleared(tiny_model: Path, images: P
     assert code == 0
     assert "4/4" in shown
     assert "images/s" in shown
-    assert shown.rpartition("\x1b[K")[2].startswith("pscr: 4 scored, 0 failed")
+    assert shown.removesuffix("\r\n").rpartition("\r")[2].startswith("pscr: 4 scored, 0 failed")
+    assert "\x1b" not in shown, "not every terminal on Windows takes orders"
     assert "\x1b" not in (tmp_path / "out.csv").read_text()
 
 
 def test_progress_and_rows_share_a_terminal(tiny_model: Path, images: Path) -> None:
     code, shown = on_terminal("score", images, "--model", tiny_model)
     assert code == 0
-    for line in shown.splitlines():
-        visible = line.rpartition("\x1b[K")[2]
+    for line in shown.split("\r\n"):
+        visible = ""
+        for drawn in line.split("\r"):  # each from the line's start, over what stands there
+            visible = drawn + visible[len(drawn) :]
         assert not ("images/s" in visible and "OK" in visible), "a row stands on the progress line"
 
 
 def test_quiet_shows_no_progress_on_a_terminal(tiny_model: Path, images: Path) -> None:
     _, shown = on_terminal("score", images, "--model", tiny_model, "--quiet")
-    assert "\x1b" not in shown
     assert "images/s" not in shown
 
 

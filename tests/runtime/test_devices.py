@@ -121,7 +121,10 @@ def test_fp32_on_cuda_is_fp32(tiny_model: Path, monkeypatch: pytest.MonkeyPatch,
         assert built["trt_profile_max_shapes"].startswith(f"patches:64x{most}x{side},")
 
 
-def test_an_engine_of_onnxruntime_makes_no_tensor_above_what_tensorrt_can_index() -> None:
+def test_an_engine_of_onnxruntime_makes_no_tensor_above_what_tensorrt_can_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PSCR_CACHE", str(tmp_path))
     _, takes = _trt_settings(0, Signature(("score",)), 512, 1, 16)
     assert takes.patches == 4
     assert 16 <= takes.most * takes.patches <= 2**31 // (512 * 512 * 32)

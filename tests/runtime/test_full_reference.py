@@ -198,11 +198,17 @@ def test_resume_compares_with_the_same_originals(cli: Cli, model: Path, tmp_path
     assert cli(*words, "--reference", images[1], "--resume").code == 2
 
 
+def test_the_service_refuses_a_full_reference_model(cli: Cli, model: Path) -> None:
+    pytest.importorskip("fastapi")
+    refused = cli("serve", "--port", "0", "--model", model)
+    assert refused.code != 0
+    assert all(word in refused.error for word in NEEDED)
+
+
 def test_the_command_line_refuses_what_does_not_go_together(cli: Cli, model: Path, plain: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.png")
-    for verb in (["score"], ["rank", image], ["map", "-o", tmp_path / "map.png"], ["serve", "--port", "0"]):
-        paths = [] if verb[0] == "serve" else [image]
-        refused = cli(*verb, *paths, "--model", model)
+    for verb in (["score"], ["rank", image], ["map", "-o", tmp_path / "map.png"]):
+        refused = cli(*verb, image, "--model", model)
         assert refused.code != 0
         assert all(word in refused.error for word in NEEDED), verb
     assert "takes no reference" in cli("score", image, "--model", plain, "--reference", image).error

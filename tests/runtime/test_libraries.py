@@ -75,7 +75,7 @@ def test_nothing_is_sent_and_the_home_folder_stays_empty(tiny_model: Path, tmp_p
     ],
     ids=lambda words: words[0],
 )
-def test_no_verb_opens_a_socket_or_leaves_anything_in_a_fresh_home(
+def test_no_verb_opens_a_socket_or_leaves_anything_but_measurements_in_a_fresh_home(
     tiny_model: Path, tmp_path: Path, words: list[str]
 ) -> None:
     if words[0] == "report":
@@ -87,10 +87,11 @@ def test_no_verb_opens_a_socket_or_leaves_anything_in_a_fresh_home(
     watch = ("strace", "-f", "-qq", "-e", "trace=%network", "-o", str(log)) if works("strace", "-f") else ()
     given = [word.format(image=image, folder=tmp_path) for word in words]
     given += [] if words[0] == "info" else ["--model", str(tiny_model)]
-    unset = dict.fromkeys(("ORT_DISABLE_TELEMETRY", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"))
+    unset = dict.fromkeys(("PSCR_CACHE", "ORT_DISABLE_TELEMETRY", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"))
     program = "import sys; from pscr.commands.main import main; sys.exit(main(sys.argv[1:]))"
     run(program, *given, before=watch, **{**unset, "HOME": str(home)})
-    assert not list(home.rglob("*"))
+    left = [path.relative_to(home) for path in home.rglob("*") if path.is_file()]
+    assert left in ([], [Path(".cache/pscr/devices.json")])  # which device is the fastest, where two are installed
     assert not watch or [line for line in log.read_text().splitlines() if "AF_INET" in line] == []
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import tiny_linear as tiny
@@ -124,6 +123,7 @@ def test_info_and_report_tell_of_the_regressors(cli: Cli, model: Path, images: l
 
 
 def test_the_service_takes_images_of_several_sizes_in_one_request(model: Path, images: list[Path]) -> None:
+    httpx = pytest.importorskip("httpx")
     with serving(model) as served:
         parts = [("image", (path.name, path.read_bytes())) for path in images]
         answer = httpx.post(f"{served.url}/v1/score", files=parts, timeout=30).json()

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from image_makers import assert_refused, colours
 
 import pscr
@@ -34,6 +33,12 @@ class Interface:
         self.__dict__ |= protocol
 
 
+@pytest.fixture(params=["numpy", "torch"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """What makes an array of its own of NumPy's; torch is not wherever the runtime is tested."""
+    return np.asarray if request.param == "numpy" else pytest.importorskip("torch").from_numpy
+
+
 @pytest.fixture(scope="module")
 def scorer(tiny_model: Path) -> Iterator[pscr.Scorer]:
     with pscr.open(tiny_model, device="cpu", threads=2) as opened:
@@ -53,7 +58,6 @@ FORMS = [("uint8", (0, 255)), *itertools.product(("float16", "float32"), RANGES)
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize(("dtype", "value_range"), FORMS)
-@pytest.mark.parametrize("library", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_every_form_of_a_batch_has_the_results_of_its_images(
     scorer: pscr.Scorer, expected: list[pscr.Result], library: Any, dtype: str, value_range: Any, layout: str
 ) -> None:
@@ -61,7 +65,6 @@ def test_every_form_of_a_batch_has_the_results_of_its_images(
     assert scorer.score_pixels(batch, layout=layout, value_range=value_range) == expected
 
 
-@pytest.mark.parametrize("library", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_strided_batches_keep_their_pixels(scorer: pscr.Scorer, expected: list[pscr.Result], library: Any) -> None:
     wide = library(np.repeat(IMAGES, 2, axis=2))[:, :, ::2]
     assert scorer.score_pixels(wide) == expected
@@ -83,11 +86,13 @@ def test_a_read_only_batch_larger_than_the_device_takes_keeps_its_order(
 
 
 def test_no_images_have_no_results(scorer: pscr.Scorer) -> None:
+    torch = pytest.importorskip("torch")
     assert scorer.score_pixels(np.zeros((0, 8, 8, 3), np.uint8)) == []
     assert scorer.score_pixels(torch.zeros(0, 3, 8, 8), "NCHW", (0, 1)) == []
 
 
 def test_contiguous_uint8_is_not_copied() -> None:
+    torch = pytest.importorskip("torch")
     batch = read(IMAGES, "NHWC", (0, 255))
     assert isinstance(batch, HostBatch)
     assert all(np.shares_memory(batch.levels(image), IMAGES) for image in batch.images())
@@ -176,7 +181,6 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("shape", "layout", "word"), SHAPES)
-@pytest.mark.parametrize("library", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_shape_that_is_no_batch_is_refused_with_the_call_that_is_right(
     scorer: pscr.Scorer, shape: tuple[int, ...], layout: str, word: str, library: Any
 ) -> None:
@@ -186,7 +190,6 @@ def test_shape_that_is_no_batch_is_refused_with_the_call_that_is_right(
 
 
 @pytest.mark.parametrize(("shape", "layout", "word"), [one for one in SHAPES if "pass " in one[2]])
-@pytest.mark.parametrize("library", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_the_call_that_is_named_is_right(
     scorer: pscr.Scorer, shape: tuple[int, ...], layout: str, word: str, library: Any
 ) -> None:
@@ -233,6 +236,7 @@ def test_what_can_become_an_array_is_told_how(scorer: pscr.Scorer) -> None:
 
 
 def test_a_tensor_that_cannot_be_read_is_refused_with_what_would_do(scorer: pscr.Scorer) -> None:
+    torch = pytest.importorskip("torch")
     tensors = {
         ".detach()": torch.zeros(1, 8, 8, 3, requires_grad=True),
         ".float()": torch.zeros(1, 8, 8, 3, dtype=torch.bfloat16),

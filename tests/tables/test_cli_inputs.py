@@ -6,13 +6,14 @@ import codecs
 import io
 import ntpath
 import os
+import posixpath
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from pscr.console import UsageError
-from pscr.tables.inputs import Item, expand, in_words, natural_key, parts_of, read_list
+from pscr.tables.inputs import Item, expand, in_words, joined, natural_key, parts_of, read_list
 
 
 def names(folder: Path, *paths: str) -> list[str]:
@@ -38,8 +39,35 @@ def test_hidden_files_and_folders_are_skipped_in_a_folder_but_can_be_named(image
 
 
 def test_a_pattern_is_split_at_both_separators_where_the_system_has_two() -> None:
-    assert parts_of(r"C:\runs\**/a\*.png", ntpath.sep + ntpath.altsep) == ["C:", "runs", "**", "a", "*.png"]
-    assert parts_of(r"runs/a\b/*.png", "/") == ["runs", r"a\b", "*.png"]
+    assert parts_of(r"runs\**/a\*.png", ntpath) == ("", ["runs", "**", "a", "*.png"])
+    assert parts_of(r"runs/a\b/*.png", posixpath) == ("", ["runs", r"a\b", "*.png"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "start", "first"),
+    [
+        (r"C:\out\*.png", "C:/", "C:/out"),
+        ("C:/out/*.png", "C:/", "C:/out"),
+        (r"C:out\*.png", "C:", "C:out"),  # in the working directory of C:
+        (r"\\server\share\out\*.png", r"\\server\share/", r"\\server\share/out"),
+        (r"\\?\C:\out\*.png", r"\\?\C:/", r"\\?\C:/out"),  # the question mark is no pattern
+        (r"\out\*.png", "/", "/out"),
+        (r"out\*.png", "", "out"),
+    ],
+)
+def test_a_windows_pattern_starts_from_its_drive_or_share(pattern: str, start: str, first: str) -> None:
+    folder, parts = parts_of(pattern, ntpath)
+    assert (folder, parts) == (start, ["out", "*.png"])
+    below = joined(folder, parts[0], ntpath)
+    assert below == first
+    assert joined(below, parts[1], ntpath) == f"{first}/*.png"
+    assert PureWindowsPath(below, parts[1]) == PureWindowsPath(pattern)
+
+
+def test_a_pattern_from_the_root_starts_there() -> None:
+    assert parts_of("/out/*.png", posixpath) == ("/", ["out", "*.png"])
+    assert joined("/", "out", posixpath) == "/out"
+    assert parts_of("C:/out/*.png", posixpath) == ("", ["C:", "out", "*.png"]), "a folder may be called C:"
 
 
 def test_pattern_matches_images_in_natural_order(images: Path) -> None:
