@@ -206,6 +206,27 @@ def _peers(record: Record) -> tuple[list[str], list[list[str]]]:
     return [*head, "peak MiB, 512x512", "peak MiB, 1024x1024", "cold start, s"], [row(one) for one in record.rows]
 
 
+def peers_in_short(records: Sequence[Record]) -> str:
+    """The same for a reader who has a minute: the fastest first, without what has no figures."""
+    texts = []
+    for record in (one for one in records if one.instrument == PEERS):
+        rows = sorted((row for row in record.rows if not row["failed"]), key=lambda row: float(row["p50_512_ms"]))
+        where = record.environment
+        machine = f"{where['threads']} threads of an {where['processor']}, fp32, decoding included"
+        title = f"{machine}; `{record.command}`, {where['date']}:"
+        head = ["", "ms, a 512x512 JPEG", "ms, 1024x1024", "images/s, a folder", "peak MiB", "cold start, s"]
+        table = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+        for row in rows:
+            own = row["package"] == "pscr"
+            name = f"**`{row['metric']}`**" if own else f"{row['metric']} (pyiqa)"
+            figures = [f"{row[key]:.0f}" for key in ("p50_512_ms", "p50_1024_ms")]
+            figures += [f"{row['folder_images_per_s']:.3g}", str(row["peak_512_mib"]), f"{row['cold_start_s']:.1f}"]
+            table.append(f"| {' | '.join([name, *figures])} |")
+        sizes = (f"{name} {facts['installed_mb']} MB" for name, facts in record.facts.items())
+        texts.append("\n".join([title, "", *table, "", f"Installed with all that they need: {', '.join(sizes)}.", ""]))
+    return "\n".join(texts) or NOTHING
+
+
 def _one(record: Record, **keys: str) -> Row:
     return next(row for row in record.rows if all(row[key] == value for key, value in keys.items()))
 
@@ -290,6 +311,7 @@ PAGES = (  # a page, its marks, and what is between them
     (PAGE, "speed-summary", summary),
     (PAGE, "speed", details),
     (PAGE, PEERS, peers),
+    (ROOT / "README.md", "peers-short", peers_in_short),
 )
 
 
