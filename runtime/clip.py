@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import animation, video_file
+from .errors import PscrError, Status
 from .frame_sampling import FRAMES, Frame, FrameSampling
 from .image import DEFAULT_MAX_PIXELS
 from .samplings import Pixels
@@ -118,8 +119,11 @@ def read_frames(
     wanted: whether the frame of this time, in seconds, is given. max_pixels: of a frame.
 
     Raises:
-        PscrError: those of `video_file.read_frames` and `animation.read_frames`.
+        PscrError: INVALID_ARGUMENT for what is no path; those of `video_file.read_frames` and `animation.read_frames`.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        found = f"path is a {type(path).__name__}; expected the name of a video file or an animated image"
+        raise PscrError(Status.INVALID_ARGUMENT, found)
     name = os.fspath(path)
     reader = animation if Path(name).suffix.lower() in animation.ENDINGS else video_file
     return reader.read_frames(name, sampling, wanted, max_pixels)
