@@ -240,7 +240,9 @@ def picked(latents: Latents | None, places: list[int]) -> Latents | None:
     if latents is None:
         return None
     count = len(latents["samples"])
-    mask, numbers = latents.get("noise_mask"), latents.get("batch_index", range(count))
+    mask, numbers = latents.get("noise_mask"), latents.get("batch_index", ())
+    if len(numbers) != count:  # none, or left over from another batch
+        numbers = range(count)
     chosen = {**latents, "samples": latents["samples"][places], "batch_index": [numbers[place] for place in places]}
     if mask is not None and len(mask) == count:  # else one mask is for all
         chosen["noise_mask"] = mask[places]
