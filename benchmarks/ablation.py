@@ -4,10 +4,10 @@
     python benchmarks/ablation.py --data agiqa3k:DIR --quick            # an afternoon on two cores
 
 Rows that are done are kept, and a row that was stopped goes on, so the same command may be run again and again. Writes
-benchmarks/results/ablation.csv and the table in README.md: seed, epochs, device and wall time of each row beside its
-figures. With --quick the frozen layers are cached, training patches are those that the sampling cuts (nine fixed ones
-of RPS, the central crop of CR and NR), in bf16, and there are fewer epochs: figures to compare with each other, not
-with the paper's.
+benchmarks/results/ablation.csv and the table in docs/researcher.md: seed, epochs, device and wall time of each row
+beside its figures. With --quick the frozen layers are cached, training patches are those that the sampling cuts (nine
+fixed ones of RPS, the central crop of CR and NR), in bf16, and there are fewer epochs: figures to compare with each
+other, not with the paper's.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def write(rows: list[Row], arguments: argparse.Namespace) -> None:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-    page = ROOT / "README.md"
+    page = ROOT / "docs" / "researcher.md"
     page.write_text(readme_table.page(page.read_text("utf-8"), markdown(table), "ablation"), "utf-8")
 
 
 def markdown(table: Sequence[Mapping[str, object]]) -> str:
-    """The table of README.md, with what gives each row."""
+    """The table of docs/researcher.md, with what gives each row."""
     shown = ("srcc", "plcc", "seed", "epochs", "minutes", "device")
     lines = [f"| `--only` | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for line in table:

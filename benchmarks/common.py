@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 import pscr
-from pscr.bench.pictures import SIDE, jpegs
+from pscr.bench.pictures import QUALITY, SIDE, jpegs, square
 from pscr.bench.record import Record, Row, command, environment, table
+from pscr.runtime.image import load
 from pscr.runtime.scorer import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +36,16 @@ def parser(description: str | None, seconds: float = 10.0, what: str = "of each 
 def examples(side: int = SIDE) -> list[bytes]:
     """The example images as JPEGs of side x side pixels."""
     return jpegs(sorted(IMAGES.iterdir()), side)
+
+
+def write_images(folder: Path, count: int) -> None:
+    """Write `count` different JPEGs of SIDE x SIDE pixels: example k, rolled by 37 k and 59 k pixels."""
+    pictures = [square(load(file), SIDE) for file in sorted(IMAGES.iterdir())]
+    for number in range(count):
+        pixels = np.roll(pictures[number % len(pictures)], (37 * number, 59 * number), (0, 1))
+        flags = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+        if not cv2.imwrite(str(folder / f"{number:06d}.jpg"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags):
+            raise OSError(f"{folder}: an image cannot be written")
 
 
 def opened(given: argparse.Namespace) -> pscr.Scorer:

@@ -3,9 +3,9 @@
     python benchmarks/map_damage.py --data agiqa3k:DIR [--photos DIR] [--images 40] [--windows 128 192] [--workers 2]
 
 Good images are those with the highest opinion scores among the images of --data that a split by image with --seed
-holds out (the shipped model was trained on all of them, its twin of the README's first row was not), and with --photos
-the photographs of a folder, which trained nothing. Their middle 512x512 is used. Blur, noise and JPEG blocks are put
-into a square at a random place, weak and strong. For each window size:
+holds out (the shipped model was trained on all of them, its twin of the first row in docs/models.md was not), and with
+--photos the photographs of a folder, which trained nothing. Their middle 512x512 is used. Blur, noise and JPEG blocks
+are put into a square at a random place, weak and strong. For each window size:
 
   worst   share of maps whose lowest window is a hit: it overlaps the square by more than half of what it could
   chance  share of windows that would be hits: what a map that says nothing gives

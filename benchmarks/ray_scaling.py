@@ -24,28 +24,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pyarrow.parquet
-from common import IMAGES, finish, opened, parser, where
+from common import finish, opened, parser, where, write_images
 
 from pscr.bench import plots
-from pscr.bench.pictures import QUALITY, SIDE, square
 from pscr.bench.record import packages
-from pscr.runtime.image import load
 
 KEYS = ("way",)
 TOLERANCE = 1e-4  # of scores: one network, in other processes and with other numbers of threads
-
-
-def make(folder: Path, count: int) -> None:
-    """Write `count` different images: example k, rolled by 37 k and 59 k pixels."""
-    pictures = [square(load(file), SIDE) for file in sorted(IMAGES.iterdir())]
-    for number in range(count):
-        pixels = np.roll(pictures[number % len(pictures)], (37 * number, 59 * number), (0, 1))
-        flags = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        if not cv2.imwrite(str(folder / f"{number:06d}.jpg"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), flags):
-            raise OSError(f"{folder}: an image cannot be written")
 
 
 def run(words: Sequence[str], output: Path, log: Path, kill_at: int | None = None) -> dict[str, float]:
@@ -109,7 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "images").mkdir()
-        make(folder / "images", given.images)
+        write_images(folder / "images", given.images)
         common = [str(folder / "images"), "--model", given.model, "--device", given.device]
         shared = [*common, "--engine", "ray", "--workers", str(given.workers), "--threads", str(each)]
         expected: list[tuple[str, float]] = []

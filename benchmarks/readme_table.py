@@ -1,23 +1,25 @@
-"""Writes the speed tables between the two marks of README.md and docs/performance.md from benchmarks/results/*.json.
+"""Writes the speed tables of docs/performance.md, each between its two marks, from benchmarks/results/*.json.
 
     python benchmarks/readme_table.py [--check] [--results DIR]
 
-README.md gets a line a promise, docs/performance.md every table. With --check nothing is written, and the exit code is
-1 where a page is not what the results say. A result that was measured on a busy machine is refused; --busy takes it
-all the same, and the page then says so.
+First a summary, a line a promise, then every table, and between marks of its own that of peers.py, of which README.md
+has the short form. With --check nothing is written, and the exit code is 1 where a page is not what the results say.
+A result that was measured on a busy machine is refused; --busy takes it all the same, and the page then says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common import RESULTS, ROOT
 
 from pscr.bench.record import Record, Row
 
+PEERS = "peers"
 ORDER = (
     "latency",
     "stages",
@@ -29,6 +31,7 @@ ORDER = (
     "accuracy_speed",
     "serve_load",
     "ray_scaling",
+    PEERS,
 )
 NOTHING = "Not measured yet; `make bench` does it.\n"
 
@@ -47,12 +50,28 @@ def lines(record: Record) -> list[str]:
 
 
 def details(records: Sequence[Record]) -> str:
-    """Every table of every result."""
-    return "\n".join(line for record in records for line in lines(record))
+    """Every table of every result, but for peers.py's."""
+    return "\n".join(line for record in records if record.instrument != PEERS for line in lines(record))
+
+
+def peers(records: Sequence[Record]) -> str:
+    """What peers.py measured: its table, and what each package is and takes on disk."""
+    texts = []
+    for record in records:
+        if record.instrument == PEERS:
+            about = [_package(*fact) for fact in record.facts.items()]
+            texts.append("\n".join([*lines(record), *about]))
+    return "\n\n".join(texts) or "Not measured yet; `python benchmarks/peers.py --peers-python PYTHON` does it."
+
+
+def _package(name: str, facts: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
+    cuda = f", {facts['cuda_mb']} MB of it NVIDIA's libraries and triton" if facts["cuda_mb"] else ""
+    return f"- {name}: {facts['installed_mb']} MB installed with all that it needs{cuda} ({versions})"
 
 
 def summary(records: Sequence[Record]) -> str:
-    """What a reader of README.md asks first, a line each with the command that measured it."""
+    """What a reader asks first, a line each with the command that measured it."""
     rows = []
     for record in records:
         if record.instrument not in HEADLINES:
@@ -174,6 +193,19 @@ def _ray_scaling(record: Record) -> tuple[list[str], list[list[str]]]:
     return head, [row(one) for one in record.rows]
 
 
+def _peers(record: Record) -> tuple[list[str], list[list[str]]]:
+    def row(one: Row) -> list[str]:
+        name = f"{one['package']}, {one['metric']}"
+        if one["failed"]:
+            return [name, f"no figures: {one['failed']}", *[""] * 6]
+        figures = (f"{one[key]:.0f}" for key in ("p50_512_ms", "p50_1024_ms"))
+        peaks = (str(one[key]) for key in ("peak_512_mib", "peak_1024_mib"))
+        return [name, one["sees"], *figures, f"{one['folder_images_per_s']:.3g}", *peaks, f"{one['cold_start_s']:.1f}"]
+
+    head = ["metric", "what it sees", "ms, 512x512", "ms, 1024x1024", "images/s, a folder"]
+    return [*head, "peak MiB, 512x512", "peak MiB, 1024x1024", "cold start, s"], [row(one) for one in record.rows]
+
+
 def _one(record: Record, **keys: str) -> Row:
     return next(row for row in record.rows if all(row[key] == value for key, value in keys.items()))
 
@@ -249,14 +281,20 @@ TABLES = {
     "accuracy_speed": _accuracy_speed,
     "serve_load": _latency,
     "ray_scaling": _ray_scaling,
+    PEERS: _peers,
 }
 
 
-PAGES = {ROOT / "README.md": summary, ROOT / "docs" / "performance.md": details}
+PAGE = ROOT / "docs" / "performance.md"
+PAGES = (  # a page, its marks, and what is between them
+    (PAGE, "speed-summary", summary),
+    (PAGE, "speed", details),
+    (PAGE, PEERS, peers),
+)
 
 
 def main() -> int:
-    """Write or check the pages."""
+    """Write or check the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--check", action="store_true")
@@ -270,9 +308,9 @@ def main() -> int:
         print(f"measured on a busy machine: {', '.join(busy)}; measure again, or pass --busy", file=sys.stderr)
         return 1
     stale = 0
-    for path, write in PAGES.items():
+    for path, name, write in PAGES:
         old = path.read_text("utf-8")
-        new = page(old, write(records))
+        new = page(old, write(records), name)
         stale |= new != old
         if not given.check:
             path.write_text(new, "utf-8")

@@ -35,7 +35,7 @@ def diffusers_pipeline(name: str) -> Generate:
     from diffusers import AutoPipelineForText2Image
 
     device, kind = ("cuda", torch.float16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    pipeline = AutoPipelineForText2Image.from_pretrained(name).to(device, kind)
+    pipeline = AutoPipelineForText2Image.from_pretrained(name, torch_dtype=kind).to(device)
 
     def generate(prompt: str, seeds: list[int], output_type: str) -> Any:
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]

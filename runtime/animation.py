@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from importlib import import_module
@@ -16,13 +17,16 @@ from .image_words import check_size, refused
 
 ENDINGS = frozenset({".gif", ".webp", ".png", ".apng"})
 _FORMATS = ("GIF", "WEBP", "PNG")
+_GIF_FRAME = re.compile(rb"\x21\xf9\x04.{4}\x00[\x2c\x21]", re.DOTALL)  # a delay, then its frame
 _USUAL = 100  # milliseconds that a frame is shown where the file says none, as browsers do
 
 
 def is_animated(path: str) -> bool:
-    """Whether a file has several frames, as far as its header can be read; never without Pillow."""
-    if Path(path).suffix.lower() not in ENDINGS or not image_pillow.installed() or not Path(path).is_file():
+    """Whether a file has several frames, as far as it can be read; without Pillow, as far as its own marks say so."""
+    if Path(path).suffix.lower() not in ENDINGS or not Path(path).is_file():
         return False
+    if not image_pillow.installed():
+        return _is_marked(path)
     try:
         with closing(_opened(path)) as image:
             return _count(image, path) > 1
@@ -49,6 +53,22 @@ def read_frames(
         for time in _taken(image, name, sampling):
             if wanted(time):
                 yield Frame(time, image_pillow.from_image(image, max_pixels, name)[0])
+
+
+def _is_marked(path: str) -> bool:
+    """Whether a file says that it is animated: WebP by a flag, PNG by a chunk, GIF by a second frame with a delay.
+
+    Sources: the WebP container specification, PNG third edition (acTL), GIF89a (graphic control extension).
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError:
+        return False
+    if data.startswith(b"RIFF"):
+        return data[12:16] == b"VP8X" and bool(data[20:21] and data[20] & 0x02)
+    if data.startswith(b"\x89PNG"):
+        return b"acTL" in data[: data.find(b"IDAT")]
+    return data.startswith(b"GIF8") and len(_GIF_FRAME.findall(data)) > 1
 
 
 def _taken(image: Any, name: str, sampling: FrameSampling) -> Iterator[float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import engines, fastest, golden, gpus
+from . import device_timing, engines, golden, gpus
 from .backends.base import SIDES, Backend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend, describe
 from .backends.openvino_backend import OpenVINOBackend
@@ -43,7 +43,7 @@ class Model:
     patches: tuple[int, int] = (1, 1)
     trials: Callable[[], list[Pixels]] = list
     span: float = 1.0
-    most_off: float = fastest.EXACT
+    most_off: float = device_timing.EXACT
 
 
 @dataclass(frozen=True)
@@ -249,11 +249,11 @@ def _order(model: Model, slower: dict[str, str]) -> Iterator[str]:
         yield "tensorrt"
     if _cuda_is_expected():
         yield "cuda"
-    rounding = model.most_off > fastest.EXACT
+    rounding = model.most_off > device_timing.EXACT
     names = [one.name for one in DEVICES.values() if not one.on_gpu and (rounding or not one.rounds)]
     there = [name for name in names if _installed(DEVICES[name].module)]
     if len(there) > 1 and there[0] == "cpu":
-        found = fastest.among(
+        found = device_timing.among(
             there,
             lambda name: DEVICES[name].opens(model, 0),
             images=model.trials,

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import cv2
 
-from . import cores, devices, fastest, golden
+from . import cores, device_timing, devices, golden
 from .arguments import whole
 from .bank import Bank
 from .calibration import Calibration
@@ -34,7 +34,7 @@ from .score_scale import ScoreScale
 _log = logging.getLogger(__name__)
 DEFAULT_MODEL = "agiqa3k-pair"
 _MOST_THREADS = 1024  # more would only take memory from the process until it is ended
-PRECISIONS = {"exact": fastest.EXACT, "fast": fastest.FAST}
+PRECISIONS = {"exact": device_timing.EXACT, "fast": device_timing.FAST}
 Opened = TypeVar("Opened", bound="OpenModel")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,10 +57,13 @@ def expected(images: torch.Tensor) -> list[float]:
 
 
 def run(pack: Any, name: str, **inputs: Any) -> tuple[Any, ...]:
-    """Call a node as the executor does: an instance, its FUNCTION, inputs by name."""
+    """Call a node as the executor does: an instance, its FUNCTION, inputs by name, in inference mode."""
     node = pack.NODE_CLASS_MAPPINGS[name]()
-    found: tuple[Any, ...] = getattr(node, node.FUNCTION)(**{**MODEL, **inputs})
-    return found
+    with torch.inference_mode():
+        found: Any = getattr(node, node.FUNCTION)(**{**MODEL, **inputs})
+    result: tuple[Any, ...] = found["result"] if isinstance(found, dict) else found
+    assert len(result) == len(node.RETURN_TYPES)
+    return result
 
 
 def latents(count: int, **more: Any) -> dict[str, Any]:
@@ -77,7 +82,7 @@ def test_every_node_has_a_title(pack: Any) -> None:
 def test_a_node_says_what_comes_in_and_goes_out(pack: Any, name: str) -> None:
     node = pack.NODE_CLASS_MAPPINGS[name]
     inputs = node.INPUT_TYPES()
-    assert inputs["required"]["images"] == ("IMAGE",)
+    assert inputs["required"]["images"][0] == "IMAGE"
     assert set(inputs["required"]["model"][0]) == set(packaged())
     assert inputs["required"]["model"][0][0] == "agiqa3k-pair"
     assert {"cpu", "auto", "cuda"} <= set(inputs["required"]["device"][0])
@@ -87,6 +92,90 @@ def test_a_node_says_what_comes_in_and_goes_out(pack: Any, name: str) -> None:
     parameters = inspect.signature(getattr(node, node.FUNCTION)).parameters
     assert list(parameters)[1:] == [*inputs["required"], *inputs["optional"]]
     assert all(parameters[one].default is None for one in inputs["optional"])
+
+
+def test_every_input_and_output_explains_itself(pack: Any) -> None:
+    for node in pack.NODE_CLASS_MAPPINGS.values():
+        inputs = node.INPUT_TYPES()
+        assert all(options["tooltip"] for _, options in {**inputs["required"], **inputs["optional"]}.values())
+        assert len(node.OUTPUT_TOOLTIPS) == len(node.RETURN_TYPES)
+        assert "image quality" in node.SEARCH_ALIASES
+
+
+def test_score_runs_unconnected_and_leaves_its_text_in_the_history(pack: Any, images: torch.Tensor) -> None:
+    node = pack.NODE_CLASS_MAPPINGS["PscrScore"]
+    assert node.OUTPUT_NODE is True
+    given = node().run(images[:1], **MODEL)
+    assert json.loads(json.dumps(given["ui"])) == {"text": [given["result"][1]]}
+
+
+def test_progress_is_shown_by_parts_and_cancels(
+    pack: Any, images: torch.Tensor, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CancelError(Exception):
+        pass
+
+    class Bar:
+        """As comfy.utils has it: a total, steps, and what a step raises once the user cancels."""
+
+        def __init__(self, total: int) -> None:
+            self.left = total
+            bars.append(self)
+
+        def update(self, value: int) -> None:
+            self.left -= value
+            if cancelled:
+                raise CancelError
+
+    bars: list[Bar] = []
+    cancelled = False
+    monkeypatch.setattr(sys.modules["pscr_nodes.nodes"], "ProgressBar", Bar)
+    monkeypatch.setattr(sys.modules["pscr_nodes.nodes"], "PART", 3)
+    assert run(pack, "PscrScore", images=images)[0] == expected  # to the bit, in whatever parts
+    run(pack, "PscrMapOverlay", images=images)
+    assert [bar.left for bar in bars] == [0, 0]
+    cancelled = True
+    with pytest.raises(CancelError):
+        run(pack, "PscrScore", images=images)
+    assert bars[-1].left == 1
+
+
+# --- the folder as it is handed on ------------------------------------------------------------------------------------
+
+
+def test_registry_and_manager_install_the_same_package() -> None:
+    project = (FOLDER / "pyproject.toml").read_text()  # tomllib is not in Python 3.10
+    (dependencies,) = re.findall(r"^dependencies = (\[.*\])$", project, re.MULTILINE)
+    assert json.loads(dependencies) == (FOLDER / "requirements.txt").read_text().split()
+    (name,) = re.findall(r'^name = "(.*)"$', project, re.MULTILINE)
+    assert re.fullmatch(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*", name)
+    assert "comfyui" not in name
+    assert re.search(r'^version = "\d+\.\d+\.\d+"$', project, re.MULTILINE)
+    assert re.search(r"^\[tool\.comfy\]\nPublisherId = ", project, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", sorted((FOLDER / "example_workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_an_example_workflow_fits_the_nodes(pack: Any, file: Path) -> None:
+    workflow = json.loads(file.read_text())
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for number, source, output, target, place, kind in workflow["links"]:
+        assert nodes[source]["outputs"][output]["type"] == kind
+        assert number in nodes[source]["outputs"][output]["links"]
+        assert nodes[target]["inputs"][place]["link"] == number
+        assert nodes[target]["inputs"][place]["type"] in (kind, "*")
+    ours = [node for node in nodes.values() if node["type"] in NODES]
+    assert ours
+    for node in ours:
+        known = pack.NODE_CLASS_MAPPINGS[node["type"]]
+        assert [one["type"] for one in node["outputs"]] == list(known.RETURN_TYPES)
+        assert [one["name"] for one in node["outputs"]] == list(known.RETURN_NAMES)
+        asked = known.INPUT_TYPES()
+        every = {**asked["required"], **asked["optional"]}
+        sockets = {name: kind for name, (kind, _) in every.items() if kind in ("IMAGE", "LATENT")}
+        assert {one["name"]: one["type"] for one in node["inputs"]} == sockets
+        widgets = [kind for name, (kind, _) in every.items() if name not in sockets]
+        for value, kind in zip(node["widgets_values"], widgets, strict=True):
+            assert value in kind if isinstance(kind, list) else isinstance(value, (int, float))
 
 
 # --- what the nodes give ----------------------------------------------------------------------------------------------
@@ -123,6 +212,12 @@ def test_latents_are_optional_and_one_mask_is_for_all(pack: Any, images: torch.T
     assert len(chosen["batch_index"]) == 3
 
 
+def test_latents_of_five_axes_are_chosen_where_each_image_has_one(pack: Any, images: torch.Tensor) -> None:
+    samples = torch.arange(4.0).reshape(4, 1, 1, 1, 1)
+    best, chosen, _ = run(pack, "PscrBestOfN", images=images, k=1, latents={"samples": samples})
+    assert torch.equal(best[0], images[int(chosen["samples"])])
+
+
 def test_gate_lets_pass_what_reaches_the_threshold_in_order(
     pack: Any, images: torch.Tensor, expected: list[float]
 ) -> None:
@@ -157,6 +252,25 @@ def test_alpha_is_dropped_and_overshoot_clipped_as_when_saving(
     assert run(pack, "PscrScore", images=clipped)[0] == run(pack, "PscrScore", images=clipped.clip(0, 1))[0]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images.clone().requires_grad_(),
+        lambda images: images.permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0),
+        lambda images: torch.cat([images, images], 2)[:, :, :200],
+    ],
+    ids=["gradient", "permuted", "strided"],
+)
+@pytest.mark.parametrize("name", ["PscrScore", "PscrMapOverlay"])
+def test_how_a_tensor_lies_in_memory_makes_no_difference(
+    pack: Any, images: torch.Tensor, name: str, change: Any
+) -> None:
+    given, changed = (run(pack, name, images=one) for one in (images[:2], change(images[:2])))
+    assert given[1] == changed[1]
+    assert torch.equal(torch.as_tensor(given[0]), torch.as_tensor(changed[0]))
+    assert not getattr(changed[0], "requires_grad", False)
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_floats_are_scored(pack: Any, images: torch.Tensor, kind: torch.dtype) -> None:
     assert (
@@ -173,11 +287,16 @@ def test_other_floats_are_scored(pack: Any, images: torch.Tensor, kind: torch.dt
     [
         (lambda images: images[0], "[160, 200, 3]; expected an IMAGE [B,H,W,3]"),
         (lambda images: images[:0], "[0, 160, 200, 3]"),
+        (lambda images: images[:, :0], "[4, 0, 200, 3]"),
+        (lambda images: images[..., :1], "[4, 160, 200, 1]"),
+        (lambda images: images[None], "[1, 4, 160, 200, 3]"),
+        (lambda images: [images], "found a list []; expected an IMAGE"),
         (lambda images: images.permute(0, 3, 1, 2), "[4, 3, 160, 200]"),
         (lambda images: images * 255, "expected an IMAGE, whose values are 0 to 1"),
-        (lambda images: images * math.nan, "NaN"),
+        (lambda images: images + math.inf, "found values from inf to inf"),
+        (lambda images: torch.cat([images[:2], images[2:] * math.nan]), "image 2 of 4 has NaN"),
     ],
-    ids=["rank", "empty", "layout", "range", "nan"],
+    ids=["rank", "empty", "height", "grey", "video", "list", "layout", "range", "infinite", "nan"],
 )
 def test_what_is_no_image_is_told_in_one_sentence(
     pack: Any, images: torch.Tensor, name: str, wrong: Any, word: str
@@ -190,6 +309,10 @@ def test_what_is_no_image_is_told_in_one_sentence(
 
 
 def test_what_cannot_be_chosen_is_told_in_one_sentence(pack: Any, images: torch.Tensor, expected: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"k is 0; expected 1 or more"):
+        run(pack, "PscrBestOfN", images=images, k=0)
+    with pytest.raises(ValueError, match=r"4 images and 1 latents of a video.*leave the latents unconnected"):
+        run(pack, "PscrGate", images=images, threshold=0.0, latents={"samples": torch.zeros(1, 16, 1, 8, 8)})
     with pytest.raises(ValueError, match=r"k is 5, and 4 of 4 images"):
         run(pack, "PscrBestOfN", images=images, k=5)
     with pytest.raises(ValueError, match=r"4 images and 2 latents"):
@@ -198,3 +321,11 @@ def test_what_cannot_be_chosen_is_told_in_one_sentence(pack: Any, images: torch.
         run(pack, "PscrGate", images=images, threshold=9.0)
     with pytest.raises(pscr.PscrError, match=r"no-such-model"):
         run(pack, "PscrScore", images=images, model="no-such-model")
+
+
+def test_of_many_frames_only_a_part_is_copied_at_a_time(pack: Any) -> None:
+    nodes = sys.modules["pscr_nodes.nodes"]
+    frames = torch.rand(1, 8, 8, 3).expand(512, -1, -1, -1)
+    sizes = [len(part) for part in nodes.parts(frames)]
+    assert max(sizes) == nodes.PART
+    assert sum(sizes) == len(list(nodes.levels(frames))) == 512

@@ -1,24 +1,27 @@
-"""The options of `pscr score` that are of videos and animations."""
+"""The options that are of videos and animations."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections import Counter
 
 from ..runtime.frame_sampling import FRAMES, FrameSampling
 from ..tables.clips import Clips
 from . import options as shared
 
 
-def add(parser: argparse.ArgumentParser) -> None:
+def add(parser: argparse.ArgumentParser, per_frame: bool = True) -> None:
+    """Add them to a verb's parser. per_frame: whether it has rows for frames."""
     group = parser.add_argument_group("videos, and animated images where one of these is given")
     sampled = group.add_mutually_exclusive_group()
     sampled.add_argument(
         "--frames", type=shared.positive, metavar="N", help=f"N frames, spread evenly (default: {FRAMES})"
     )
     sampled.add_argument("--every", type=_seconds, metavar="S", help="a frame each S seconds instead")
-    group.add_argument("--per-frame", action="store_true", help="write a row for each frame, not for the clip")
+    if per_frame:
+        group.add_argument("--per-frame", action="store_true", help="write a row for each frame, not for the clip")
+    else:
+        parser.set_defaults(per_frame=False)
 
 
 def given(options: argparse.Namespace) -> bool:
@@ -26,9 +29,9 @@ def given(options: argparse.Namespace) -> bool:
     return bool(options.frames or options.every or options.per_frame)
 
 
-def clips(options: argparse.Namespace, done: Counter[str]) -> Clips:
-    """How videos and animations are scored. done: how often each path has its row already."""
-    return Clips(FrameSampling(options.frames or FRAMES, options.every), options.per_frame, done.copy(), given(options))
+def clips(options: argparse.Namespace) -> Clips:
+    """How videos and animations are scored."""
+    return Clips(FrameSampling(options.frames or FRAMES, options.every), options.per_frame, sought=given(options))
 
 
 def _seconds(text: str) -> float:

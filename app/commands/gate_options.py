@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ..console import UsageError
 from ..runtime.output_file import STDOUT
+from ..runtime.video_file import ENDINGS
 from ..tables.gate import Gate
+from ..tables.inputs import EXTENSIONS
 from . import options as shared
 
 
@@ -49,4 +51,6 @@ def gate(options: argparse.Namespace) -> Gate | None:
         raise UsageError("--move-to and --delete-list are of whole files, and --per-frame scores parts; leave one out")
     if options.delete_list == STDOUT and options.output in (None, STDOUT):
         raise UsageError("--delete-list - would mix paths with the rows on standard output; add -o FILE")
+    if options.delete_list is not None and Path(options.delete_list).suffix.lower() in EXTENSIONS | ENDINGS:
+        raise UsageError(f"--delete-list {options.delete_list} would write paths over an image; expected another name")
     return Gate(limit, options.max_score is None, options.move_to, options.delete_list, options.null)

@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
     output_file.write(options.output, _encoded(form, found, pixels))
     if not options.quiet:
         top, left, height, width = found.worst()
-        size = f"{found.values.size} windows of {found.window} pixels, {found.stride} apart"
+        windows = "1 window" if found.values.size == 1 else f"{found.values.size} windows"
+        size = f"{windows} of {found.window} pixels, {found.stride} apart"
         if found.view != (found.height, found.width):
             size += f", on the view of {found.view[1]}x{found.view[0]} (--native: on the image's own pixels)"
         ends = [f"lowest {found.values.min():.3f}", f"highest {found.values.max():.3f}"]

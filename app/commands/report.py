@@ -7,6 +7,7 @@ import argparse
 from ..console import needing
 from ..runtime.libraries import spare_home
 from ..tables.formats import READABLE
+from . import clip_options
 from . import options as shared
 
 DESCRIPTION = """\
@@ -18,6 +19,7 @@ examples:
   pscr report outputs/ -o report.html                            one set of images
   pscr report flux/ sdxl/ -o report.html                         two generators, matched by file name
   pscr report outputs/ --by-folder --prompts prompts.csv -o report.html
+  pscr report clip.mp4 --every 0.5 -o report.html                a curve of a video's scores, and a strip of its frames
   pscr report --scores scores.csv -o report.html                 what pscr score has scored already
 """
 
@@ -65,6 +67,7 @@ def add(verbs: shared.Verbs) -> None:
         default=64,
         help="in the table; 0: no pictures (default: 64)",
     )
+    clip_options.add(report, per_frame=False)
     shared.model(report)
     shared.device(report)
     shared.bank(report)
@@ -84,4 +87,4 @@ def run(options: argparse.Namespace) -> int:
     with needing("report", "'pscr report'"):
         from ..report import engine  # not before: --help needs none of it
 
-        return engine.run(options)
+        return engine.run(options, clip_options.clips(options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,7 @@ examples:
   pscr score 'runs/**/*.png' --format jsonl         a pattern, quoted, '**' crosses folders
   pscr score damaged/ --reference originals/        a full-reference model: each beside its original
   pscr score clip.mp4 --every 0.5                   a video: the mean of a frame each half second
+  pscr score renders/ --frames 8                    images and videos below a folder
   find . -name '*.webp' -print0 | pscr score -0 -   a list on standard input
   pscr score outputs/ -o scores.csv --resume        the rest, after an interruption
   pscr score train.parquet -o scored.parquet        the images of a table, joined to its rows; .arrow, .tar
@@ -146,9 +148,13 @@ def run(options: argparse.Namespace) -> int:
     output_file.check(options.output or STDOUT)
     left_out: Counter[str] = Counter()
     null = options.null and (STDIN in options.paths or options.delete_list is None)
-    inputs = inputs_of(options.paths, null, table_options.wanted(options), left_out)
+    clips = clip_options.clips(options)
+    inputs = inputs_of(options.paths, null, replace(table_options.wanted(options), besides=clips.besides), left_out)
     inputs = replace(inputs, columns=replace(inputs.columns, diagnosed=options.diagnose))
-    _check_apart(options.output, inputs.files)
+    _check_apart("-o", options.output, inputs.files, "results over the input")
+    _check_apart("--delete-list", options.delete_list, inputs.files, "paths over the input")
+    if options.output is not None:
+        _check_apart("--delete-list", options.delete_list, [options.output], "paths over the results")
     with interruptible(), ExitStack() as stack:
         file = None if options.output in (None, STDOUT) else stack.enter_context(ResultsFile(options.output))
         earlier = _earlier(file, form, inputs.columns, options)
@@ -157,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
         scorer = stack.enter_context(opened(options, max_pixels=options.max_pixels, jpeg=options.jpeg))
         check_diagnosis(scorer, options.diagnose)
         given = originals(scorer, options.reference)
-        clips = clip_options.clips(options, earlier.done)
+        clips = replace(clips, done=earlier.done.copy())
         check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew", given, clips)
         if gate:
             gate.check(scorer.scale)
@@ -166,17 +172,26 @@ def run(options: argparse.Namespace) -> int:
         return _write_all(scorer, inputs, given, clips, form, file, earlier, gate, options)
 
 
-def _check_apart(output: str | None, tables: Iterable[str]) -> None:
-    """Refuse to write the results over the table that they are of.
+def _check_apart(option: str, output: str | None, others: Iterable[str], what: str) -> None:
+    """Refuse to write an output over another file of the run, such as the table that it is of.
+
+    option: that the output was given by. what: is written over which of the others, in words.
 
     Raises:
-        UsageError: the output is one of the tables' files.
+        UsageError: the output is one of them.
     """
-    if output is None or output == STDOUT or not Path(output).exists():
+    if output is None or not output_file.is_regular(output):
         return
-    over = next((file for file in tables if Path(file).exists() and Path(output).samefile(file)), None)
+    over = next((other for other in others if _same(output, other)), None)
     if over is not None:
-        raise UsageError(f"-o {output} would write results over the input {over}; name another file")
+        raise UsageError(f"{option} {output} would write {what} {over}; name another file")
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names lead to the same file, which need not be there yet."""
+    if Path(one).exists() and Path(other).exists():
+        return Path(one).samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _earlier(file: ResultsFile | None, form: Format, columns: Columns, options: argparse.Namespace) -> Earlier:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from .. import __version__
 from ..describe import described
 from ..runtime.calibration import Calibration
 from ..runtime.errors import PscrError
+from ..runtime.frame_sampling import FrameSampling
 from ..runtime.quality_map import QualityMap, quality_map
 from ..runtime.scorer import Scorer
 from . import pictures, plots, statistics, words
 from .data import Image, Matching, identical
-from .page import Card, Report, Row
+from .page import Card, Clip, Report, Row
 
 CARD_SIDE = 420  # pixels: twice the width that a card has on a phone's screen, about
 MOST_MATRIX = 12  # groups, as columns of a table
@@ -26,7 +27,8 @@ MOST_MATRIX = 12  # groups, as columns of a table
 class Settings:
     """What the command line decides. title: or nothing. show: how many of the best and of the worst. maps: or none.
 
-    source: where the scores come from, in words. diagnose: whether the worst are to have what they look like.
+    source: where the scores come from, in words. diagnose: whether the worst are to have what they look like. sampling:
+    of clips.
     """
 
     title: str
@@ -36,6 +38,7 @@ class Settings:
     max_pixels: int
     source: str
     diagnose: bool = False
+    sampling: FrameSampling = field(default_factory=FrameSampling)
 
 
 def assemble(
@@ -54,7 +57,7 @@ def assemble(
     best, worst = ordered[:fewer], ordered[::-1][: min(settings.show, len(ordered) - fewer)]
     maps: dict[int, QualityMap | str] = {}
     if settings.maps and settings.pictures:
-        for image in (*best, *worst):
+        for image in (one for one in (*best, *worst) if not one.is_clip):
             maps[id(image)] = _map(scorer, image)
             step()
     drawn = [one for one in maps.values() if not isinstance(one, str)]
@@ -73,6 +76,7 @@ def assemble(
     failed = [image for image in images if not image.result.ok]
     names = list(dict.fromkeys(image.group for image in images if image.group))
     whole = _whole(scored) if scored else None
+    strips = [image for image in ordered[::-1] if image.strip]
     report = Report(
         title=settings.title or "Image quality report",
         lead=words.lead(images, names, manifest.name, manifest.version),
@@ -81,7 +85,8 @@ def assemble(
         summary=words.summary(images, scored, whole, alike, matching),
         rows=[rows[id(image)] for image in images],
         model={key: text for key, text in described(scorer).items() if key != "folder"},
-        protocol=words.protocol(scorer, settings.source, bool(maps), settings.diagnose),
+        protocol=words.protocol(scorer, settings.source, bool(maps), settings.diagnose)
+        + ([words.pooling(settings.sampling)] if strips else []),
         table_caption="The column headings sort; what has no score comes last.",
         identical_words=words.identical_images(alike, images),
         failure_words=words.failures(failed),
@@ -91,6 +96,11 @@ def assemble(
         histogram=plots.histogram(values, (low, high), unit) if values else "",
         group_names=sorted(names),
         statuses=sorted({image.result.status.name for image in images}),
+        clip_words=words.clips(len(strips), settings.sampling) if strips else "",
+        clips=[
+            _clip(rows[id(image)], f"clip-{number}", (low, high), unit)
+            for number, image in enumerate(strips[: words.MOST_CLIPS])
+        ],
         best=[card(image) for image in best],
         worst=[worst_card(image) for image in worst],
         map_scale=colours if drawn else None,
@@ -170,6 +180,10 @@ def _card(
 ) -> Card:
     """An image's large picture and its map; a file that is gone, or that cannot be mapped, has none."""
     bounds = f"{bounds_name.removesuffix(' interval').lower()}: {row.bounds}" if row.bounds else ""
+    if row.image.is_clip:
+        strip = row.image.strip
+        note = f"a clip; here its lowest frame, at {strip.lowest[0]:.2f} s" if strip and strip.large else "a clip"
+        return Card(row.image, row.path, bounds, strip.large if strip else b"", note=note)
     picture, drawn, said = b"", b"", ""
     if settings.pictures:
         try:
@@ -183,10 +197,17 @@ def _card(
     return Card(row.image, row.path, bounds, picture, drawn, said)
 
 
+def _clip(row: Row, name: str, scale: tuple[float, float], unit: str) -> Clip:
+    """A clip with its curve. name: begins the ids of the curve."""
+    strip = row.image.strip
+    assert strip is not None
+    return Clip(row, plots.curve(strip.times, strip.scores, strip.lowest, scale, unit, name), strip.frames)
+
+
 def _looks_like(scorer: Scorer, image: Image) -> str:
     """What an image looks like, in words; nothing where it is gone."""
     found = image.result.diagnosis
-    if found is None:
+    if found is None and not image.is_clip:
         try:
             found = scorer.score(image.result.path or "", diagnose=True).diagnosis
         except PscrError:
@@ -198,7 +219,9 @@ def _row(image: Image, below: str, calibration: Calibration | None) -> Row:
     result = image.result
     path = result.path or ""
     shown = os.path.relpath(path, below) if below else path
-    interval = calibration.interval(result.score, result.spread, words.LEVEL) if result.ok and calibration else None
+    interval = None
+    if result.ok and calibration and not image.is_clip:
+        interval = calibration.interval(result.score, result.spread, words.LEVEL)
     bounds = "{:.2f} to {:.2f}".format(*interval) if interval else ""
     if not calibration and result.spread is not None:
         bounds = f"{result.spread:.3f}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..runtime.scorer import Result
 from ..tables.inputs import Item, expand
+from .film_strip import FilmStrip
 from .labels import Labels
 
 
@@ -29,10 +30,11 @@ class Named:
 
 @dataclass(frozen=True)
 class Image:
-    """One image of the report.
+    """One image of the report, or one clip.
 
     unit: what is drawn with it in the bootstrap: its prompt, else the image itself.
-    digest: of its decoded pixels, or nothing. thumbnail: a WebP file, or nothing.
+    digest: of its decoded pixels, or nothing. thumbnail: a WebP file, or nothing. is_clip: whether it is one;
+    strip: what is shown of a clip that was scored now.
     """
 
     result: Result
@@ -41,6 +43,8 @@ class Image:
     unit: str
     digest: str = ""
     thumbnail: bytes = b""
+    is_clip: bool = False
+    strip: FilmStrip | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,13 @@ class Matching:
     without: int = 0
 
 
-def gather(paths: Sequence[str], left_out: Counter[str] | None = None) -> list[Named]:
+def gather(paths: Sequence[str], left_out: Counter[str] | None = None, besides: Collection[str] = ()) -> list[Named]:
     """The images that the command line's paths stand for; each folder or pattern is a group where all are such.
 
-    Files that are named one by one, as a shell's own pattern names them, make no groups. left_out: as in `expand`.
+    Files that are named one by one, as a shell's own pattern names them, make no groups. left_out, besides: as in
+    `expand`.
     """
-    expanded = [expand([path], left_out) for path in paths]
+    expanded = [expand([path], left_out, besides) for path in paths]
     several = len(paths) > 1 and not any(
         _names_itself(path, items) for path, items in zip(paths, expanded, strict=True)
     )

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from .data import Image
+from .film_strip import StripFrame
 from .pictures import sides, uri
 from .statistics import Comparison
 from .words import visible
@@ -33,7 +34,7 @@ class Row:
 class Card:
     """An image that is shown large. picture, map: WebP files, or nothing. map_words: the map in words, or why none.
 
-    looks_like: its diagnosis in words, or nothing.
+    looks_like: its diagnosis in words, or nothing. note: what the picture is, where it is not the image.
     """
 
     image: Image
@@ -43,6 +44,16 @@ class Card:
     map: bytes = b""
     map_words: str = ""
     looks_like: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip with how its score runs: an SVG element, and some of its frames."""
+
+    row: Row
+    curve: str
+    frames: Sequence[StripFrame]
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class Report:
     matrix: Sequence[Sequence[float | None]] = ()
     unscored: dict[str, int] = field(default_factory=dict)
     examples: Sequence[Card] = ()
+    clip_words: str = ""
+    clips: Sequence[Clip] = ()
     best: Sequence[Card] = ()
     worst: Sequence[Card] = ()
     map_scale: tuple[float, float] | None = None
@@ -104,6 +117,7 @@ def render(report: Report) -> str:
     parts = [
         ("summary", "Summary", True),
         ("comparison", "Comparison", report.comparison is not None),
+        ("clips", "Clips", bool(report.clips)),
         ("best", "Best", bool(report.best)),
         ("worst", "Worst", bool(report.worst)),
         ("images", "All images", True),

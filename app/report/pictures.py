@@ -27,7 +27,7 @@ def look(path: str, side: int, max_pixels: int) -> tuple[str, bytes]:
         PscrError: the image cannot be read, as `pscr.runtime.image.load`.
     """
     pixels = load(path, max_pixels=max_pixels)
-    return digest(pixels), webp(_bgr(pixels), side) if side else b""
+    return digest(pixels), from_rgb(pixels, side) if side else b""
 
 
 def digest(pixels: Pixels) -> str:
@@ -48,6 +48,11 @@ def webp(bgr: Pixels, side: int) -> bytes:
     return bytes(encoded.tobytes())
 
 
+def from_rgb(pixels: Pixels, side: int) -> bytes:
+    """`webp` of a picture [H,W,3] in RGB."""
+    return webp(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), np.uint8), side)
+
+
 def uri(picture: bytes) -> str:
     """A WebP file as a data URI."""
     return "data:image/webp;base64," + base64.b64encode(picture).decode("ascii")
@@ -61,7 +66,7 @@ def sides(picture: bytes) -> tuple[int, int]:
 
 def large(path: str, side: int, max_pixels: int) -> bytes:
     """A larger picture of an image. Errors as `look`."""
-    return webp(_bgr(load(path, max_pixels=max_pixels)), side)
+    return from_rgb(load(path, max_pixels=max_pixels), side)
 
 
 def limits(maps: Sequence[QualityMap]) -> tuple[float, float]:
@@ -112,7 +117,3 @@ def _place(y: float, x: float) -> str:
     if vertical:
         return f"in the {vertical} middle"
     return f"at the {horizontal}" if horizontal else "in the middle"
-
-
-def _bgr(pixels: Pixels) -> Pixels:
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), np.uint8)

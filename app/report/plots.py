@@ -39,6 +39,7 @@ _SETTINGS: Any = {
 }
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10)
 _MOST_BARS = 40
+_MOST_DOTS = 60  # of a curve; above, the line alone
 
 
 def histogram(scores: Sequence[float], scale: tuple[float, float], unit: str) -> str:
@@ -91,6 +92,47 @@ def groups(rows: Sequence[Group], scores: Sequence[Sequence[float]], scale: tupl
         axes.set_xlabel(unit)
         words = "; ".join(f"{visible(group.name)}: {group.mean.value:.2f}" for group in rows)
         return _svg(figure, "groups", "Scores of each group, and its mean", f"Means, the best first: {words}.")
+
+
+def curve(
+    times: Sequence[float],
+    scores: Sequence[float],
+    lowest: tuple[float, float],
+    scale: tuple[float, float],
+    unit: str,
+    name: str,
+) -> str:
+    """How a clip's score runs. times: seconds of the frames; lowest: time and score of one. name: as in `_svg`."""
+    low, high = min(scores), max(scores)
+    room = max((scale[1] - scale[0]) / 10 - (high - low), (high - low) / 4) / 2  # what hardly moves looks so
+    mean = math.fsum(scores) / len(scores)
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _figure(2.2)
+        axes.axhline(mean, color=_INK, linewidth=1, linestyle="--")
+        axes.axvline(lowest[0], color=_MARK, linewidth=1)
+        axes.plot(
+            times, scores, color=_FILL, linewidth=1.5, marker="o" if len(scores) <= _MOST_DOTS else "", markersize=4
+        )
+        axes.plot(*lowest, color=_MARK, marker="o", markersize=8)
+        axes.set_ylim(low - room, high + 2 * room)
+        is_late = 2 * lowest[0] > times[0] + times[-1]
+        axes.annotate(
+            f"lowest {lowest[1]:.2f} at {lowest[0]:.2f} s",
+            (lowest[0], 1),
+            (-5 if is_late else 5, -2),
+            ("data", "axes fraction"),
+            "offset points",
+            va="top",
+            ha="right" if is_late else "left",
+        )
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("score")
+        axes.grid(axis="y")
+        words = (
+            f"{len(scores)} frames from {times[0]:.2f} to {times[-1]:.2f} s; {unit}: mean {mean:.2f}, "
+            f"lowest {lowest[1]:.2f} at {lowest[0]:.2f} s, highest {high:.2f}."
+        )
+        return _svg(figure, name, "Score over time", words)
 
 
 def _edges(values: Any, scale: tuple[float, float]) -> Any:

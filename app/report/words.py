@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..runtime.errors import Status
+from ..runtime.frame_sampling import FrameSampling
 from ..runtime.scorer import Scorer
 from . import statistics
 from .data import Image, Matching
 
 LEVEL = 0.9  # of an image's interval
 MOST_SHOWN = 200  # failures and sets of identical images; the table has all
+MOST_CLIPS = 50  # with a curve and a strip
 MOST_PAIRED = 24  # groups; 276 pairs
 PLURAL = {"prompt": "prompts", "name": "names", "nothing": ""}
 
@@ -22,7 +24,7 @@ PLURAL = {"prompt": "prompts", "name": "names", "nothing": ""}
 def lead(images: Sequence[Image], names: Sequence[str], model: str, version: str) -> str:
     """The line below the heading."""
     groups = f" in {len(names)} groups" if len(names) > 1 else ""
-    return f"{_count(len(images), 'image')}{groups}, scored by {model} {version}"
+    return f"{' and '.join(_count(*kind) for kind in _kinds(images))}{groups}, scored by {model} {version}"
 
 
 def unit(meaning: str) -> str:
@@ -43,7 +45,8 @@ def summary(
     matching: Matching,
 ) -> dict[str, str]:
     """The first figures, by name. whole: all images with a score as one group, or None where there are none."""
-    found = {"images": str(len(images)), "scored": str(len(scored)), "without a score": str(len(images) - len(scored))}
+    kinds = {f"{what}s": str(number) for number, what in _kinds(images)}
+    found = kinds | {"scored": str(len(scored)), "without a score": str(len(images) - len(scored))}
     if whole is not None:
         values = np.array([image.result.score for image in scored])
         mean = whole.mean
@@ -58,7 +61,7 @@ def summary(
         found["prompts"] = f"{matching.units}" + (
             f"; {matching.without} images without one" if matching.without else ""
         )
-    found["identical images"] = f"{len(alike)} sets, {sum(map(len, alike))} images" if alike else "none"
+    found["identical images"] = f"{_count(len(alike), 'set')}, {sum(map(len, alike))} images" if alike else "none"
     return found
 
 
@@ -161,6 +164,36 @@ def protocol(scorer: Scorer, source: str, maps: bool, diagnoses: bool) -> list[s
         )
     lines.append(f"Quantiles and means count every image with a score. Random draws start from seed {statistics.SEED}.")
     return lines
+
+
+def clips(count: int, sampling: FrameSampling) -> str:
+    """What stands above the clips. count: how many there are."""
+    more = f" {MOST_CLIPS} of {count} are shown; the table has all." if count > MOST_CLIPS else ""
+    return (
+        f"How the score of each runs, at {_sampled(sampling)}; the dashed line is the clip's score, the mean. "
+        f"The worst clip comes first.{more}"
+    )
+
+
+def pooling(sampling: FrameSampling) -> str:
+    """How a clip's score comes about."""
+    return (
+        f"A clip's score is the mean over {_sampled(sampling)}, its spread their standard deviation; it has no "
+        "interval. The mean, and that of the lowest 5 %, are conventions of pooling and no model of video quality: "
+        "motion, flicker and stutter are not seen."
+    )
+
+
+def _kinds(images: Sequence[Image]) -> list[tuple[int, str]]:
+    """How many there are of images and of clips, whichever there are."""
+    clips = sum(image.is_clip for image in images)
+    return [(number, what) for number, what in ((len(images) - clips, "image"), (clips, "clip")) if number]
+
+
+def _sampled(sampling: FrameSampling) -> str:
+    if sampling.every is not None:
+        return f"a frame each {sampling.every:g} s"
+    return f"{_count(sampling.frames, 'frame')}, evenly spread"
 
 
 def _count(number: int, what: str) -> str:

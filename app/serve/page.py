@@ -69,16 +69,17 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     if operation.get("security"):
         parts.append("<p>Needs <code>Authorization: Bearer TOKEN</code>.</p>")
     for parameter in operation.get("parameters", ()):
-        one_of = " | ".join(map(str, parameter["schema"].get("enum", ())))
-        usual = parameter["schema"].get("default", "")
-        name = f"?{parameter['name']}={one_of}"
+        values, usual = parameter["schema"].get("enum", ()), parameter["schema"].get("default", "")
+        if parameter["schema"].get("type") == "boolean":
+            values, usual = (0, 1), int(usual)
+        name = f"?{parameter['name']}={' | '.join(map(str, values))}"
         parts.append(f"<p>Parameter <code>{_text(name)}</code>, by default <code>{_text(usual)}</code>.</p>")
     kinds = operation.get("requestBody", {}).get("content", {})
     if kinds:
         parts.append(f"<p>Body: {', '.join(f'<code>{_text(kind)}</code>' for kind in kinds)}.</p>")
     cells = []
     for code, answer in operation["responses"].items():
-        content = ", ".join(f"<code>{_text(kind)}</code>" for kind in answer.get("content", ()))
+        content = ", ".join(f"<code>{_text(kind).replace('/', '/<wbr>')}</code>" for kind in answer.get("content", ()))
         cells.append(f"<tr><td>{_text(code)}</td><td>{_text(answer['description'])}</td><td>{content}</td></tr>")
     head = '<tr><th scope="col">code</th><th scope="col">meaning</th><th scope="col">type</th></tr>'
     parts.append(f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(cells)}</tbody></table></div>')

@@ -68,9 +68,18 @@ class ArrowTable:
         return cls(_chosen(beside, columns, path), total, shards, image)
 
     def __iter__(self) -> Iterator[Item]:
-        """Its rows; one without an image, and what of a file cannot be read, is an item with a problem."""
+        """Its rows; one without an image, and what of a file cannot be read, is an item with a problem.
+
+        So is a table without rows; one file of several may have none.
+        """
+        empty = True
         for shard in self.shards:
-            yield from self._rows(shard)
+            for item in self._rows(shard):
+                empty = False
+                yield item
+        if empty:
+            first = self.shards[0]
+            yield Item(first, f"no rows in {first}; expected one or more; fetch it again, or leave it out")
 
     def _rows(self, shard: str) -> Iterator[Item]:
         number = 0
@@ -141,7 +150,8 @@ def _batches(shard: str, columns: list[str]) -> Iterator[Any]:
     """A file's rows, a few at a time."""
     if shard.lower().endswith(".parquet"):
         with pyarrow.parquet.ParquetFile(shard, pre_buffer=False, buffer_size=1 << 16) as file:
-            yield from file.iter_batches(_AT_ONCE, columns=columns, use_threads=False)
+            for group in range(file.num_row_groups):  # apart, so that damage in one costs no row of those before
+                yield from file.iter_batches(_AT_ONCE, row_groups=[group], columns=columns, use_threads=False)
         return
     with pa.memory_map(shard) as mapped:
         reader = _opened(mapped)
@@ -185,24 +195,25 @@ def _one_schema(schemas: Sequence[pa.Schema], path: str) -> pa.Schema:
 
 def _image_column(schema: pa.Schema, path: str, asked: str | None) -> str:
     """The name of the column of images."""
-    names = schema.names
-    if asked is not None:
-        if asked not in names:
-            raise UsageError(f"{path} has no column {asked!r}; it has {', '.join(names)}; name one by --image-column")
-        if not _holds_images(schema.field(asked).type):
-            kind = schema.field(asked).type
-            expected = "bytes, paths, or structs of bytes and path"
-            raise UsageError(f"{path}: column {asked!r} holds {kind}; expected {expected}")
-        return asked
-    kinds = {name: schema.field(name).type for name in names}
+    kinds = {name: schema.field(name).type for name in schema.names}
+    listed = ", ".join(kinds)
     found = [
         name for name, kind in kinds.items() if _holds_images(kind) and (pa.types.is_struct(kind) or name in _USUAL)
     ]
+    if asked is None and not found:  # a usual name whose cells are no images is told as if it had been asked for
+        asked = next((name for name in kinds if name in _USUAL), None)
+    if asked is not None:
+        if asked not in kinds:
+            raise UsageError(f"{path} has no column {asked!r}; it has {listed}; name one by --image-column")
+        if not _holds_images(kinds[asked]):
+            expected = "bytes, paths, or structs of bytes and path"
+            raise UsageError(f"{path}: column {asked!r} holds {kinds[asked]}; expected {expected}")
+        return asked
     if len(found) == 1:
         return found[0]
     which = f"has {len(found)} columns that may be its images ({', '.join(found)})"
     if not found:
-        which = f"has no column that is called {', '.join(_USUAL[:-1])} or {_USUAL[-1]}; it has {', '.join(names)}"
+        which = f"has no column that is called {', '.join(_USUAL[:-1])} or {_USUAL[-1]}; it has {listed}"
     raise UsageError(f"{path} {which}; name one by --image-column")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..runtime.animation import is_animated
-from ..runtime.clip import score_clip, score_frames
+from ..runtime.clip import ClipResult, score_clip, score_frames
 from ..runtime.errors import PscrError, Status, as_error
 from ..runtime.frame_sampling import FrameSampling
 from ..runtime.pipeline import failed
@@ -24,13 +24,19 @@ _TIME = "#t="  # between a clip and the seconds of a frame
 class Clips:
     """How clips are scored. per_frame: a row for each frame, called such as `clip.mp4#t=1.250`, seconds from the
     start, in place of one for the clip. done: how often each path has its row already; frames among them are left out,
-    and counted off. animations: whether animated images are clips too, and not their first frame alone.
+    and counted off. sought: whether animated images are clips too, and not their first frame alone, and folders and
+    patterns stand for videos beside images.
     """
 
     sampling: FrameSampling
     per_frame: bool = False
     done: Counter[str] = field(default_factory=Counter)
-    animations: bool = False
+    sought: bool = False
+
+    @property
+    def besides(self) -> frozenset[str]:
+        """Endings of the files that folders and patterns stand for besides images."""
+        return ENDINGS if self.sought else frozenset()
 
     def holds(self, item: Item) -> bool:
         """Whether an item is a clip: a video file by its name, or an animation that is taken for one."""
@@ -50,12 +56,15 @@ class Clips:
                 for time, result in frames:
                     yield replace(result, path=_frame(path, time))
                 return
-            clip = score_clip(scorer, path, self.sampling.frames, self.sampling.every)
+            clip = self.score(scorer, path)
         except Exception as error:
             yield failed(path, as_error(error))
         else:
-            first = clip.results[0]
-            yield Result(clip.score, clip.spread, first.width, first.height, Status.OK, clip.message, path)
+            yield clip_row(clip)
+
+    def score(self, scorer: Scorer, path: str) -> ClipResult:
+        """One clip, by the sampling. Errors as `score_clip`."""
+        return score_clip(scorer, path, self.sampling.frames, self.sampling.every)
 
     def score_again(self, scorer: Scorer, path: str) -> float | None:
         """The score of the clip or frame that a row's path names; None where it names neither.
@@ -64,7 +73,7 @@ class Clips:
             PscrError: it has none.
         """
         if self._is_clip(path):
-            return score_clip(scorer, path, self.sampling.frames, self.sampling.every).score
+            return self.score(scorer, path).score
         clip, mark, _ = path.rpartition(_TIME)
         if not (mark and self._is_clip(clip)):
             return None
@@ -73,7 +82,7 @@ class Clips:
         raise PscrError(Status.INVALID_ARGUMENT, f"{path}: no frame that is sampled; name the sampling it came from")
 
     def _is_clip(self, path: str) -> bool:
-        return Path(path).suffix.lower() in ENDINGS or (self.animations and is_animated(path))
+        return Path(path).suffix.lower() in ENDINGS or (self.sought and is_animated(path))
 
     def _left(self, path: str, time: float) -> bool:
         """Whether a frame's row is still to be written."""
@@ -81,6 +90,12 @@ class Clips:
         done = self.done[name] > 0
         self.done[name] -= done
         return not done
+
+
+def clip_row(clip: ClipResult) -> Result:
+    """The row of a clip."""
+    first = clip.results[0]
+    return Result(clip.score, clip.spread, first.width, first.height, Status.OK, clip.message, clip.path)
 
 
 def _frame(path: str, time: float) -> str:

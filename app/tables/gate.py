@@ -54,6 +54,8 @@ class Gate:
                 self.move_to.mkdir(parents=True, exist_ok=True)
             except OSError as problem:
                 raise UsageError(f"--move-to {self.move_to}: {problem.strerror}; name another folder") from problem
+            if not os.access(self.move_to, os.W_OK | os.X_OK):
+                raise UsageError(f"--move-to {self.move_to} cannot be written to; name another folder")
 
     def add(self, item: Item, result: Result) -> None:
         """One more image. Of a table or a tar there is no file, and it passes."""

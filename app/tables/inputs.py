@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -52,7 +52,7 @@ class Item:
     cells: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[Item]:
+def expand(paths: Iterable[str], left_out: Counter[str] | None = None, besides: Collection[str] = ()) -> list[Item]:
     """The images that files, folders and patterns stand for, in the order given.
 
     A folder stands for the images below it, by the endings that can be read here, hidden files and folders and linked
@@ -62,14 +62,15 @@ def expand(paths: Iterable[str], left_out: Counter[str] | None = None) -> list[I
     scored twice.
 
     left_out: where it is counted what lay in folders, or matched, and is not among them, by its kind; see `in_words`.
+    besides: endings of files that are taken besides images, in lower case.
     """
     left_out = Counter() if left_out is None else left_out
     items: list[Item] = []
     for path in paths:
         if is_folder(path):
-            items += _folder(path, left_out)
+            items += _folder(path, left_out, besides)
         elif glob.has_magic(path) and not os.path.lexists(path):
-            items += _pattern(path, left_out)
+            items += _pattern(path, left_out, besides)
         else:
             items.append(Item(path))
     return items
@@ -160,9 +161,13 @@ def joined(folder: str, name: str, system: ModuleType = os.path) -> str:
     return f"{folder}{'' if at_its_start else '/'}{name}"
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file is called like an image that can be read here, in upper or lower case, and is not hidden."""
-    return not name.startswith(".") and Path(name).suffix.lower() in readable()
+def is_image_name(name: str, besides: Collection[str] = ()) -> bool:
+    """Whether a file is called like an image that can be read here, in upper or lower case, and is not hidden.
+
+    besides: further endings that will do.
+    """
+    ending = Path(name).suffix.lower()
+    return not name.startswith(".") and (ending in readable() or ending in besides)
 
 
 def is_folder(path: str) -> bool:
@@ -173,34 +178,38 @@ def is_folder(path: str) -> bool:
         return False
 
 
-def _folder(folder: str, left_out: Counter[str]) -> list[Item]:
+def _folder(folder: str, left_out: Counter[str], besides: Collection[str]) -> list[Item]:
     start = str(Path(folder))
-    found = _Search(left_out)
+    found = _Search(left_out, besides)
     found.run("" if start == "." else start, [_ANY_DEPTH])
     if not found.images and not found.unreadable:
-        return [Item(folder, f"no images in this folder; expected files ending in {_endings()}")]
+        return [Item(folder, f"no images in this folder; expected files ending in {_endings(besides)}")]
     return found.items()
 
 
-def _pattern(pattern: str, left_out: Counter[str]) -> list[Item]:
-    found = _Search(left_out)
+def _pattern(pattern: str, left_out: Counter[str], besides: Collection[str]) -> list[Item]:
+    found = _Search(left_out, besides)
     found.run(*parts_of(pattern))
     if not found.files and not found.unreadable:
         return [Item(pattern, "no file matches this pattern; check the folder it starts from ('**' crosses folders)")]
     if not found.images and not found.unreadable:
         many = f"none of the {found.files} files that match this pattern is called like an image"
-        return [Item(pattern, f"{many}; expected names ending in {_endings()}, or the files' own names")]
+        return [Item(pattern, f"{many}; expected names ending in {_endings(besides)}, or the files' own names")]
     return found.items()
 
 
 class _Search:
-    """The images that a pattern's parts match below a folder. files: how many match, images or not."""
+    """The images that a pattern's parts match below a folder. files: how many match, images or not.
 
-    def __init__(self, left_out: Counter[str]) -> None:
+    besides: endings of files that are taken like images.
+    """
+
+    def __init__(self, left_out: Counter[str], besides: Collection[str]) -> None:
         self.files = 0
         self.images: list[str] = []
         self.unreadable: list[Item] = []
         self._left_out = left_out
+        self._besides = besides
 
     def run(self, folder: str, parts: Sequence[str]) -> None:
         """Look below a folder, which is as `parts_of` gives it. A part "**" stands for folders at any depth."""
@@ -249,12 +258,13 @@ class _Search:
         """Sort a match into what is scored and what is left out; a link that leads nowhere is scored, so it is told."""
         file = Path(path)
         if file.is_dir():
-            self._left_out["linked folder"] += file.is_symlink()
+            if file.is_symlink():
+                self._left_out["linked folder"] += 1
             return
         self.files += 1
         if file.exists() and not file.is_file():
             self._left_out["pipe, socket or device"] += 1
-        elif is_image_name(file.name):
+        elif is_image_name(file.name, self._besides):
             self.images.append(path)
         else:
             self._left_out[file.suffix.lower() or "without an ending"] += 1
@@ -295,5 +305,5 @@ def _listed(lines: list[bytes], null: bool) -> Iterator[Item]:
             yield Item(path)
 
 
-def _endings() -> str:
-    return " ".join(sorted(readable()))
+def _endings(besides: Collection[str]) -> str:
+    return " ".join(sorted(readable().union(besides)))

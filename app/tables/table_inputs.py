@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any
@@ -25,11 +25,13 @@ class Wanted:
 
     image_column: None for the only one that can be. columns: None for the usual ones.
     metadata: whether images are asked how they were made; see `generation`.
+    besides: endings of files that folders and patterns stand for besides images.
     """
 
     image_column: str | None = None
     columns: Sequence[str] | None = None
     metadata: bool = False
+    besides: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def inputs_of(paths: Sequence[str], null: bool, wanted: Wanted, left_out: Counte
 
     def files(listed: list[str]) -> _Source:
         ended_by_null = null and (STDIN in listed or STDIN not in paths)
-        return _Source(*items_of(listed, ended_by_null, lambda some: expand(some, left_out)))
+        return _Source(*items_of(listed, ended_by_null, lambda some: expand(some, left_out, wanted.besides)))
 
     sources: list[_Source] = []
     for is_table, group in groupby(chain.from_iterable(map(_tables, paths)), _is_table):

@@ -1,4 +1,4 @@
-"""Result files say what they are, compare side by side, and are what the README's tables say."""
+"""Result files say what they are, compare side by side, and are what the tables in docs/ say."""
 
 import json
 import subprocess
@@ -111,7 +111,7 @@ def test_a_page_without_both_marks_is_refused(text):
         readme_table.page(text, "")
 
 
-def test_the_pages_say_what_the_committed_results_say():
+def test_the_page_says_what_the_committed_results_say():
     words = [sys.executable, str(ROOT / "benchmarks" / "readme_table.py"), "--check"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stderr}run: python benchmarks/readme_table.py"

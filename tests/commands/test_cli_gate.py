@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import table_makers
 import tiny_linear
 from cli_testing import Cli
 
@@ -175,3 +176,19 @@ def test_options_that_do_not_go_together_are_refused_and_nothing_is_done(
     monkeypatch.chdir(tmp_path)
     assert cli("score", image, "--model", tiny_model, *words).code == 2
     assert list(tmp_path.iterdir()) == [image]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("name", ["image.png", "clip.mp4", "scores.csv", "train.tar"])
+def test_the_list_is_never_written_over_an_image_the_results_or_a_table(
+    cli: Cli, tiny_model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, there: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table_makers.write_shard(tmp_path / "train.tar", [image])
+    if there and not Path(name).exists():
+        Path(name).write_bytes(b"mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    words = ("--model", tiny_model, "--min-score", 1000, "-o", "scores.csv", "--overwrite", "--delete-list", name)
+    done = cli("score", image, "train.tar", *words)
+    assert (done.code, "would write paths over" in done.error) == (2, True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from cli_testing import Cli
+from clip_makers import write_clip
 
 import pscr
 
@@ -17,15 +17,7 @@ import pscr
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """A clip of 40 frames [96,128] at 10 a second."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 10, (128, 96))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV writes no MJPG")
-    noise = np.random.default_rng(0)
-    for _ in range(40):
-        writer.write(noise.integers(0, 256, (96, 128, 3), np.uint8))
-    writer.release()
-    return path
+    return write_clip(tmp_path / "clip.avi")
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -81,3 +73,52 @@ def test_sampling_that_takes_nothing_is_refused(cli: Cli, clip: Path, option: tu
     done = cli("score", clip, *option)
     assert done.code == 2
     assert "expected" in done.err
+
+
+@pytest.fixture
+def renders(clip: Path, image: Path) -> Path:
+    """A folder with an image, a clip, a text and a clip in a folder of its own."""
+    folder = clip.with_name("renders")
+    (folder / "more").mkdir(parents=True)
+    shutil.copy(image, folder / "2.png")
+    shutil.copy(clip, folder / "10.AVI")
+    shutil.copy(clip, folder / "more" / "1.avi")
+    (folder / "notes.txt").write_text("no clip")
+    return folder
+
+
+@pytest.mark.parametrize("option", [("--frames", 2), ("--every", 2)])
+def test_folders_and_patterns_hold_clips_where_an_option_is_of_clips(
+    cli: Cli, tiny_model: Path, renders: Path, option: tuple[str, int]
+) -> None:
+    found = [str(renders / name) for name in ("2.png", "10.AVI", "more/1.avi")]
+    for named in (renders, f"{renders}/**/*"):
+        done = cli("score", named, *option, "--model", tiny_model, "--format", "csv")
+        assert done.code == 0
+        assert [row["path"] for row in rows(done.out)] == found
+        assert "1 left out (1 .txt)" in done.error
+    done = cli("score", f"{renders}/*.AVI", *option, "--model", tiny_model, "--format", "csv")
+    assert [row["path"] for row in rows(done.out)] == found[1:2]
+
+
+def test_folders_and_patterns_hold_images_alone_without_such_an_option(
+    cli: Cli, tiny_model: Path, renders: Path
+) -> None:
+    done = cli("score", renders, "--model", tiny_model, "--format", "csv")
+    assert [row["path"] for row in rows(done.out)] == [str(renders / "2.png")]
+    assert "3 left out (2 .avi, 1 .txt)" in done.error
+    assert cli("score", renders / "more", "--model", tiny_model).code == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("per_frame", [(), ("--per-frame",)])
+def test_resume_goes_on_in_a_folder_with_clips(
+    cli: Cli, tiny_model: Path, renders: Path, per_frame: tuple[str, ...], ending: str
+) -> None:
+    out = renders.with_name(f"scores.{ending}")
+    command = ("score", renders, *per_frame, "--frames", 3, "--model", tiny_model, "-o", out)
+    assert cli(*command).code == 0
+    whole = out.read_bytes()
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    assert cli(*command, "--resume").code == 0
+    assert out.read_bytes() == whole

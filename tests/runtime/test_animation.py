@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_makers import ANIMATIONS, GREYS, cut_short, write_animation
 
 import pscr
 from pscr.runtime.animation import is_animated
@@ -14,15 +16,6 @@ from pscr.runtime.clip import read_frames
 from pscr.runtime.frame_sampling import FrameSampling
 
 Image = pytest.importorskip("PIL.Image")
-ENDINGS = [".gif", ".webp", ".png"]
-GREYS = [20, 60, 100, 140, 180, 220]
-
-
-def write_animation(path: Path, duration: int | list[int] = 200) -> Path:
-    """Six frames [48,64], each of one grey."""
-    first, *rest = (Image.fromarray(np.full((48, 64, 3), grey, np.uint8)) for grey in GREYS)
-    first.save(path, save_all=True, append_images=rest, duration=duration, lossless=True)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,7 @@ def scorer(tiny_model: Path) -> Iterator[pscr.Scorer]:
         yield opened
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", ANIMATIONS)
 @pytest.mark.parametrize(
     ("sampling", "numbers"),
     [(FrameSampling(3), [1, 3, 5]), (FrameSampling(16), [0, 1, 2, 3, 4, 5]), (FrameSampling(every=0.5), [0, 3, 5])],
@@ -57,7 +50,7 @@ def test_frames_score_as_the_same_pixels_to_the_bit(scorer: pscr.Scorer, tmp_pat
     assert list(found.results) == expected
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", ANIMATIONS)
 def test_only_several_frames_are_an_animation(ending: str, tmp_path: Path) -> None:
     still, text = tmp_path / f"still{ending}", tmp_path / f"text{ending}"
     Image.new("RGB", (64, 48)).save(still)
@@ -66,12 +59,28 @@ def test_only_several_frames_are_an_animation(ending: str, tmp_path: Path) -> No
     assert not any(map(is_animated, (str(still), str(text), str(tmp_path / f"missing{ending}"))))
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", ANIMATIONS)
+def test_without_pillow_a_files_own_marks_tell_and_it_is_refused_with_what_to_install(
+    ending: str, scorer: pscr.Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    six, still = write_animation(tmp_path / f"six{ending}"), tmp_path / f"still{ending}"
+    Image.new("RGB", (64, 48)).save(still)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert is_animated(str(six))
+    assert not is_animated(str(still))
+    for size in range(64):  # of any file, nothing is raised
+        still.write_bytes(six.read_bytes()[:size])
+        is_animated(str(still))
+    with pytest.raises(pscr.PscrError, match=r"pip install 'pscr\[pillow\]'") as caught:
+        pscr.score_clip(scorer, six)
+    assert caught.value.status is pscr.Status.DECODE_FAILED
+
+
+@pytest.mark.parametrize("ending", ANIMATIONS)
 def test_what_is_no_animation_is_refused(ending: str, scorer: pscr.Scorer, tmp_path: Path) -> None:
-    text, short = tmp_path / f"text{ending}", tmp_path / f"short{ending}"
+    text = tmp_path / f"text{ending}"
     text.write_bytes(b"no image")
-    whole = write_animation(tmp_path / f"six{ending}").read_bytes()
-    short.write_bytes(whole[: len(whole) // 2])
+    short = cut_short(tmp_path / f"short{ending}", write_animation(tmp_path / f"six{ending}"))
     for path in (text, short):
         with pytest.raises(pscr.PscrError, match=path.name) as caught:
             pscr.score_clip(scorer, path)

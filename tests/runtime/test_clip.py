@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from clip_makers import RATE, change_size, cut_short, write_clip
 
 import pscr
 from pscr.runtime.clip import read_frames
 from pscr.runtime.frame_sampling import FrameSampling
 from pscr.runtime.video_file import _count
-
-RATE = 10
-Maker = Callable[[str, int], Path]
-
-
-def write_clip(path: Path, count: int, codec: str = "MJPG") -> Path:
-    """A clip of `count` frames [96,128], whose noise changes from frame to frame, at `RATE` a second."""
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), RATE, (128, 96))
-    if not writer.isOpened():
-        pytest.skip(f"this OpenCV writes no {codec}")
-    noise = np.random.default_rng(0)
-    for number in range(count):
-        frame = noise.integers(0, 256, (96, 128, 3), np.uint8)
-        writer.write(cv2.GaussianBlur(frame, (0, 0), 0.5 + number % 20 / 10))
-    writer.release()
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +112,7 @@ def test_what_is_no_video_is_refused_without_noise(
 
 
 def test_clip_that_is_cut_short_is_refused(scorer: pscr.Scorer, clip: Path, tmp_path: Path) -> None:
-    short = tmp_path / "short.avi"
-    short.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    error = refusal(scorer, short)
+    error = refusal(scorer, cut_short(tmp_path / "short.avi", clip))
     assert error.status is pscr.Status.DECODE_FAILED
     assert "cut short" in error.message
 
@@ -154,14 +136,7 @@ def test_frames_above_the_scorers_max_pixels_are_refused_by_the_clips_name(tiny_
 def test_frame_size_that_changes_in_the_middle_leaves_no_frame_without_a_score(
     scorer: pscr.Scorer, clip: Path, tmp_path: Path
 ) -> None:
-    data, small = bytearray(clip.read_bytes()), cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
-    frames = [one.start() for one in re.finditer(rb"00dc.{4}\xff\xd8", data, re.DOTALL)]
-    assert len(frames) == 40
-    for place in frames[20:]:
-        size = int.from_bytes(data[place + 4 : place + 8], "little")
-        data[place + 8 : place + 8 + size] = small.ljust(size, b"\0")
-    changing = tmp_path / "changing.avi"
-    changing.write_bytes(data)
+    changing = change_size(tmp_path / "changing.avi", clip)
     found = pscr.score_clip(scorer, changing, frames=8)
     assert [result.status for result in found.results] == [pscr.Status.OK] * 8
     assert found.results[:4] == pscr.score_clip(scorer, clip, frames=8).results[:4]

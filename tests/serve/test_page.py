@@ -62,11 +62,15 @@ def test_a_dropped_image_gets_its_score_and_map(
     assert page.get_attribute("article .scale", "aria-label") == f"{score} on a scale from 0 to 5"
     assert page.get_attribute("img.map", "alt") == "Quality map of one.jpg"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.querySelector('img.map').clientWidth") > 500, "its legend can be read"
+    right = "(box) => box.scrollLeft + box.clientWidth >= box.scrollWidth - 1"
+    assert page.eval_on_selector(".wide", right), "where there is no place for both, the map is seen and not the image"
     if SHOTS:
         page.screenshot(path=str(Path(SHOTS) / f"page-{form}-{scheme}.png"), full_page=True)
         page.goto(f"{served.url}/docs")
         page.screenshot(path=str(Path(SHOTS) / f"docs-{form}-{scheme}.png"), full_page=True)
     page.goto(f"{served.url}/docs")
+    assert "?diagnose=0 | 1" in page.inner_text("main")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert said == []
 

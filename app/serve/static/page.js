@@ -120,6 +120,7 @@ async function showMap(card, file, name, button) {
   try {
     const picture = await (await ask("v1/map", request(file))).blob();
     const map = card.querySelector(".map");
+    map.onload = () => { map.parentElement.scrollLeft = map.parentElement.scrollWidth; }; // on a phone: the map before the image
     map.src = URL.createObjectURL(picture);
     map.alt = `Quality map of ${name}`;
     card.querySelector("figure").hidden = false;

@@ -14,10 +14,10 @@ from cli_testing import Cli
 from image_makers import assert_refused
 
 import pscr
-from pscr.runtime import fastest
+from pscr.runtime import device_timing
 from pscr.runtime.backends.onnxruntime_backend import describe
+from pscr.runtime.device_timing import EXACT, FAST, Measured
 from pscr.runtime.errors import PscrError, Status
-from pscr.runtime.fastest import EXACT, FAST, Measured
 
 pytestmark = pytest.mark.skipif("CUDAExecutionProvider" in describe()[1], reason="this onnxruntime has CUDA")
 DAMAGED = (
@@ -62,7 +62,7 @@ def test_the_first_open_measures_and_the_next_ones_remember(
     assert set(entry["milliseconds"]) == {"cpu", "openvino"}
     assert min(entry["milliseconds"].values()) > 0
     assert entry["off"]["cpu"] == 0 <= entry["off"]["openvino"] < EXACT
-    monkeypatch.setattr(fastest, "measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(device_timing, "measure", lambda *_: pytest.fail("measured again"))
     with pscr.open(tiny_model, threads=1) as scorer:
         assert scorer.info["device"] == first
         (reason,) = scorer.info["passed_over"]
@@ -157,7 +157,7 @@ def test_where_nothing_can_be_kept_onnxruntime_runs_unmeasured(
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(fastest, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(device_timing, "measure", lambda *_: pytest.fail("measured"))
     (tmp_path / "file").write_text("")
     for cache in (str(tmp_path / "file" / "below"), ""):
         monkeypatch.setenv("PSCR_CACHE", cache)
