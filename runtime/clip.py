@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import animation, video_file
+from .errors import PscrError, Status
 from .frame_sampling import FRAMES, Frame, FrameSampling
 from .image import DEFAULT_MAX_PIXELS
 from .samplings import Pixels
@@ -95,22 +96,16 @@ def score_frames(
         PscrError: as `score_clip`.
     """
     times: list[float] = []
-    raised: list[Exception] = []  # by the reader, which is ahead: frames before it have their results first
 
     def pixels() -> Generator[Pixels, None, None]:
-        try:
-            with closing(read_frames(path, sampling, wanted, scorer.max_pixels)) as found:
-                for frame in found:
-                    times.append(frame.time)
-                    yield frame.pixels
-        except Exception as error:
-            raised.append(error)
+        with closing(read_frames(path, sampling, wanted, scorer.max_pixels)) as found:
+            for frame in found:
+                times.append(frame.time)
+                yield frame.pixels
 
     results = scorer.score_many(pixels(), pixel_format="rgb", batch=1, on_error="raise", diagnose=diagnose)
     for number, result in enumerate(results):
         yield times[number], result
-    if raised:
-        raise raised.pop()  # and not [0]: its traceback would keep itself, and a frame
 
 
 def read_frames(
@@ -124,8 +119,11 @@ def read_frames(
     wanted: whether the frame of this time, in seconds, is given. max_pixels: of a frame.
 
     Raises:
-        PscrError: those of `video_file.read_frames` and `animation.read_frames`.
+        PscrError: INVALID_ARGUMENT for what is no path; those of `video_file.read_frames` and `animation.read_frames`.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        found = f"path is a {type(path).__name__}; expected the name of a video file or an animated image"
+        raise PscrError(Status.INVALID_ARGUMENT, found)
     name = os.fspath(path)
     reader = animation if Path(name).suffix.lower() in animation.ENDINGS else video_file
     return reader.read_frames(name, sampling, wanted, max_pixels)

@@ -29,7 +29,7 @@ class FrameSampling:
         if whole(self.frames) is None:
             found = f"frames is {self.frames!r}; expected a whole number of 1 or more"
             raise PscrError(Status.INVALID_ARGUMENT, found)
-        if self.every is not None and not (math.isfinite(self.every) and self.every > 0):
+        if self.every is not None and not _is_time(self.every):
             raise PscrError(Status.INVALID_ARGUMENT, f"every is {self.every!r}; expected seconds above 0")
 
     def places(self, count: int, rate: float) -> Generator[int, None, None]:
@@ -43,6 +43,14 @@ class FrameSampling:
             yield place
             number += 1
             place = math.ceil(number * step - 1e-6)
+
+
+def _is_time(value: object) -> bool:
+    """Whether a value is a finite number above 0."""
+    try:
+        return math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]
+    except (TypeError, OverflowError):
+        return False
 
 
 class Frame(NamedTuple):

@@ -16,6 +16,7 @@ from .score_scale import ScoreScale
 from .scorer import Scorer
 
 Floats = NDArray[np.float64]
+LARGEST_LABEL = 1e9  # either side of 0: what is made of labels is kept in single precision
 
 
 class Labelled(NamedTuple):
@@ -30,13 +31,17 @@ def check_labels(labels: Sequence[float], scale: ScoreScale | None, fewest: int)
     """Labels as numbers [N], and their scale: the one given, else an opinion score within the labels' own range.
 
     Raises:
-        PscrError: INVALID_ARGUMENT: fewer than `fewest`, all the same, not finite, or outside of the scale's range.
+        PscrError: INVALID_ARGUMENT: fewer than `fewest`, all the same, not finite, beyond `LARGEST_LABEL`, or
+            outside of the scale's range.
     """
     scores = np.array(labels, np.float64)
     if len(scores) < fewest or not np.isfinite(scores).all() or np.ptp(scores) == 0:
         found = f"{len(scores)} images with labels {scores[:5].tolist()}"
         raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected {fewest} or more, finite and not all the same")
     lowest, highest = float(scores.min()), float(scores.max())
+    if max(-lowest, highest) > LARGEST_LABEL:
+        found = f"labels from {lowest:g} to {highest:g}"
+        raise PscrError(Status.INVALID_ARGUMENT, f"{found}; expected {-LARGEST_LABEL:g} to {LARGEST_LABEL:g}")
     scale = scale or ScoreScale("opinion score", "labelled images", (lowest, highest))
     if lowest < scale.range[0] or highest > scale.range[1]:
         found = f"labels from {lowest:g} to {highest:g}, and a scale of {scale.range[0]:g} to {scale.range[1]:g}"

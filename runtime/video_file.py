@@ -83,8 +83,8 @@ def _count(promised: float, rate: float, name: str) -> int:
     if not (math.isfinite(rate) and rate > 0):
         raise refused(Status.DECODE_FAILED, name, f"{rate} frames a second; expected a rate above 0; encode it again")
     if not (math.isfinite(promised) and promised >= 1):
-        found = f"its header promises {promised:.0f} frames; expected 1 or more; encode it again"
-        raise refused(Status.DECODE_FAILED, name, found)
+        told = f"promises {promised:.0f} frames" if promised == 0 else "does not say how many frames it has"
+        raise refused(Status.DECODE_FAILED, name, f"its header {told}; expected 1 or more; encode it again")
     return int(promised)
 
 

@@ -97,7 +97,8 @@ def scored(given: ScoreSet, asked: Asked) -> list[Scored]:
     """
     rows = [row for row in given.rows if row.result.ok]
     if not rows:
-        raise UsageError(f"nothing to compare in {given.name}: no image has a score")
+        why = next((f" ({row.result.message})" for row in given.rows if row.result.message), "")
+        raise UsageError(f"nothing to compare in {given.name}: no image has a score{why}")
     keys, groups = (_cells(given.name, rows, column, asked) for column in (asked.key, asked.group))
     return [Scored(row.result.score, *own) for row, *own in zip(rows, keys, groups, strict=True)]
 

@@ -70,6 +70,7 @@ def test_too_few_images_are_warned_of(cli: Cli, tiny_model: Path, labels: Path) 
         (lambda text: text.replace("3.png", "33.png"), 3, "no image"),
         (lambda text: text + "0.png,5\n", 2, "stands in row"),
         (lambda text: text.replace("\n3.png,", "\n3.png,x"), 2, "is not a number"),
+        (lambda text: text.replace("\n3.png,", "\n3.png,99999999999"), 2, "expected -1e+09 to 1e+09"),
         (lambda text: text.split("\n")[0] + "\n", 2, "has no rows"),
     ],
 )

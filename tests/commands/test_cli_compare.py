@@ -168,3 +168,13 @@ def test_random_halves_of_one_set_differ_as_rarely_as_the_level_says() -> None:
 
 def test_one_image_is_too_few_to_tell() -> None:
     assert change([Scored(1.0)], [Scored(4.0)]).verdict is Verdict.TOO_FEW
+
+
+def test_a_set_without_a_score_says_why(cli: Cli, tiny_model: Path, image: Path, tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "missing", "no such file"), (image.with_name("text.png"), "not an image")):
+        if path.suffix:
+            path.write_bytes(b"text")
+        done = cli("compare", image, path, "--model", tiny_model, "-q")
+        assert done.code == 2
+        assert f"nothing to compare in {path}" in done.error
+        assert why in done.error

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,8 +80,10 @@ def test_lowest_mean_is_of_five_percent(scorer: pscr.Scorer, clip: Path) -> None
     assert found.lowest_mean == pytest.approx(sum(sorted(result.score for result in found.results)[:2]) / 2)
 
 
-@pytest.mark.parametrize("arguments", [{"frames": 0}, {"frames": 1.5}, {"every": 0}, {"every": math.nan}])
-def test_sampling_that_takes_nothing_is_refused(arguments: dict[str, float], scorer: pscr.Scorer, clip: Path) -> None:
+@pytest.mark.parametrize(
+    "arguments", [{"frames": 0}, {"frames": 1.5}, {"every": 0}, {"every": math.nan}, {"every": "1"}]
+)
+def test_sampling_that_takes_nothing_is_refused(arguments: dict[str, Any], scorer: pscr.Scorer, clip: Path) -> None:
     with pytest.raises(pscr.PscrError, match="expected") as caught:
         pscr.score_clip(scorer, clip, **arguments)
     assert caught.value.status is pscr.Status.INVALID_ARGUMENT
@@ -90,6 +93,11 @@ def refusal(scorer: pscr.Scorer, path: Path) -> pscr.PscrError:
     with pytest.raises(pscr.PscrError) as caught:
         pscr.score_clip(scorer, path)
     return caught.value
+
+
+@pytest.mark.parametrize("path", [None, 3, b"clip.avi"])
+def test_what_is_no_path_is_refused(scorer: pscr.Scorer, path: Any) -> None:
+    assert refusal(scorer, path).status is pscr.Status.INVALID_ARGUMENT
 
 
 def test_what_is_no_video_is_refused_without_noise(
@@ -124,6 +132,7 @@ def test_header_without_frames_or_rate_is_refused(count: float, rate: float) -> 
     with pytest.raises(pscr.PscrError, match=r"clip\.avi: .*expected") as caught:
         _count(count, rate, "clip.avi")
     assert caught.value.status is pscr.Status.DECODE_FAILED
+    assert "-" not in caught.value.message  # FFmpeg's least number stands for one that it does not know
 
 
 def test_frames_above_the_scorers_max_pixels_are_refused_by_the_clips_name(tiny_model: Path, clip: Path) -> None:

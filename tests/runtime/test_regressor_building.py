@@ -100,6 +100,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_file_reads_back(tmp_path: Pa
     [
         ({"labels": [1.0] * 60}, ["not all the same"]),
         ({"labels": [float("nan")] * 60}, ["finite"]),
+        ({"labels": [1.0, -1e300] * 30}, ["expected -1e+09 to 1e+09"]),
         ({"labels": [1.0, 2.0, 3.0]}, ["5 or more"]),
         ({"groups": ["one"] * 60}, ["1 groups", "two groups or more"]),
         ({"regressors": 0}, ["0 regressors"]),
