@@ -4,7 +4,7 @@
 
 PYTHON is the interpreter of an environment with pyiqa. Weights are random (nothing is downloaded): time and memory do
 not depend on their values, and scores are not compared. Every metric is a process of its own (peers_worker.py), and
-all of them are there at once, 12 GB in all. Cold start: from the start of the process to its first score, 512x512;
+all of them are there at once, 15 GB in all. Cold start: from the start of the process to its first score, 512x512;
 files are in the page cache, and of pyiqa the reading of weights is left out, so that its figure is the least it can be.
 Then they take three turns of a third of --seconds each, of one image at least, 512x512 and then 1024x1024, from the
 same JPEG files; decoding counts. Last is each package's own command line over a folder of 512x512: of pyiqa without

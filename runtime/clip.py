@@ -97,22 +97,16 @@ def score_frames(
         PscrError: as `score_clip`.
     """
     times: list[float] = []
-    raised: list[Exception] = []  # by the reader, which is ahead: frames before it have their results first
 
     def pixels() -> Generator[Pixels, None, None]:
-        try:
-            with closing(read_frames(path, sampling, wanted, scorer.max_pixels)) as found:
-                for frame in found:
-                    times.append(frame.time)
-                    yield frame.pixels
-        except Exception as error:
-            raised.append(error)
+        with closing(read_frames(path, sampling, wanted, scorer.max_pixels)) as found:
+            for frame in found:
+                times.append(frame.time)
+                yield frame.pixels
 
     results = scorer.score_many(pixels(), pixel_format="rgb", batch=1, on_error="raise", diagnose=diagnose)
     for number, result in enumerate(results):
         yield times[number], result
-    if raised:
-        raise raised.pop()  # and not [0]: its traceback would keep itself, and a frame
 
 
 def read_frames(

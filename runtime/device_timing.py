@@ -106,7 +106,7 @@ def among(
     if found is None:
         found = measure(names, opens, images(), span)
         entries = {**{one: value for one, value in kept.items() if one != key}, key: asdict(found)}
-        with contextlib.suppress(OSError):  # a full disk; on Windows, another process that reads it now
+        with contextlib.suppress(OSError, PscrError):  # a full disk; on Windows, another process that reads it now
             output_file.write(path, json.dumps(dict(list(entries.items())[-_KEPT:]), indent=1).encode())
         _log.info("measured %s", ", ".join(f"{one} {took:.3g} ms" for one, took in found.milliseconds.items()))
     return found

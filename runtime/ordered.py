@@ -101,11 +101,12 @@ def in_order(
     Gives (source, result) in order; where `work` fails its PscrError is given in place of the result, for any other
     exception the one that `as_error` makes of it. Closing the generator drops what has not begun. `sources` is read in
     the consumer's thread; a result that is ready waits for one more source at most, so that a slow source does not hold
-    back what it has brought.
+    back what it has brought. What `sources` raises comes after the results of those that it gave.
     """
     threads = _Threads(work, workers)
     waiting: deque[tuple[S, int]] = deque()
     upcoming = iter(sources)
+    broken: list[Exception] = []
     try:
         more = True
         while True:
@@ -114,11 +115,16 @@ def in_order(
                     source = next(upcoming)
                 except StopIteration:
                     more = False
+                except Exception as error:
+                    more = False
+                    broken.append(error)
                 else:
                     waiting.append((source, threads.submit(source)))
                     if threads.done(waiting[0][1]):
                         break
             if not waiting:
+                if broken:
+                    raise broken.pop()  # and not [0]: its traceback would keep itself, and what its frames hold
                 return
             source, number = waiting.popleft()
             try:

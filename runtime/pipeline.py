@@ -172,9 +172,20 @@ def _in_groups(
 ) -> Generator[_LookedAt, None, None]:
     """`batch` images an inference."""
     with closing(in_order(prepare, sources, workers, 2 * batch + workers)) as stream:
-        # Images that failed count: a long row of them must not wait for a good one.
-        while done := _inferred(list(islice(stream, batch)), infer):
+        broken: list[Exception] = []
+        while not broken:
+            group: list[tuple[Source, Prepared | PscrError]] = []
+            try:  # images that failed count: a long row of them must not wait for a good one
+                group.extend(islice(stream, batch))
+            except Exception as error:  # of the sources, after the last of what they gave
+                broken.append(error)
+            if not group:
+                break
+            done = _inferred(group, infer)
+            group.clear()
             yield from done
+        if broken:
+            raise broken.pop()
 
 
 def _inferred(

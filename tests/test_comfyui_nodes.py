@@ -218,6 +218,12 @@ def test_latents_of_five_axes_are_chosen_where_each_image_has_one(pack: Any, ima
     assert torch.equal(best[0], images[int(chosen["samples"])])
 
 
+def test_numbers_left_over_from_another_batch_are_made_anew(pack: Any, images: torch.Tensor) -> None:
+    given = latents(4, batch_index=[7])
+    best, chosen, _ = run(pack, "PscrBestOfN", images=images, k=1, latents=given)
+    assert torch.equal(best[0], images[chosen["batch_index"][0]])
+
+
 def test_gate_lets_pass_what_reaches_the_threshold_in_order(
     pack: Any, images: torch.Tensor, expected: list[float]
 ) -> None:

@@ -91,7 +91,7 @@ def best_of_n(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "--output",
         str(folder / "best.png"),
     ]
-    return subprocess.run([*script, "--model", "agiqa3k-lite0", *words], capture_output=True, text=True, timeout=120)
+    return subprocess.run([*script, "--model", "agiqa3k-lite0", *words], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow

@@ -76,6 +76,11 @@ def test_the_table_has_a_row_for_each_metric_and_says_why_one_has_no_figures(mea
     assert "7329 MB installed with all that it needs, 4334 MB of it NVIDIA's libraries and triton (pyiqa 0.1.16" in text
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
     assert readme_table.details([record]) == "", "it has marks of its own"
+    short = readme_table.peers_short([record])
+    assert "| cnniqa, of pyiqa | 20 | 2.5 | 878 | 9.9 |" in short
+    assert "dbcnn" not in short, "README.md has what gave figures"
+    assert "pyiqa 0.1.16, torch 2.14.1, random weights" in short
+    assert readme_table.peers_short([]) is None
 
 
 def test_a_metric_whose_package_is_not_known_says_so_in_one_line(tmp_path):

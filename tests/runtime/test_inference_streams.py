@@ -114,6 +114,7 @@ def test_an_inference_that_fails_on_a_stream_ends_the_run_with_its_error(
     """And not as that image's: the device is broken."""
     real = OnnxRuntimeBackend._run
     with pscr.open(tiny_model, device="cpu", threads=THREADS) as scorer:
+        Watched(monkeypatch)  # long enough that others wait, on any machine
         stream = scorer.score_many(IMAGES * 4)
         assert all(next(stream).ok for _ in range(150))
         assert scorer._inference._opened

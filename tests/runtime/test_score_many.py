@@ -297,6 +297,19 @@ def test_a_result_that_is_ready_waits_for_one_more_source_at_most() -> None:
 # --- endings ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("good", [0, 1, 3, 9])
+def test_what_a_source_brought_before_it_broke_has_its_results(scorer: pscr.Scorer, batch: int, good: int) -> None:
+    def breaking() -> Iterator[Pixels]:
+        yield from (grey(seed) for seed in range(good))
+        raise LookupError("the source broke")
+
+    found: list[float] = []
+    with pytest.raises(LookupError, match="the source broke"):
+        found.extend(result.score for result in scorer.score_many(breaking(), batch=batch))
+    assert found == pytest.approx([scorer.score(grey(seed)).score for seed in range(good)], abs=1e-6)
+
+
 def test_closing_the_stream_early_ends_its_threads(scorer: pscr.Scorer) -> None:
     stream = scorer.score_many(Counted(), batch=4)
     assert next(stream).ok

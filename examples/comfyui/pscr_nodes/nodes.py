@@ -212,11 +212,11 @@ def check(images: Any) -> None:
     if len(shape) != 4 or shape[3] not in (3, 4) or 0 in shape:
         found = f"found a {type(images).__name__.lower()} {shape}"
         raise ValueError(f"{found}; expected an IMAGE [B,H,W,3] with one image or more")
-    images = images.detach()
-    low, high = float(images.min()), float(images.max())
-    if math.isnan(low):
-        place = next(place for place, image in enumerate(images) if math.isnan(image.min()))
-        raise ValueError(f"image {place} of {len(images)} has NaN; expected an IMAGE; look at what made it")
+    ends = [(float(image.min()), float(image.max())) for image in images.detach()]
+    for place, (low, _) in enumerate(ends):
+        if math.isnan(low):
+            raise ValueError(f"image {place} of {len(ends)} has NaN; expected an IMAGE; look at what made it")
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise ValueError(f"found values from {low:.4g} to {high:.4g}; expected an IMAGE, whose values are 0 to 1")
 
@@ -240,7 +240,9 @@ def picked(latents: Latents | None, places: list[int]) -> Latents | None:
     if latents is None:
         return None
     count = len(latents["samples"])
-    mask, numbers = latents.get("noise_mask"), latents.get("batch_index", range(count))
+    mask, numbers = latents.get("noise_mask"), latents.get("batch_index", ())
+    if len(numbers) != count:  # none, or left over from another batch
+        numbers = range(count)
     chosen = {**latents, "samples": latents["samples"][places], "batch_index": [numbers[place] for place in places]}
     if mask is not None and len(mask) == count:  # else one mask is for all
         chosen["noise_mask"] = mask[places]
