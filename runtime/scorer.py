@@ -91,7 +91,7 @@ class Scorer(OpenModel):
     def reference(self, source: Source, *, pixel_format: str | None = None) -> Reference:
         """Look at an original once, for any number of images. Arguments and errors as `score`."""
         self._inference.check_open()
-        self.check_reference(True)
+        self.check_scores(True)
         try:
             prepared = self.prepare(plain(source), pixel_format)
         except Exception as error:
@@ -99,16 +99,17 @@ class Scorer(OpenModel):
             raise PscrError(found.status, f"the reference: {found.message}") from None
         return Reference(self.terms(prepared.patches[None])[0], prepared.width, prepared.height)
 
-    def check_reference(self, given: bool) -> None:
-        """See that images come with a reference if the model needs one, and only then.
+    def check_scores(self, reference: bool) -> None:
+        """See that images can be scored, and that they come with a reference if the model needs one, and only then.
 
         Raises:
             PscrError: INVALID_ARGUMENT, with the call that would be right.
         """
-        check_given(self._head, given, self._manifest.name)
+        check_given(self._head, reference, self._manifest.name)
+        self._head.check_scores()
 
     def _original(self, given: Source | Reference | None, pixel_format: str | None) -> Reference | None:
-        self.check_reference(given is not None)
+        self.check_scores(given is not None)
         return (
             given if given is None or isinstance(given, Reference) else self.reference(given, pixel_format=pixel_format)
         )
@@ -290,7 +291,7 @@ class Scorer(OpenModel):
             PscrError: INVALID_ARGUMENT, CLOSED, OUT_OF_MEMORY, INTERNAL.
         """
         self._inference.check_open()
-        self.check_reference(reference is not None)
+        self.check_scores(reference is not None)
         return self._inference.infer(patches, terms, None if reference is None else reference.terms)
 
     def terms(self, patches: Pixels) -> Any:

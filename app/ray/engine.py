@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         # A model that cannot be used is told before any worker is started; here it always runs on the CPU.
         with open_scorer(options.model, "cpu", options.threads, **votes(options)) as scorer:
             check_diagnosis(scorer, options.diagnose)
-            scorer.check_reference(False)
+            scorer.check_scores(False)
             check_same_model(scorer, earlier.promised, f"--resume: {options.output}", ", or start anew")
         left = not_done(listed, earlier)
         if not left:

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         interruptible(),
         opened(options, max_pixels=limits.pixels) as scorer,
     ):
-        scorer.check_reference(False)
+        scorer.check_scores(False)
         checked = token is None or options.allow_host
         names = Names.of(options.host, listener.getsockname()[0], options.allow_host) if checked else None
         access = Access(token, names)

@@ -23,7 +23,7 @@ def originals(scorer: Scorer, named: str | None) -> Originals:
         PscrError: a file that cannot be read; INVALID_ARGUMENT where the model needs a reference and none is named, or
             the other way round.
     """
-    scorer.check_reference(named is not None)
+    scorer.check_scores(named is not None)
     if named is None or Path(named).is_dir():
         return None if named is None else Path(named)
     return scorer.reference(named)

@@ -89,6 +89,14 @@ class Head(ABC):
         with np.errstate(invalid="ignore"):  # NaN for infinite votes: whoever asks sees to it, and NumPy need not warn
             return float(votes.std(dtype=np.float64))
 
+    def check_scores(self) -> None:
+        """See that the head gives scores at all.
+
+        Raises:
+            PscrError: INVALID_ARGUMENT where something must be given first.
+        """
+        return
+
     @abstractmethod
     def check(self, terms: Callable[[], Floats]) -> None:
         """See that the head belongs to the open graph. terms: gives the graph's for the first golden image, [H].

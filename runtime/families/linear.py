@@ -81,17 +81,17 @@ class LinearHead(Head):
         return cls(None, manifest.score, features=features, model=model)
 
     def on_scale(self, outputs: Outputs) -> Outputs:
-        """See Head.
+        """See Head. Errors as `check_scores`."""
+        self.check_scores()
+        return outputs
 
-        Raises:
-            PscrError: INVALID_ARGUMENT where there is no regressor.
-        """
+    def check_scores(self) -> None:
+        """See Head: a model that was published without a regressor has none before one is given."""
         if self.regressor is None:
             found = f"{self._model} was published without a regressor, so it has no scores of its own"
             raise PscrError(
                 Status.INVALID_ARGUMENT, f"{found}; fit one with pscr regress, and name it with --head REGRESSOR"
             )
-        return outputs
 
     def check(self, terms: Callable[[], Floats]) -> None:
         """See Head: a regressor of another width does not fit the graph."""

@@ -143,6 +143,10 @@ def test_a_model_without_a_regressor_gives_features_and_no_scores(cli: Cli, tmp_
             scorer.score(picture(0), pixel_format="rgb")
     assert_refused(caught, Status.INVALID_ARGUMENT, "without a regressor", "pscr regress", "--head")
     assert "no regressor yet, for 8 features" in cli("info", folder).out
+    image, output = write_image(tmp_path / "image.png"), tmp_path / "scores.csv"
+    done = cli("score", image, "--model", folder, "-o", output)
+    assert (done.code, output.exists()) == (2, False)
+    assert "pscr regress" in done.err
 
 
 def test_a_regressor_of_another_width_is_refused(model: Path, tmp_path: Path) -> None:
