@@ -44,10 +44,10 @@ with pscr.open({model!r}, {device!r}) as scorer:
     sys.stdin.readline()
     started, done = time.perf_counter(), 0
     for _ in scorer.score_many(itertools.cycle({images!r})):
-        done += 1
-        if time.perf_counter() - started >= {seconds} and done >= 4:
+        done, spent = done + 1, time.perf_counter() - started
+        if spent >= {seconds} and done >= 4:
+            print(json.dumps(done / spent))
             break
-    print(json.dumps(done / (time.perf_counter() - started)))
 """
 
 

@@ -31,7 +31,7 @@ class Model:
     """What a device opens: the graph's bytes, its head's signature, the side of its patches (0 for any), CPU threads,
     the model folder that the graph comes from, for its engines, and how many patches an image has, usually and at most.
 
-    trials: patches of images to try devices with. span: the length of its scale's range.
+    trials: patches of images to time devices with; None where "auto" shall not. span: the length of its scale's range.
     most_off: how far scores may differ from those of fp32, a part of that range, for a device to be taken by "auto".
     """
 
@@ -41,7 +41,7 @@ class Model:
     threads: int = 1
     folder: Path | None = None
     patches: tuple[int, int] = (1, 1)
-    trials: Callable[[], list[Pixels]] = list
+    trials: Callable[[], list[Pixels]] | None = None
     span: float = 1.0
     most_off: float = device_timing.EXACT
 
@@ -252,7 +252,7 @@ def _order(model: Model, slower: dict[str, str]) -> Iterator[str]:
     rounding = model.most_off > device_timing.EXACT
     names = [one.name for one in DEVICES.values() if not one.on_gpu and (rounding or not one.rounds)]
     there = [name for name in names if _installed(DEVICES[name].module)]
-    if len(there) > 1 and there[0] == "cpu":
+    if len(there) > 1 and there[0] == "cpu" and model.trials is not None:
         found = device_timing.among(
             there,
             lambda name: DEVICES[name].opens(model, 0),
