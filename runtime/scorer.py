@@ -248,7 +248,7 @@ class Scorer(OpenModel):
             head=self._head,
             batch=batch,
             workers=self.decoders,
-            streams=self.streams,
+            callers=self.callers,
             raising=raising,
             classifier=classifier,
         )
