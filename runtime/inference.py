@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Iterator
@@ -15,16 +14,15 @@ from .families.head import Floats, Head, Outputs
 
 _log = logging.getLogger(__name__)
 MOST_STREAMS = 64
-_CROWDED = 32  # inferences that came when streams would have served them, after which these are worth opening
-_SHARED = 0.7  # n threads make one inference n ** _SHARED times as fast: 1.6 with 2 (1.7 to 1.8 measured), 18 with 64
+_WAITED = 32  # inferences that had to wait for another one, after which streams are worth the time they take to open
 
 
 class Inference:
     """Inferences of one Scorer, for any number of threads.
 
-    Few take turns: each has the backend with all of its threads, which is the shortest way to its score. Where many are
-    there at once, on a CPU, they run side by side on streams of one thread each, which is the shortest way through all
-    of them: nothing waits for the parts that one inference cannot divide among threads.
+    One that is alone has the backend with all of its threads, which is the shortest way to its score. Where many come
+    at once, on a CPU, they run side by side on streams of one thread each, which is the shortest way through all of
+    them: nothing waits for the parts that one inference cannot divide among threads. Elsewhere they take turns.
     """
 
     def __init__(self, backend: Backend, head: Head, streams: int = 1) -> None:
@@ -33,8 +31,8 @@ class Inference:
         self.streams = min(streams, MOST_STREAMS)
         self._opened: list[Backend] = []
         self._free: list[Backend] = []
-        self._crowded = 0
-        self._running = self._waiting = 0
+        self._waited = 0
+        self._running = 0
         self._changed = threading.Condition()
         self._process = os.getpid()
         self.closed = False
@@ -86,22 +84,17 @@ class Inference:
         """The backend for one inference, as soon as there is one."""
         self.check_open()  # before the lock too: in a fork no one would ever release it
         with self._changed:
-            self._waiting += 1
-            if self._many():
-                self._crowded += 1
-            opens = self._crowded == _CROWDED
+            if self._running and self.streams > 1:
+                self._waited += 1
+            opens = self._waited == _WAITED
             if opens:
-                self._crowded += 1  # so that no other thread does
+                self._waited += 1  # so that no other thread does
         if opens:
             self._open_streams()
         with self._changed:
-            try:
-                self._changed.wait_for(self._may_go_on)
-                self.check_open()
-                on_stream = self._running > 0 or (bool(self._free) and self._many())
-            finally:
-                self._waiting -= 1
-            backend = self._free.pop() if on_stream else self._backend
+            self._changed.wait_for(self._may_go_on)
+            self.check_open()
+            backend = self._free.pop() if self._running else self._backend
             self._running += 1
         try:
             yield backend
@@ -112,14 +105,8 @@ class Inference:
                     self._free.append(backend)
                 self._changed.notify_all()
 
-    def _many(self) -> bool:
-        """Whether so many inferences are there that each is done sooner, in the mean, where they run side by side."""
-        return self.streams > 1 and self._running + self._waiting >= _enough(self.streams)
-
     def _may_go_on(self) -> bool:
-        """Nothing runs beside an inference that has all threads; beside one on a stream, others on streams do."""
-        on_streams = 0 < self._running == len(self._opened) - len(self._free)
-        return self.closed or not self._running or (on_streams and bool(self._free))
+        return self.closed or not self._running or (bool(self._free) and self._running < self.streams)
 
     def _open_streams(self) -> None:
         """While the other inferences go on; where streams cannot be had, they go on taking turns."""
@@ -134,10 +121,3 @@ class Inference:
                     backend.close()
             else:
                 self._opened, self._free = opened, list(opened)
-
-
-def _enough(streams: int) -> int:
-    """Inferences from which on streams are the better way: in turns they are done after (n + 1) / 2 times the time of
-    one on all threads, in the mean, and side by side all after the time of one on a single thread.
-    """
-    return math.ceil(2 * streams**_SHARED - 1)

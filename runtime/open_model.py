@@ -116,12 +116,9 @@ class OpenModel:
         return devices.entry_of(self._backend).decoders(self._threads)
 
     @property
-    def callers(self) -> int:
-        """Threads that may well ask for inferences at once: 1 where these take turns, else more than run side by side,
-        so that images are decoded meanwhile and the next one is always there.
-        """
-        streams = self._inference.streams
-        return streams + self.decoders if streams > 1 else 1
+    def streams(self) -> int:
+        """Inferences that run side by side where many come at once."""
+        return self._inference.streams
 
     @property
     def max_pixels(self) -> int:

@@ -113,20 +113,20 @@ def score_all(
     head: Head,
     batch: int,
     workers: int,
-    callers: int = 1,
+    streams: int = 1,
     raising: bool = False,
     classifier: Classifier | None = None,
 ) -> Generator[tuple[Result, Floats | None], None, None]:
     """A Result for each source and its votes [K], in order; `prepare` runs in `workers` threads.
 
     What fails in `prepare` is that image's; what `infer` raises is the device's, and ends it.
-    batch: images of an inference. Where it is 1, and `callers` may ask for inferences at once, each image is prepared
-        and inferred in one of so many threads; else `infer` runs in the consumer's, while the next are prepared.
+    batch: images of an inference. Where it is 1 and inferences may run side by side, `infer` runs in as many threads
+        more as there are `streams`; else in the consumer's, while the next images are prepared.
     raising: whether an image without a score raises its error, after the results before it, or gives a Result.
     classifier: what makes a diagnosis of the terms that `infer` gives; None for none.
     """
-    if batch == 1 and callers > 1:
-        looked_at = _side_by_side(sources, prepare, infer, callers)
+    if batch == 1 and streams > 1:
+        looked_at = _side_by_side(sources, prepare, infer, workers + streams)
     else:
         looked_at = _in_groups(sources, prepare, infer, batch, workers)
     with closing(looked_at):

@@ -248,7 +248,7 @@ class Scorer(OpenModel):
             head=self._head,
             batch=batch,
             workers=self.decoders,
-            callers=self.callers,
+            streams=self.streams,
             raising=raising,
             classifier=classifier,
         )

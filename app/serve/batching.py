@@ -71,7 +71,7 @@ class Batcher:
         check: is given each image's bytes before they are decoded; raises a PscrError for those that shall not be.
         batch: most images of one inference. wait: seconds that the first image of a batch waits for others.
         places: images that may be under way at once. workers: threads that decode. Batches run in as many threads as
-            the scorer has `callers`.
+            the scorer has streams.
         """
         self._scorer, self._metrics, self._check = scorer, metrics, check
         self._batch, self._wait, self.places = batch, wait, places
@@ -80,9 +80,9 @@ class Batcher:
         self._closed = False
         self._pace = 0.1  # seconds an image, of late
         self._encoded: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # bounded by places
-        self._ready: queue.Queue[Job | None] = queue.Queue(batch)  # pixels are large: no more than the next batch
+        self._ready: queue.Queue[Job | None] = queue.Queue(batch * scorer.streams)  # pixels are large: no more
         self._decoders = [self._thread(f"pscr-decode-{number}", self._decode_all) for number in range(workers)]
-        self._runners = [self._thread(f"pscr-infer-{number}", self._infer_all) for number in range(scorer.callers)]
+        self._runners = [self._thread(f"pscr-infer-{number}", self._infer_all) for number in range(scorer.streams)]
 
     @property
     def under_way(self) -> int:

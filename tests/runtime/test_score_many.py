@@ -258,7 +258,7 @@ def test_nothing_is_drawn_before_the_first_result_is_asked_for(scorer: pscr.Scor
 def test_an_endless_source_is_drawn_a_bounded_number_ahead(scorer: pscr.Scorer, batch: int, taken: int) -> None:
     source = Counted()
     stream = scorer.score_many(source, batch=batch)
-    workers = scorer.callers if batch == 1 else WORKERS
+    workers = WORKERS + scorer.streams * (batch == 1)
     for _ in range(taken):
         assert next(stream).ok
         assert decoding_threads() <= workers
@@ -357,7 +357,7 @@ def test_closing_the_scorer_during_iteration_says_closed(scorer: pscr.Scorer, ba
     assert next(stream).ok
     scorer.close()
     with pytest.raises(PscrError) as caught:
-        list(itertools.islice(stream, batch if batch > 1 else scorer.callers + 2))  # what was inferred before
+        list(itertools.islice(stream, batch if batch > 1 else WORKERS + scorer.streams + 2))  # what was inferred before
     assert_refused(caught, Status.CLOSED, "open the model again")
     assert decoding_threads() == 0
 
