@@ -42,8 +42,10 @@ with pscr.open({model!r}, {device!r}) as scorer:
     list(itertools.islice(scorer.score_many(itertools.cycle({images!r})), 64))
     print("ready", flush=True)
     sys.stdin.readline()
+    results = scorer.score_many(itertools.cycle({images!r}))
+    next(results)  # from here on: what a long list has, not what it takes to fill the pipeline
     started, done = time.perf_counter(), 0
-    for _ in scorer.score_many(itertools.cycle({images!r})):
+    for _ in results:
         done, spent = done + 1, time.perf_counter() - started
         if spent >= {seconds} and done >= 4:
             print(json.dumps(done / spent))
