@@ -18,7 +18,7 @@ from . import animation, video_file
 from .errors import PscrError, Status
 from .frame_sampling import FRAMES, Frame, FrameSampling
 from .image import DEFAULT_MAX_PIXELS
-from .image_words import refused
+from .image_words import unreadable
 from .samplings import Pixels
 from .scorer import Result, Scorer
 
@@ -129,11 +129,7 @@ def read_frames(
     name = os.fspath(path)
     try:
         Path(name).stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path") from error
-    except ValueError as error:
-        raise refused(Status.INVALID_ARGUMENT, name, f"cannot be a file name ({error})") from error
-    except OSError as error:
-        raise refused(Status.DECODE_FAILED, name, f"cannot be read ({error.strerror}); check the file") from error
+    except (OSError, ValueError) as error:
+        raise unreadable(name, error) from error
     reader = animation if Path(name).suffix.lower() in animation.ENDINGS else video_file
     return reader.read_frames(name, sampling, wanted, max_pixels)

@@ -42,7 +42,7 @@ from . import image_file, image_pillow
 from . import image_header as header
 from .errors import PscrError, Status
 from .gpu_jpeg import JpegDecoder
-from .image_words import EXPECTED, UNNAMED, check_size, refused
+from .image_words import EXPECTED, UNNAMED, check_size, refused, unreadable
 from .samplings import Pixels
 
 DEFAULT_MAX_PIXELS = 178_000_000
@@ -162,12 +162,8 @@ def read_file(path: str | os.PathLike[str] | bytes) -> bytes:
         with open(file, "rb", opener=_opened) as stream:
             _check_kind(os.fstat(stream.fileno()), name)  # where it was replaced meanwhile
             return _whole(stream, name)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise refused(Status.FILE_NOT_FOUND, name, "no such file; check the path") from error
-    except ValueError as error:
-        raise refused(Status.INVALID_ARGUMENT, name, f"cannot be a file name ({error})") from error
-    except OSError as error:
-        raise refused(Status.DECODE_FAILED, name, f"cannot be read ({error.strerror}); check the file") from error
+    except (OSError, ValueError) as error:
+        raise unreadable(name, error) from error
     except MemoryError as error:
         raise refused(Status.OUT_OF_MEMORY, name, "the file does not fit into memory") from error
 

@@ -17,6 +17,17 @@ def refused(status: Status, name: str, message: str) -> PscrError:
     return PscrError(status, f"{name}: {message}")
 
 
+def unreadable(name: str, error: OSError | ValueError) -> PscrError:
+    """The error for a file that the system does not give, by what it says: FILE_NOT_FOUND, INVALID_ARGUMENT for a name
+    that cannot be one, else DECODE_FAILED.
+    """
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return refused(Status.FILE_NOT_FOUND, name, "no such file; check the path")
+    if isinstance(error, ValueError):
+        return refused(Status.INVALID_ARGUMENT, name, f"cannot be a file name ({error})")
+    return refused(Status.DECODE_FAILED, name, f"cannot be read ({error.strerror}); check the file")
+
+
 def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     """Refuse what is too large.
 
